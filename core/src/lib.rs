@@ -201,26 +201,52 @@ pub use toolrunner_macros as macros;
 /// interface. It can change in any release.
 #[doc(hidden)]
 pub mod __private {
+    /// The loop, and the parts of which the executors and front ends of this project consist.
+    pub mod drive {
+        #[cfg(feature = "alloc")]
+        pub use crate::drive::execute::put_own;
+        pub use crate::drive::execute::{Env, Execute, Finished, Job, Verdict, work};
+        pub use crate::drive::fixed::{LaneCall, LaneEnd};
+        pub use crate::drive::progress::{Loop, Progress, Stop};
+        pub use crate::drive::reply::{Exchange, ReplyUnderWay, send};
+    }
+
+    /// Structured output, step by step.
+    pub mod structured {
+        pub use crate::structured::parts::{ask_again, read};
+        #[cfg(feature = "alloc")]
+        pub use crate::structured::parts::{correction, format, read_owned};
+    }
+
     pub use crate::error::REFUSED_SCHEMA;
     pub use crate::history::Tail;
     pub use crate::json::check::MAX_DEPTH;
     pub use crate::json::number::{parse_f64, write_f32, write_f64};
     pub use crate::json::text::{Piece, Pieces};
     pub use crate::json::write::{Decimal, Escaped, Sink, escape};
+    #[cfg(feature = "alloc")]
+    pub use crate::run::cap::cap_content;
     pub use crate::schema::compose::{flattened, flattened_len};
     #[cfg(feature = "alloc")]
     pub use crate::schema::lenient::lenient;
+    pub use crate::schema::parts::{Default as SchemaDefault, Discriminator, Variant};
     pub use crate::schema::strict::{is_supported as is_strict_format, output, output_len};
     pub use crate::schema::write::{definition, definition_len, text};
     pub use crate::tool::input::{begin, invalid_input};
     #[cfg(feature = "alloc")]
+    pub use crate::tool::list::CallFuture;
+    #[cfg(feature = "alloc")]
     pub use crate::tool::raw::Async;
     pub use crate::tool::result::kinds;
+    #[cfg(feature = "serde")]
+    pub use crate::tool::serde::Error as SerializeError;
     pub use crate::tool::texts::{EMPTY_ERROR, EMPTY_RESULT, Notice};
     pub use crate::tool::toolbox::{
         HasToolAttribute, ToolFunction, check_server_tools, check_tools, not_found,
     };
-    pub use crate::wire::base_url::base_of;
+    pub use crate::transport::piece_body::read_buffered;
+    pub use crate::wire::base_url::{BaseUrl, base_of};
+    pub use crate::wire::compaction::ServerCompaction;
     pub use crate::wire::request::{Front, OWN_MEMBERS, Pieces as RequestPieces};
     #[cfg(feature = "macros")]
     pub use toolrunner_macros as macros;

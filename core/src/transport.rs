@@ -5,7 +5,7 @@
 //! and what a header means.
 
 mod failure;
-mod piece_body;
+pub(crate) mod piece_body;
 
 use core::time::Duration;
 
@@ -15,7 +15,7 @@ use heapless::String;
 use crate::error::{Capacity, CapacityKind, Misuse, TransportKind};
 
 pub use failure::Failure;
-pub use piece_body::{PieceBody, PieceSource, read_buffered};
+pub use piece_body::{PieceBody, PieceSource};
 
 /// The head of a request. The adapter adds `host` and `content-length`, and nothing else.
 #[derive(Clone, Copy)]
@@ -124,8 +124,7 @@ pub struct ReplyHead {
     pub should_retry: Option<bool>,
     /// `retry-after-ms`, or `retry-after` in seconds, without a cap.
     pub retry_after: Option<Duration>,
-    /// `request-id`, to quote when you contact the provider. Empty if there was none.
-    pub request_id: String<REQUEST_ID_LEN>,
+    request_id: String<REQUEST_ID_LEN>,
     exact: bool,
 }
 
@@ -142,6 +141,11 @@ impl ReplyHead {
     /// Creates a head with this status and no fields.
     pub fn new(status: u16) -> Self {
         Self { status, ..Self::default() }
+    }
+
+    /// Returns `request-id`, to quote when you contact the provider. Empty if there was none.
+    pub fn request_id(&self) -> &str {
+        &self.request_id
     }
 
     /// Copies `other` in place, because a clone would first be created on the stack.

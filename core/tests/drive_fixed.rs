@@ -20,7 +20,8 @@ use std::pin::pin;
 use std::time::Duration;
 
 use common::*;
-use toolrunner_core::drive::{Decision, Draft, Driver, Env, Fixed, Hooks, run_lane};
+use toolrunner_core::__private::drive::LaneEnd;
+use toolrunner_core::drive::{Decision, Draft, Driver, Fixed, Hooks};
 use toolrunner_core::message::StopReason;
 use toolrunner_core::observe::{Event, FnObserver};
 use toolrunner_core::run::{Outcome, Run, ToolAnswer};
@@ -105,14 +106,15 @@ fn asking(polls: &[usize]) -> Reply {
 /// Creates a driver whose calls run in `$lanes` lanes of `$bytes` bytes.
 macro_rules! driver {
     ($driver:ident: $script:expr, $tools:expr, $clock:expr, $hooks:expr, $lanes:literal of $bytes:literal) => {
-        let env = Env { tools: $tools, hooks: $hooks, clock: $clock };
+        let (tools, hooks, clock) = ($tools, $hooks, $clock);
         let buffers = [const { RefCell::new([0; $bytes]) }; $lanes];
         let mut places = [const { None }; $lanes];
         let mut rest = places.iter_mut();
         // On a chip they are `pin!(None)`; here the array stays where it is.
         let lanes = [(); $lanes].map(|()| unpinned(rest.next().unwrap()));
-        let executor =
-            Fixed::new(lanes, &buffers, |call| -> Lane<'_> { Box::pin(run_lane(env, call)) });
+        let executor = Fixed::new(lanes, &buffers, |call| -> Lane<'_> {
+            Box::pin(call.run(tools, hooks, clock))
+        });
         let transport = ScriptedTransport::new(ScriptedModel::new($script));
         let mut $driver = Driver::new(Config::new("m", 64), transport, $tools, $clock)
             .unwrap()
@@ -121,7 +123,7 @@ macro_rules! driver {
     };
 }
 
-type Lane<'l> = std::pin::Pin<Box<dyn Future<Output = toolrunner_core::drive::LaneEnd> + 'l>>;
+type Lane<'l> = std::pin::Pin<Box<dyn Future<Output = LaneEnd> + 'l>>;
 
 fn unpinned<T: Unpin>(place: &mut T) -> std::pin::Pin<&mut T> {
     std::pin::Pin::new(place)
@@ -189,12 +191,11 @@ fn nothing_is_allocated() {
     let body = rendered(asking(&[1, 2, 3]), toolrunner_core::testing::Style::default(), true);
     let (_, ended) = exchange(&mut run, 200, [body.as_slice()]);
     ended.unwrap();
-    let env = Env { tools: &Sum, hooks: &(), clock: &clock };
     let transport = ScriptedTransport::new(ScriptedModel::new(Script::new()));
     let driver = Driver::new(Config::new("m", 64), transport, &Sum, &clock).unwrap();
     let buffers = [const { RefCell::new([0; 64]) }; 2];
     let lanes = [pin!(None), pin!(None)];
-    let executor = Fixed::new(lanes, &buffers, |call| run_lane(env, call));
+    let executor = Fixed::new(lanes, &buffers, |call| call.run(&Sum, &(), &clock));
     let mut driver = driver.executor(executor);
     let allocated = allocation_counter::measure(|| {
         block_on(driver.results(&mut run, &mut ())).unwrap();
@@ -216,10 +217,9 @@ fn a_dropped_future_stops_no_call() {
             .reply(Reply::text("Done."))
             // A request whose future was dropped is sent again.
             .reply(Reply::text("Done."));
-        let env = Env { tools: &tools, hooks: &(), clock: &clock };
         let buffers = [const { RefCell::new([0; 128]) }; 2];
         let lanes = [pin!(None), pin!(None)];
-        let executor = Fixed::new(lanes, &buffers, |call| run_lane(env, call));
+        let executor = Fixed::new(lanes, &buffers, |call| call.run(&tools, &(), &clock));
         let transport = ScriptedTransport::new(ScriptedModel::new(script));
         let mut driver = Driver::new(Config::new("m", 64), transport, &tools, &clock)
             .unwrap()
@@ -488,10 +488,9 @@ fn calls_start_before_their_reply_is_complete() {
         )
         .reply(Reply::text("Done."));
     let style = toolrunner_core::testing::Style { split: Some(30), ..Default::default() };
-    let env = Env { tools: &tools, hooks: &hooks, clock: &*clock };
     let buffers = [const { RefCell::new([0; 128]) }; 2];
     let lanes = [pin!(None), pin!(None)];
-    let executor = Fixed::new(lanes, &buffers, |call| run_lane(env, call));
+    let executor = Fixed::new(lanes, &buffers, |call| call.run(&tools, &hooks, &*clock));
     let transport = ScriptedTransport::new(ScriptedModel::new(script).style(style))
         .clock(std::sync::Arc::clone(&clock));
     let mut driver = Driver::new(Config::new("m", 64), transport, &tools, &*clock)

@@ -15,9 +15,10 @@ use std::cell::Cell;
 use std::collections::BTreeMap;
 use toolrunner_core::__private::check_tools;
 
+use toolrunner_core::__private::SchemaDefault;
 use toolrunner_core::error::Misuse;
 use toolrunner_core::json::{Text, Value};
-use toolrunner_core::schema::{Default as SchemaDefault, InputError, Schema};
+use toolrunner_core::schema::{InputError, Schema};
 use toolrunner_core::tool::{
     ContentBlock, Declared, Decoder, Output, RawTool, ToolCall, ToolError, Toolbox,
 };

@@ -3,7 +3,7 @@
 
 use toolrunner_core::error::{Capacity, CapacityKind, Error};
 use toolrunner_core::policy::Limit;
-use toolrunner_core::run::{Outcome, Run, SNAPSHOT_FRAME, Step, ToolAnswer};
+use toolrunner_core::run::{Outcome, Run, Step, ToolAnswer};
 use toolrunner_core::time::Instant;
 use toolrunner_core::transcript::Transcript;
 use toolrunner_core::transport::ReplyHead;
@@ -27,7 +27,7 @@ fn goes_on_in_other_memory_with_one_call_answered() {
     assert_eq!(run.step(Instant::ZERO).unwrap(), Step::Call);
     run.answer(0.into(), ToolAnswer::ok("one")).unwrap();
     let len = run.snapshot_into(&mut bytes).unwrap();
-    assert!(len < run.messages().len() + SNAPSHOT_FRAME);
+    assert!(len < run.messages().len() + Run::SNAPSHOT_FRAME);
     let full = run.snapshot_into(&mut [0; 100]).unwrap_err();
     assert_eq!(
         full,

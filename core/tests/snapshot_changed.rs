@@ -10,7 +10,7 @@
 
 use toolrunner_core::error::Error;
 use toolrunner_core::message::{Messages, Role};
-use toolrunner_core::run::{Outcome, Run, SNAPSHOT_VERSION, Step, ToolAnswer};
+use toolrunner_core::run::{Outcome, Run, Step, ToolAnswer};
 use toolrunner_core::testing::validity::{self, Tail};
 use toolrunner_core::time::Instant;
 use toolrunner_core::transcript::Transcript;
@@ -84,7 +84,11 @@ fn go_on(run: &mut Run<'_>) -> Result<(), String> {
 
 #[test]
 fn snapshots_of_earlier_releases_are_read() {
-    assert_eq!(SNAPSHOT_VERSION, 1, "keep files of the old version beside those of the new one");
+    assert_eq!(
+        Run::SNAPSHOT_VERSION,
+        1,
+        "keep files of the old version beside those of the new one"
+    );
     for (name, old) in OLD {
         let mut run = load(old).unwrap_or_else(|error| panic!("{name}: {error}"));
         let (now, _) = save(&run)

@@ -194,7 +194,7 @@ fn the_transport_carries_request_and_reply() {
     let reply =
         block_on(transport.send(&head, &Body::new(&[], BODY.as_bytes(), b""))).unwrap().head;
     assert_eq!(
-        (reply.status, reply.retry_after, reply.request_id.as_str()),
+        (reply.status, reply.retry_after, reply.request_id()),
         (529, Some(Duration::from_secs(2)), "req_scripted_0003")
     );
     // A reply that was dropped before its end makes its connection dirty.

@@ -13,8 +13,9 @@ use core::task::{Context, Poll, Waker};
 use std::pin::pin;
 
 use embedded_io_async::{BufRead, ErrorKind, ErrorType, Read};
+use toolrunner_core::__private::read_buffered;
 use toolrunner_core::error::TransportKind;
-use toolrunner_core::transport::{Failure, PieceBody, PieceSource, TransportError, read_buffered};
+use toolrunner_core::transport::{Failure, PieceBody, PieceSource, TransportError};
 
 fn now<F: Future>(future: F) -> F::Output {
     match pin!(future).poll(&mut Context::from_waker(Waker::noop())) {

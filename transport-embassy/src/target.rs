@@ -2,7 +2,7 @@
 
 use core::net::Ipv4Addr;
 
-use toolrunner_core::wire::BaseUrl;
+use toolrunner_core::__private::BaseUrl;
 
 use crate::Error;
 

@@ -191,7 +191,7 @@ async fn http2_where_the_server_offers_it_on_one_connection() {
         tokio::spawn(async move {
             for _ in 0..3 {
                 let mut reply = send(&mut transport, &url).await.unwrap();
-                assert_eq!(reply.head.request_id.as_str(), "/prefix/v1/messages 20");
+                assert_eq!(reply.head.request_id(), "/prefix/v1/messages 20");
                 assert_eq!(read(&mut reply.body).await.unwrap(), b"piece piece piece ");
             }
         })
@@ -216,7 +216,7 @@ async fn http2_lets_the_transcript_go_too() {
         };
         let body = Body::new(&[b"["], &transcript, b"]").with_shared(&transcript);
         let mut reply = transport.send(&head, &body).await.unwrap();
-        assert_eq!(reply.head.request_id.as_str(), "/v1/messages 900002");
+        assert_eq!(reply.head.request_id(), "/v1/messages 900002");
         assert_eq!(Arc::strong_count(&transcript), 1);
         // Dropping one stream before its end does not harm the connection.
         assert_eq!(reply.body.fill_buf().await.unwrap(), b"piece ");

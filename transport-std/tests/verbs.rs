@@ -11,7 +11,7 @@ use std::collections::HashMap;
 use std::sync::{Arc, Mutex};
 
 use common::scripted;
-use toolrunner_core::run::{Run as Machine, SNAPSHOT_FRAME, ToolAnswer};
+use toolrunner_core::run::{Run as Machine, ToolAnswer};
 use toolrunner_core::testing::validity::{Rule, Tail, check};
 use toolrunner_core::testing::{Answer, Chunk, Reply, Rng, Script, VirtualClock};
 use toolrunner_core::tool::{Definition, Output, ToolCall, Tools};
@@ -237,7 +237,7 @@ fn assert_sound(run: &Run, scripted: &Scripted, ran: &Kinds, seed: u64, log: &[S
             "seed {seed}: {written:?}\n{}\n{snapshot}",
             log.join(" ")
         );
-        assert!(snapshot.len() < run.machine().messages().len() + SNAPSHOT_FRAME);
+        assert!(snapshot.len() < run.machine().messages().len() + Machine::SNAPSHOT_FRAME);
     }
     let complaints = scripted.model().complaints().join("\n");
     assert!(

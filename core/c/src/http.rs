@@ -359,7 +359,7 @@ mod tests {
         );
         let (mut http, mut head) = (Http::new(), ReplyHead::default());
         assert_eq!(http.next(&mut bytes.as_bytes(), &mut head).unwrap(), Part::End);
-        assert_eq!((head.status, head.request_id.as_str()), (429, "req_1"));
+        assert_eq!((head.status, head.request_id()), (429, "req_1"));
         assert_eq!(head.retry_after, Some(core::time::Duration::from_secs(2)));
     }
 

@@ -5,6 +5,7 @@ use core::time::Duration;
 use toolrunner_core::__private::{Sink, base_of, check_tools, escape};
 use toolrunner_core::json::check;
 
+use toolrunner_core::__private::BaseUrl;
 use toolrunner_core::error::{Error, Misuse};
 use toolrunner_core::json::{Kind, Value};
 use toolrunner_core::policy::Limits;
@@ -12,7 +13,7 @@ use toolrunner_core::run::{MakeRoom, Run, WhenFull};
 use toolrunner_core::tool::{Definition, Output, ToolCall, ToolError, Toolbox};
 use toolrunner_core::transcript::Transcript;
 use toolrunner_core::transport::ReplyHead;
-use toolrunner_core::wire::{Auth, BaseUrl, Config};
+use toolrunner_core::wire::{Auth, Config};
 
 use crate::http::Http;
 use crate::raw;

@@ -3,11 +3,11 @@
 use core::ffi::c_char;
 use toolrunner_core::__private::{Decimal, Front, RequestPieces as Pieces, Sink, base_of};
 
+use toolrunner_core::__private::BaseUrl;
 use toolrunner_core::error::{Capacity, Error, Misuse};
 use toolrunner_core::run::{Run, Step};
 use toolrunner_core::time::Instant;
 use toolrunner_core::tool::{Definition, Output, ToolCall, ToolError, Toolbox};
-use toolrunner_core::wire::BaseUrl;
 
 use crate::http::Http;
 use crate::machine::{Machine, put_system};
@@ -109,7 +109,7 @@ impl Machine {
         for part in ["POST ", url.prefix, config.path, " HTTP/1.1\r\nhost: ", url.authority] {
             out.put(part.as_bytes())?;
         }
-        for &(name, value) in &config.fields() {
+        for &(name, value) in config.fields().iter() {
             for part in ["\r\n", name, ": ", value] {
                 out.put(part.as_bytes())?;
             }

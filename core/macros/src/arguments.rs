@@ -82,12 +82,12 @@ impl Argument {
     /// Generates the default for the schema, if it is known.
     fn default(&self, core: &TokenStream) -> Result<Option<TokenStream>> {
         if let Some(json) = &self.options.default_json {
-            return Ok(Some(quote!(#core::schema::Default::Json(#json))));
+            return Ok(Some(quote!(#core::__private::SchemaDefault::Json(#json))));
         }
         let Some(Fill::Expr(expr)) = &self.options.default else { return Ok(None) };
         let constant = |kind: &str| {
             let kind = syn::Ident::new(kind, proc_macro2::Span::call_site());
-            quote!(#core::schema::Default::#kind)
+            quote!(#core::__private::SchemaDefault::#kind)
         };
         if let Some(json) = json(expr) {
             let kind = constant("Json");

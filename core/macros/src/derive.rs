@@ -273,10 +273,10 @@ impl Context<'_> {
                 /// Its name in a schema, where it is a default.
                 #[doc(hidden)]
                 #[allow(dead_code, unreachable_patterns, reason = "generated")]
-                pub const fn __tool_default(&self) -> #core::schema::Default {
+                pub const fn __tool_default(&self) -> #core::__private::SchemaDefault {
                     match self {
-                        #(Self::#idents => #core::schema::Default::Text(#names),)*
-                        _ => #core::schema::Default::None,
+                        #(Self::#idents => #core::__private::SchemaDefault::Text(#names),)*
+                        _ => #core::__private::SchemaDefault::None,
                     }
                 }
             }
@@ -295,7 +295,7 @@ impl Context<'_> {
                 continue;
             }
             let (schema, read) = self.content(case, &quote!(content))?;
-            schemas.push(quote!(#core::schema::Variant::new(#name, #schema)));
+            schemas.push(quote!(#core::__private::Variant::new(#name, #schema)));
             arms.push(quote!(if key == *#name { return ::core::result::Result::Ok(#read); }));
         }
         let (unit_names, unit_idents): (Vec<_>, Vec<_>) = units.into_iter().unzip();
@@ -303,7 +303,7 @@ impl Context<'_> {
             let names = self.constant(&quote!(&'static str), &quote!([#(#unit_names),*]));
             schemas.insert(
                 0,
-                quote!(#core::schema::Variant::new("", #core::schema::Schema::names(#names))),
+                quote!(#core::__private::Variant::new("", #core::schema::Schema::names(#names))),
             );
         }
         let decode = quote! {
@@ -317,9 +317,8 @@ impl Context<'_> {
             }
             ::core::result::Result::Err(decoder.wrong_type(value, <Self as #core::tool::ToolInput<'_>>::SCHEMA))
         };
-        let constant = self.constant(&quote!(#core::schema::Variant), &quote!([#(#schemas),*]));
-        let schema =
-            quote!(#core::schema::Schema::variants(#core::schema::Discriminator::Key, #constant));
+        let constant = self.constant(&quote!(#core::__private::Variant), &quote!([#(#schemas),*]));
+        let schema = quote!(#core::schema::Schema::variants(#core::__private::Discriminator::Key, #constant));
         Ok(Generated { schema, decode, more: quote!() })
     }
 
@@ -346,7 +345,7 @@ impl Context<'_> {
                 self.content(case, &quote!(value))?
             };
             let description = docs(&case.variant.attrs).unwrap_or_default();
-            schemas.push(quote!(#core::schema::Variant::new(#name, #schema.describe(#description).tagged(#tag, #name))));
+            schemas.push(quote!(#core::__private::Variant::new(#name, #schema.describe(#description).tagged(#tag, #name))));
             arms.push(quote!(if tag == *#name { return ::core::result::Result::Ok(#read); }));
         }
         let decode = quote! {
@@ -354,8 +353,8 @@ impl Context<'_> {
             #(#arms)*
             ::core::result::Result::Err(decoder.error(value, "one of the allowed forms"))
         };
-        let constant = self.constant(&quote!(#core::schema::Variant), &quote!([#(#schemas),*]));
-        let schema = quote!(#core::schema::Schema::variants(#core::schema::Discriminator::Tag(#tag), #constant));
+        let constant = self.constant(&quote!(#core::__private::Variant), &quote!([#(#schemas),*]));
+        let schema = quote!(#core::schema::Schema::variants(#core::__private::Discriminator::Tag(#tag), #constant));
         Ok(Generated { schema, decode, more: quote!() })
     }
 
@@ -373,10 +372,10 @@ impl Context<'_> {
             }
             let (schema, read) = self.content(case, &quote!(value))?;
             let name = &case.name;
-            schemas.push(quote!(#core::schema::Variant::new(#name, #schema)));
+            schemas.push(quote!(#core::__private::Variant::new(#name, #schema)));
             reads.push(read);
         }
-        let constant = self.constant(&quote!(#core::schema::Variant), &quote!([#(#schemas),*]));
+        let constant = self.constant(&quote!(#core::__private::Variant), &quote!([#(#schemas),*]));
         let places = 0..reads.len();
         let decode = quote! {
             let mut failed = ::core::option::Option::None;
@@ -395,8 +394,7 @@ impl Context<'_> {
                 failed.unwrap_or_else(|| decoder.error(value, "one of the allowed forms")),
             )
         };
-        let schema =
-            quote!(#core::schema::Schema::variants(#core::schema::Discriminator::Fit, #constant));
+        let schema = quote!(#core::schema::Schema::variants(#core::__private::Discriminator::Fit, #constant));
         Ok(Generated { schema, decode, more: quote!() })
     }
 

@@ -245,13 +245,10 @@ pub async fn work<B: Toolbox + ?Sized, H: Hooks, C: Clock>(
 /// Returns the error of a call that the gate denied, with a text of its own if the gate wrote none.
 fn denied(out: &mut Output<'_>) -> ToolError {
     if out.is_blank() {
-        return ToolError::new(NOT_ALLOWED);
+        return ToolError::new(Decision::NOT_ALLOWED);
     }
     ToolError::written()
 }
-
-/// What the model receives for a call that the gate denied without a text.
-pub const NOT_ALLOWED: &str = "Error: not allowed";
 
 /// Returns whether a call of this tool must wait for a running call of its serial group.
 pub(super) fn is_serial_with(tool: Option<Definition<'_>>, other: Option<Definition<'_>>) -> bool {

@@ -30,17 +30,16 @@ use crate::tool::{Output, ToolCall, Toolbox};
 /// ```
 /// use core::cell::RefCell;
 /// use core::pin::pin;
-/// use toolrunner_core::drive::{Driver, Env, Fixed, run_lane};
+/// use toolrunner_core::drive::{Driver, Fixed};
 /// # use toolrunner_core::time::{Clock, Instant};
 /// # use toolrunner_core::tool::Toolbox;
 /// # use toolrunner_core::transport::Transport;
 /// # use toolrunner_core::wire::Config;
 /// # async fn f(config: Config<'_>, transport: impl Transport, tools: impl Toolbox, clock: impl Clock,
 /// #     mut run: toolrunner_core::run::Run<'_>) {
-/// let env = Env { tools: &tools, hooks: &(), clock: &clock };
 /// let buffers = [const { RefCell::new([0; 512]) }; 2];
 /// let lanes = [pin!(None), pin!(None)];
-/// let executor = Fixed::new(lanes, &buffers, |call| run_lane(env, call));
+/// let executor = Fixed::new(lanes, &buffers, |call| call.run(&tools, &(), &clock));
 /// let mut driver = Driver::new(config, transport, &tools, &clock).unwrap().executor(executor);
 /// let outcome = driver.until_done(&mut run, &mut ()).await;
 /// # }
@@ -71,7 +70,7 @@ pub struct LaneEnd {
     at: usize,
 }
 
-/// A call in its buffer, for [`run_lane`].
+/// A call in its buffer. A program calls only [`run`](Self::run).
 #[derive(Debug)]
 pub struct LaneCall<'m> {
     job: Job,
@@ -81,25 +80,30 @@ pub struct LaneCall<'m> {
     ends: [usize; 4],
 }
 
-/// Runs one call of a [`Fixed`] in its buffer. `env` must have the tools, hooks and clock of the
-/// driver.
-pub async fn run_lane<B: Toolbox + ?Sized, H: Hooks, C: Clock>(
-    env: Env<'_, B, H, C>,
-    mut call: LaneCall<'_>,
-) -> LaneEnd {
-    let LaneCall { job, turn, ref mut buffer, ends: [id, name, toolset, input] } = call;
-    let (given, rest) = buffer.split_at_mut_checked(input).unwrap_or_default();
-    let text = |from: usize, to: usize| Text::from_bytes(given.get(from..to).unwrap_or_default());
-    let json = given.get(toolset..).unwrap_or_default();
-    let scratch = if json.contains(&b'\\') { json.len().min(rest.len()) } else { 0 };
-    let (scratch, out) = rest.split_at_mut_checked(scratch).unwrap_or_default();
-    let at = input + scratch.len();
-    let value = Value::whole(json).unwrap_or_default();
-    let mut tool_call = ToolCall::new(text(0, id), text(id, name), value, scratch);
-    tool_call.toolset = (toolset > name).then(|| text(name, toolset));
-    tool_call.turn = turn;
-    let verdict = work(env, job, tool_call, Output::new(out)).await;
-    LaneEnd { verdict: Some(verdict), at }
+impl LaneCall<'_> {
+    /// Runs the call in its buffer, with the tools, hooks and clock of the driver.
+    pub async fn run<B: Toolbox + ?Sized, H: Hooks, C: Clock>(
+        mut self,
+        tools: &B,
+        hooks: &H,
+        clock: &C,
+    ) -> LaneEnd {
+        let Self { job, turn, ref mut buffer, ends: [id, name, toolset, input] } = self;
+        let (given, rest) = buffer.split_at_mut_checked(input).unwrap_or_default();
+        let text =
+            |from: usize, to: usize| Text::from_bytes(given.get(from..to).unwrap_or_default());
+        let json = given.get(toolset..).unwrap_or_default();
+        let scratch = if json.contains(&b'\\') { json.len().min(rest.len()) } else { 0 };
+        let (scratch, out) = rest.split_at_mut_checked(scratch).unwrap_or_default();
+        let at = input + scratch.len();
+        let value = Value::whole(json).unwrap_or_default();
+        let mut call = ToolCall::new(text(0, id), text(id, name), value, scratch);
+        call.toolset = (toolset > name).then(|| text(name, toolset));
+        call.turn = turn;
+        let env = Env { tools, hooks, clock };
+        let verdict = work(env, job, call, Output::new(out)).await;
+        LaneEnd { verdict: Some(verdict), at }
+    }
 }
 
 impl<'l, 'm, F, S, const N: usize, const M: usize> Fixed<'l, 'm, F, S, N, M>
@@ -108,7 +112,7 @@ where
     S: FnMut(LaneCall<'m>) -> F,
 {
     /// Creates an executor. `lanes` are pinned places for the futures, and `spawn` calls
-    /// [`run_lane`].
+    /// [`run`](LaneCall::run) of the call that it receives.
     pub fn new(
         lanes: [Pin<&'l mut Option<F>>; N],
         buffers: &'m [RefCell<[u8; M]>; N],

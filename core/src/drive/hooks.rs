@@ -22,7 +22,7 @@ pub enum Decision {
     /// The tool does not run. The model receives what the gate wrote as the result.
     Answer,
     /// The tool does not run. The model receives what the gate wrote as an error, or
-    /// [`NOT_ALLOWED`](super::NOT_ALLOWED) if it wrote nothing.
+    /// [`NOT_ALLOWED`](Self::NOT_ALLOWED) if it wrote nothing.
     Deny,
     /// The tool runs with the JSON object that the gate wrote by [`Output::input`], while the
     /// conversation keeps the model's own input. If there is no such object, the tool does not run.
@@ -32,6 +32,11 @@ pub enum Decision {
     /// [`Outcome::NeedsAnswer`](crate::run::Outcome::NeedsAnswer) when everything else is done, and
     /// continues after [`Driver::allow`](super::Driver::allow) or [`Run::answer`].
     Suspend,
+}
+
+impl Decision {
+    /// What the model receives for a call that the gate denied without a text.
+    pub const NOT_ALLOWED: &'static str = "Error: not allowed";
 }
 
 /// Callbacks of a [`Driver`](super::Driver) while it drives a run. Every method has a default that

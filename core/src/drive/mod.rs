@@ -15,11 +15,11 @@
 //! Any future of this module may be dropped at any time: the next call finds what was abandoned.
 
 mod admit;
-mod execute;
-mod fixed;
+pub(crate) mod execute;
+pub(crate) mod fixed;
 mod hooks;
-mod progress;
-mod reply;
+pub(crate) mod progress;
+pub(crate) mod reply;
 mod wait;
 
 use core::pin::pin;
@@ -32,13 +32,13 @@ use crate::tool::{Toolbox, check_tools};
 use crate::transport::Transport;
 use crate::wire::Config;
 
-#[cfg(feature = "alloc")]
-pub use execute::put_own;
-pub use execute::{Env, Execute, Finished, Job, NOT_ALLOWED, Serial, Verdict, work};
-pub use fixed::{Fixed, LaneCall, LaneEnd, run_lane};
+use execute::Execute;
+pub use execute::Serial;
+pub use fixed::Fixed;
 pub use hooks::{Decision, Draft, Hooks};
-pub use progress::{Loop, Progress, Stop};
-pub use reply::{DriveError, Exchange, ReplyUnderWay, send};
+use progress::{Loop, Progress, Stop};
+pub use reply::DriveError;
+use reply::Exchange;
 
 /// Drives runs, one after another. The tools and the configuration are borrowed, so that they can
 /// be statics on a chip.

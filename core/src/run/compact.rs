@@ -28,18 +28,18 @@ pub struct Compaction {
     /// The threshold: the number of tokens of the last turn (input, output and caches) from which
     /// on the conversation is summarised. Default: 100,000.
     pub threshold: u64,
-    /// The prompt for the summary. Default: [`SUMMARY_PROMPT`].
+    /// The prompt for the summary. Default: [`PROMPT`](Self::PROMPT).
     pub prompt: &'static str,
 }
 
-/// The default prompt for a summary.
-pub const SUMMARY_PROMPT: &str = "Summarize this conversation so that the work can go on from your summary alone: it will replace all that \
+impl Compaction {
+    /// The default prompt for a summary.
+    pub const PROMPT: &'static str = "Summarize this conversation so that the work can go on from your summary alone: it will replace all that \
 was said above. Say what was asked for and under which conditions, what was done and found (names, numbers, paths and identifiers exactly \
 as they are), what was decided and why, what was tried and failed, and what is to be done next. Write only the summary.";
 
-impl Compaction {
-    /// Summarises from 100,000 tokens on, with [`SUMMARY_PROMPT`].
-    pub const DEFAULT: Self = Self { threshold: 100_000, prompt: SUMMARY_PROMPT };
+    /// Summarises from 100,000 tokens on, with [`PROMPT`](Self::PROMPT).
+    pub const DEFAULT: Self = Self { threshold: 100_000, prompt: Self::PROMPT };
 }
 
 impl Default for Compaction {

@@ -103,7 +103,7 @@ impl Run<'_> {
 
     /// Returns the request id from the head of the last reply. Empty if there was none.
     pub fn request_id(&self) -> &str {
-        &self.exchange.head.request_id
+        self.exchange.head.request_id()
     }
 
     /// Returns whether the current reply is complete. The rest of its body does not matter then.
@@ -337,7 +337,7 @@ impl Run<'_> {
         };
         match error {
             Error::Api(_) => self.api_error().unwrap_or_else(|| ApiErrorText {
-                request_id: Text::from_raw(&self.exchange.head.request_id),
+                request_id: Text::from_raw(self.exchange.head.request_id()),
                 ..nothing
             }),
             _ => nothing,
@@ -357,7 +357,7 @@ impl Run<'_> {
             kind,
             message,
             request_id: request_id
-                .unwrap_or_else(|| Text::from_raw(&self.exchange.head.request_id)),
+                .unwrap_or_else(|| Text::from_raw(self.exchange.head.request_id())),
             body,
         })
     }

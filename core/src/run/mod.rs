@@ -75,7 +75,7 @@ mod answer;
 mod broken;
 mod call_index;
 mod calls;
-mod cap;
+pub(crate) mod cap;
 mod compact;
 #[cfg(feature = "alloc")]
 mod early;
@@ -118,21 +118,19 @@ pub use broken::OnBreak;
 pub use call_index::CallIndex;
 pub use calls::{Call, CallInFlight, WrittenResult};
 #[cfg(feature = "alloc")]
-pub use cap::cap_content;
+pub(crate) use cap::cap_content;
+pub use compact::Compaction;
 use compact::Summary;
-pub use compact::{Compaction, SUMMARY_PROMPT};
 pub use exchange::ApiErrorText;
 use exchange::Exchange;
 use ledger::Ledger;
 pub use room::{MakeRoom, WhenFull};
 use settings::Settings;
-pub use snapshot::{SNAPSHOT_FRAME, SNAPSHOT_VERSION};
 use state::{CallStates, Turn};
 pub use state::{Outcome, Step};
 use table::{Machine, State};
 
-/// The maximum number of calls in one turn.
-pub const MAX_CALLS: usize = crate::history::MAX_CALLS;
+use crate::history::MAX_CALLS;
 const _: () = assert!(MAX_CALLS == CallStates::COUNT);
 
 /// A conversation and the state of its loop.
@@ -272,6 +270,11 @@ pub struct Run<'b> {
     unfit_prefill: u32,
 }
 
+impl Run<'_> {
+    /// The maximum number of calls in one turn.
+    pub const MAX_CALLS: usize = MAX_CALLS;
+}
+
 impl<'b> Run<'b> {
     /// Creates a run over `transcript`, which may already hold a conversation.
     // Not inlined: the run is built in place. Inlined, the caller's stack frame would hold a second
@@ -337,7 +340,7 @@ impl<'b> Run<'b> {
     }
 
     /// Returns a copy of the [`container`](Self::container).
-    pub fn container_copy(&self) -> Option<Container> {
+    pub fn container_copy(&self) -> Option<impl core::ops::Deref<Target = str> + use<>> {
         (!self.container.is_empty()).then(|| self.container.clone())
     }
 

@@ -24,7 +24,7 @@
 //! requested again. A call that was running counts as started: it is answered as cancelled, because
 //! it may have had its effect. Calls that were answered keep their answers. The length of a
 //! snapshot is that of the conversation, and of changes of the tools that wait to be sent, plus
-//! less than [`SNAPSHOT_FRAME`].
+//! less than [`Run::SNAPSHOT_FRAME`].
 
 mod words;
 
@@ -39,10 +39,7 @@ use crate::transcript::Transcript;
 use crate::turn::BadInputs;
 use words::{state_of, stop_of, stop_word, words_of};
 
-/// The version that this release writes, and the newest that it reads.
-pub const SNAPSHOT_VERSION: u32 = 1;
-/// The maximum number of bytes of a snapshot besides its messages.
-pub const SNAPSHOT_FRAME: usize = 1536;
+const SNAPSHOT_VERSION: u32 = Run::SNAPSHOT_VERSION;
 
 const NONE: Error = Error::Misuse(Misuse::Setting("not a run snapshot"));
 /// The states of calls that a snapshot contains, and the names of their members.
@@ -56,6 +53,14 @@ const CALL_STATES: [(&str, CallState); 3] = [
 const TOOL_CHANGES: &str = "tool_changes";
 /// The text before the sum, which is the last member.
 const SUM: &[u8] = b",\"sum\":";
+
+impl Run<'_> {
+    /// The version of the [`snapshot`](Self::snapshot) that this release writes, and the newest
+    /// that it reads.
+    pub const SNAPSHOT_VERSION: u32 = 1;
+    /// The maximum number of bytes of a [`snapshot`](Self::snapshot) besides its messages.
+    pub const SNAPSHOT_FRAME: usize = 1536;
+}
 
 impl<'b> Run<'b> {
     /// Writes the run in its current state to `out`. A partial reply is left out.
@@ -199,7 +204,7 @@ impl<'b> Run<'b> {
         let [mark, start, end, results_end, first, calls] =
             read(member("turn")?)?.map(|n| usize::try_from(n).unwrap_or(usize::MAX));
         // A run never has more calls. The checks below visit each of them.
-        if calls > super::MAX_CALLS {
+        if calls > Run::MAX_CALLS {
             return Err(NONE);
         }
         let mut states = CallStates::OPEN;
@@ -322,7 +327,7 @@ impl<'b> Run<'b> {
         message.member("role").unwrap_or_default().is_text(Role::Assistant.name())
             && messages().any(|(first, _)| first == start)
             && self.mark_of(start) == mark
-            && found.min(super::MAX_CALLS) == calls
+            && found.min(Run::MAX_CALLS) == calls
             // A call before a fallback has no answer, unless it had started. A call that its gate
             // then suspended and the caller allowed is neither answered nor running.
             && first <= behind_fallback

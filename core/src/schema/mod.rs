@@ -17,6 +17,7 @@ mod external;
 mod fold;
 #[cfg(feature = "alloc")]
 pub(crate) mod lenient;
+pub(crate) mod parts;
 mod raw;
 pub(crate) mod strict;
 #[cfg(feature = "schemars")]
@@ -36,6 +37,7 @@ pub(crate) use external::{expand, text_of};
 pub(crate) use fold::fold;
 #[cfg(feature = "alloc")]
 pub(crate) use lenient::lenient_raw;
+pub(crate) use parts::{Default, Discriminator, Variant};
 #[cfg(feature = "alloc")]
 pub(crate) use raw::RAW_DEPTH;
 pub use raw::RawSchema;
@@ -99,22 +101,6 @@ pub(crate) struct Bounds {
     pub(crate) max: Option<u32>,
 }
 
-/// The value of a missing member, as the schema states it.
-#[derive(Clone, Copy, Debug)]
-#[non_exhaustive]
-pub enum Default {
-    /// No default.
-    None,
-    /// JSON text.
-    Json(&'static str),
-    /// A string.
-    Text(&'static str),
-    /// An integer.
-    Integer(i64),
-    /// A boolean.
-    Boolean(bool),
-}
-
 /// A member of an object.
 #[derive(Clone, Copy, Debug)]
 pub struct Property {
@@ -128,37 +114,6 @@ impl Property {
     pub const fn new(name: &'static str, schema: Schema, required: bool) -> Self {
         let presence = if required { Presence::Required } else { Presence::Optional };
         Self { name, schema, presence }
-    }
-}
-
-/// How an input identifies the variant of an enum. The forms are those of serde.
-#[derive(Clone, Copy, Debug)]
-#[non_exhaustive]
-pub enum Discriminator {
-    /// The string in this member of an object.
-    Tag(&'static str),
-    /// The name of an object's only member. A variant without contents is a string.
-    Key,
-    /// Nothing: it is the first variant whose schema fits.
-    Fit,
-}
-
-/// One variant of an enum.
-#[derive(Clone, Copy, Debug)]
-pub struct Variant {
-    pub(crate) name: &'static str,
-    pub(crate) schema: Schema,
-}
-
-impl Variant {
-    /// Creates a variant.
-    ///
-    /// With [`Discriminator::Tag`], `schema` must be a [tagged](Schema::tagged) object schema. With
-    /// [`Discriminator::Key`], it is the schema of the contents. With [`Discriminator::Key`] and an
-    /// empty name, it is the [names](Schema::names) of all variants without contents. With
-    /// [`Discriminator::Fit`], it is any schema, and the name has no meaning.
-    pub const fn new(name: &'static str, schema: Schema) -> Self {
-        Self { name, schema }
     }
 }
 
@@ -229,6 +184,7 @@ impl Schema {
     ///
     /// # Panics
     /// Panics if a variant does not have the form that `by` requires. See [`Variant::new`].
+    #[doc(hidden)]
     pub const fn variants(by: Discriminator, variants: &'static [Variant]) -> Self {
         let mut rest = variants;
         // A choice must not lead to another choice about the same value. Otherwise a check might
@@ -318,6 +274,7 @@ impl Schema {
     }
 
     /// Sets the default.
+    #[doc(hidden)]
     #[must_use]
     pub const fn default(mut self, default: Default) -> Self {
         self.default = default;

@@ -13,19 +13,17 @@ mod deserialize;
 mod error;
 mod from_text;
 pub(crate) mod input;
-mod list;
+pub(crate) mod list;
 mod output;
 pub(crate) mod raw;
 pub(crate) mod result;
 #[cfg(feature = "serde")]
-mod serde;
+pub(crate) mod serde;
 pub(crate) mod texts;
 pub(crate) mod toolbox;
 #[cfg(feature = "schemars")]
 mod typed;
 
-#[cfg(feature = "serde")]
-pub use self::serde::Error as SerializeError;
 pub use block::{ContentBlock, Source};
 pub use context::{ToolContext, ToolHost};
 #[cfg(feature = "serde-json-core")]
@@ -35,7 +33,7 @@ pub use from_text::FromText;
 pub(crate) use input::invalid_input;
 pub use input::{Decoder, ToolInput};
 #[cfg(feature = "alloc")]
-pub use list::{BoxTools, CallFuture, DynTools};
+pub use list::{BoxTools, DynTools};
 pub use output::Output;
 pub(crate) use output::is_empty_text_block;
 #[cfg(feature = "alloc")]

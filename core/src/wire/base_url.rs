@@ -19,7 +19,7 @@ impl<'a> BaseUrl<'a> {
     /// Parses a base URL.
     ///
     /// ```
-    /// use toolrunner_core::wire::BaseUrl;
+    /// use toolrunner_core::__private::BaseUrl;
     /// let url = BaseUrl::parse("https://gateway.example:8443/claude/")?;
     /// assert_eq!((url.host, url.port, url.prefix), ("gateway.example", Some(8443), "/claude"));
     /// assert_eq!(BaseUrl::parse("http://gateway:70000"), Err("the base URL must have a port from 1 to 65535, if any"));

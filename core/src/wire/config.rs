@@ -1,5 +1,7 @@
 //! The configuration of requests: typed fields, and further members of the body as JSON.
 
+use core::ops::Deref;
+
 use heapless::Vec;
 
 use crate::error::Misuse;
@@ -67,9 +69,9 @@ pub struct Config<'a> {
     pub compaction: &'a str,
     /// Whether replies are streamed. The default is `true`.
     pub stream: bool,
-    /// The base URL: the scheme, the authority and optionally a path. See
-    /// [`BaseUrl`](super::BaseUrl). If it ends with `/v1` or `/v1/messages` and
-    /// [`path`](Self::path) begins with the same text, this text is sent only once.
+    /// The base URL: `http://` or `https://`, the authority and optionally a path. If it ends with
+    /// `/v1` or `/v1/messages` and [`path`](Self::path) begins with the same text, this text is sent
+    /// only once.
     pub base_url: &'a str,
     /// The path below the base URL, optionally with a query.
     pub path: &'a str,
@@ -262,8 +264,8 @@ impl<'a> Config<'a> {
     // Not inlined, so that the fields are created in their final location and do not use stack
     // space in the caller's frame.
     #[inline(never)]
-    pub fn fields(&self) -> Vec<(&'a str, &'a str), MAX_HEADERS> {
-        let mut fields = Vec::new();
+    pub fn fields(&self) -> impl Deref<Target = [(&'a str, &'a str)]> + use<'a> {
+        let mut fields = Vec::<_, MAX_HEADERS>::new();
         // `check` rejects more fields than fit.
         let mut add = |name, value| {
             let _fits = fields.push((name, value));

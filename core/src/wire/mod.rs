@@ -43,7 +43,7 @@
 //! | A `tool_choice` that forces a call | It is sent with every request, so the run ends only at a limit. Set one. |
 
 pub(crate) mod base_url;
-mod compaction;
+pub(crate) mod compaction;
 mod config;
 mod event;
 mod fast;
@@ -52,9 +52,8 @@ pub(crate) mod request;
 mod sse;
 mod words;
 
-pub use base_url::BaseUrl;
 pub(crate) use base_url::base_of;
-pub use compaction::ServerCompaction;
+pub(crate) use compaction::ServerCompaction;
 pub(crate) use config::members;
 pub use config::{Auth, Config};
 pub(crate) use event::{EventKind, WireKind, json_error, parse, says_error};

@@ -102,7 +102,7 @@ fn what_the_core_reads_of_a_head() {
     let (head, body) =
         lab.run(async { exchange(&mut transport, URL, "[]").await.expect("a reply") });
     assert_eq!(
-        (head.status, head.request_id.as_str(), head.should_retry, body.as_str()),
+        (head.status, head.request_id(), head.should_retry, body.as_str()),
         (529, "req_1", Some(true), "{}")
     );
     assert_eq!(head.retry_after, Some(core::time::Duration::from_millis(250)));

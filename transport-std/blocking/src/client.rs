@@ -6,9 +6,10 @@ use std::env;
 use std::ffi::OsString;
 use std::sync::Arc;
 
+use toolrunner_core::__private::BaseUrl;
 use toolrunner_core::__private::base_of;
 use toolrunner_core::policy::RetryPolicy;
-use toolrunner_core::wire::{BaseUrl, Config};
+use toolrunner_core::wire::Config;
 use ureq::http::{HeaderName, HeaderValue};
 use ureq::tls::Certificate;
 

@@ -9,7 +9,7 @@ use core::fmt;
 use std::collections::VecDeque;
 use std::sync::Arc;
 
-use toolrunner_core::drive::{Exchange, Loop, Progress};
+use toolrunner_core::__private::drive::{Exchange, Loop, Progress};
 use toolrunner_core::error::Misuse;
 use toolrunner_core::message::{ReplyMessage, Usage};
 use toolrunner_core::policy::{Limits, RetryPolicy};

@@ -13,7 +13,8 @@ use std::thread;
 
 use futures_channel::oneshot;
 use toolrunner_core::__private::Notice;
-use toolrunner_core::drive::{Draft, Env, Execute, Finished, Hooks, Job, Verdict, put_own, work};
+use toolrunner_core::__private::drive::{Env, Execute, Finished, Job, Verdict, put_own, work};
+use toolrunner_core::drive::{Draft, Hooks};
 use toolrunner_core::error::{Error as CoreError, Misuse};
 use toolrunner_core::json::{Text, Value};
 use toolrunner_core::run::{CallIndex, Run as Machine};

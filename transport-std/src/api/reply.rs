@@ -33,7 +33,7 @@ impl ApiReply<HttpBody> {
         let headers = reply.body.headers().clone();
         Self {
             status: reply.head.status,
-            request_id: reply.head.request_id.as_str().to_owned(),
+            request_id: reply.head.request_id().to_owned(),
             rate_limits: RateLimits::of(&headers),
             headers,
             body: reply.body,

@@ -1,9 +1,9 @@
 //! Checks of single settings.
 
 use http::{HeaderValue, Uri};
+use toolrunner_core::__private::BaseUrl;
 use toolrunner_core::__private::base_of;
 use toolrunner_core::json;
-use toolrunner_core::wire::BaseUrl;
 
 use super::SetupError;
 use super::builder::PATH;

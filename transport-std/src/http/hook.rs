@@ -7,8 +7,8 @@ use std::borrow::Cow;
 use std::sync::Arc;
 
 use http::{HeaderName, HeaderValue, Method};
+use toolrunner_core::__private::BaseUrl;
 use toolrunner_core::transport::{Body, Head};
-use toolrunner_core::wire::BaseUrl;
 
 use super::{HttpError, without_query};
 use crate::config::{SetupError, is_settable};

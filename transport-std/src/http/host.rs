@@ -24,8 +24,8 @@ use http::{HeaderValue, Uri};
 use hyper::client::conn::http1;
 use tokio::runtime::{Handle, Id};
 use tokio::task::AbortHandle;
+use toolrunner_core::__private::BaseUrl;
 use toolrunner_core::error::TransportKind;
-use toolrunner_core::wire::BaseUrl;
 
 use super::idle::IdleTimer;
 use super::proxy::{Proxied, Routes};

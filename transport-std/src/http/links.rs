@@ -432,7 +432,7 @@ fn reply(
     {
         head.field("retry-after-ms", wait.to_string().as_bytes());
     }
-    tracing::debug!(status = head.status, request_id = head.request_id.as_str(), "reply");
+    tracing::debug!(status = head.status, request_id = head.request_id(), "reply");
     let is_error = !parts.status.is_success();
     if let Some(coding) = parts
         .headers

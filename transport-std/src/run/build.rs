@@ -4,7 +4,7 @@ use core::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::Arc;
 
 use serde::Serialize;
-use toolrunner_core::drive::{Exchange, Loop};
+use toolrunner_core::__private::drive::{Exchange, Loop};
 use toolrunner_core::json::Value;
 use toolrunner_core::policy::{Limits, RetryPolicy};
 use toolrunner_core::run::{Compaction, OnBreak, Run as Machine, WhenFull};
@@ -28,8 +28,16 @@ pub(super) static NEXT: AtomicUsize = AtomicUsize::new(1);
 /// The maximum number of tokens of a reply if none is set.
 pub const DEFAULT_MAX_TOKENS: u32 = 4096;
 
-/// Configures a run; a prompt makes it a [`Run`]. Mistakes in the configuration are reported when
-/// the run is first used.
+/// Configures a run. Mistakes in the configuration are reported when the run is first used.
+///
+/// Two kinds of methods consume the builder:
+///
+/// - Settings, such as [`system`](Self::system), [`tools`](Self::tools) and
+///   [`limits`](Self::limits), return it changed.
+/// - Five methods say where the conversation begins, and return the [`Run`]. Each ends the chain:
+///   [`user`](Self::user) with a first message, [`messages`](Self::messages) with an existing
+///   conversation, [`body`](Self::body) with the body of a request, [`resume`](Self::resume) with a
+///   snapshot, and [`empty`](Self::empty) with nothing yet.
 #[derive(Debug)]
 #[must_use]
 pub struct RunBuilder {

@@ -1,6 +1,6 @@
 //! The caller's verbs for the calls of a turn, by id.
 
-use toolrunner_core::drive::Progress;
+use toolrunner_core::__private::drive::Progress;
 use toolrunner_core::error::Misuse;
 use toolrunner_core::run::{CallIndex, ToolAnswer};
 

@@ -10,10 +10,8 @@ use futures_util::future::{AbortHandle, Abortable};
 use futures_util::stream::{FuturesUnordered, StreamExt};
 use tokio_util::sync::CancellationToken;
 use toolrunner_core::__private::Notice;
-use toolrunner_core::drive::{
-    Decision as Gated, Draft, Env, Execute, Finished, Hooks as CoreHooks, Job, Verdict, put_own,
-    work,
-};
+use toolrunner_core::__private::drive::{Env, Execute, Finished, Job, Verdict, put_own, work};
+use toolrunner_core::drive::{Decision as Gated, Draft, Hooks as CoreHooks};
 use toolrunner_core::error::{Error as CoreError, Misuse};
 use toolrunner_core::json::{Text, Value};
 use toolrunner_core::run::{CallIndex, Run as Machine};

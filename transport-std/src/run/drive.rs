@@ -1,13 +1,13 @@
 //! The front end's side of the loop: the three levels, as folds over [`Loop::progress`], and what a
 //! server does beside it: request heads, log lines, spans, and turns of other tasks.
 //!
-//! [`Loop::progress`]: toolrunner_core::drive::Loop::progress
+//! [`Loop::progress`]: toolrunner_core::__private::drive::Loop::progress
 
 use core::future::poll_fn;
 use core::pin::pin;
 use core::task::Poll;
 
-use toolrunner_core::drive::{Exchange, Loop, Progress, Stop, send};
+use toolrunner_core::__private::drive::{Exchange, Loop, Progress, Stop, send};
 use toolrunner_core::observe::Event;
 use toolrunner_core::run::StreamEvent;
 use toolrunner_core::time::Clock;

@@ -2,7 +2,7 @@
 
 use core::sync::atomic::Ordering;
 
-use toolrunner_core::drive::{Exchange, Loop};
+use toolrunner_core::__private::drive::{Exchange, Loop};
 use toolrunner_core::run::Run as Machine;
 use toolrunner_core::transcript::Transcript;
 

@@ -2,9 +2,9 @@
 
 use core::pin::Pin;
 
-use toolrunner_core::drive::NOT_ALLOWED;
+use toolrunner_core::__private::cap_content;
+use toolrunner_core::drive::Decision as CoreDecision;
 use toolrunner_core::json::{Kind, Value, check};
-use toolrunner_core::run::cap_content;
 
 use crate::params::quoted;
 
@@ -47,7 +47,7 @@ impl Decision {
     /// Denies the call. The model receives `text` as an error, or `Error: not allowed` if it is
     /// empty.
     pub fn deny(text: &str) -> Self {
-        let text = if text.is_empty() { NOT_ALLOWED } else { text };
+        let text = if text.is_empty() { CoreDecision::NOT_ALLOWED } else { text };
         Self::Answer { content: quoted(text), is_error: true }
     }
 

@@ -4,7 +4,7 @@ use core::fmt;
 use std::collections::VecDeque;
 use std::sync::{Arc, Mutex, PoisonError, Weak};
 
-use toolrunner_core::drive::Exchange;
+use toolrunner_core::__private::drive::Exchange;
 use toolrunner_core::error::Misuse;
 use toolrunner_core::message::{Messages, Role};
 use toolrunner_core::run::{Outcome, Run as Machine};

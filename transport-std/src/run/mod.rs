@@ -51,7 +51,8 @@ use std::collections::VecDeque;
 use std::sync::Arc;
 
 use tokio_util::sync::CancellationToken;
-use toolrunner_core::drive::{Exchange, Hooks as _, Loop, Progress};
+use toolrunner_core::__private::drive::{Exchange, Loop, Progress};
+use toolrunner_core::drive::Hooks as _;
 use toolrunner_core::message::{Messages, OwnedMessage, ReplyMessage, Role, Usage};
 use toolrunner_core::policy::{Limits, RetryPolicy};
 use toolrunner_core::run::{Call, Compaction, OnBreak, Outcome, Run as Machine};

@@ -1,9 +1,10 @@
 //! Structured output: the last reply as a value of a type.
 
+use toolrunner_core::__private::structured;
 use toolrunner_core::json::Value;
 use toolrunner_core::message::ReplyMessage;
 use toolrunner_core::run::Outcome;
-use toolrunner_core::structured::{self, Structured};
+use toolrunner_core::structured::Structured;
 use toolrunner_core::tool::ToolInput;
 
 use super::{Run, RunBuilder, Turn};

@@ -3,7 +3,8 @@
 
 use std::sync::Arc;
 
-use toolrunner_core::tool::{CallFuture, Definition, Output, ToolCall, Tools};
+use toolrunner_core::__private::CallFuture;
+use toolrunner_core::tool::{Definition, Output, ToolCall, Tools};
 
 use super::tools::{DynTools, OwnTools, Toolset};
 use super::{Run, RunBuilder, Turn};

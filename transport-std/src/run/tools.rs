@@ -1,14 +1,12 @@
 //! Tools behind a pointer, so that `Run` is not generic over them.
 
 use std::sync::Arc;
-use toolrunner_core::__private::check_server_tools;
+use toolrunner_core::__private::{CallFuture, check_server_tools};
 
 use toolrunner_core::error::{Misuse, REFUSED_SCHEMA};
 use toolrunner_core::json::{Kind, Text, Value};
 pub(crate) use toolrunner_core::tool::DynTools;
-use toolrunner_core::tool::{
-    CallFuture, Declared, Definition, Output, ToolCall, ToolError, Toolbox, Tools,
-};
+use toolrunner_core::tool::{Declared, Definition, Output, ToolCall, ToolError, Toolbox, Tools};
 
 use crate::error::Error;
 

@@ -19,11 +19,11 @@
 use std::sync::Arc;
 
 use serde_json::{Value as Json, json};
+use toolrunner_core::__private::BaseUrl;
 use toolrunner_core::json::Text;
 use toolrunner_core::message::{ReplyMessage, Usage};
 use toolrunner_core::run::Outcome;
 use toolrunner_core::time::Instant;
-use toolrunner_core::wire::BaseUrl;
 use tracing::field::Empty;
 use tracing::{Id, Span};
 

@@ -18,7 +18,7 @@ use static_cell::ConstStaticCell;
 use toolrunner_embassy::flash::SnapshotStore;
 use toolrunner_embassy::machine::drive::Driver;
 use toolrunner_embassy::machine::observe::{Event, FnObserver};
-use toolrunner_embassy::machine::run::{Run, SNAPSHOT_FRAME};
+use toolrunner_embassy::machine::run::Run;
 use toolrunner_embassy::machine::transcript::Transcript;
 use toolrunner_embassy::machine::wire::{Auth, Config};
 use toolrunner_embassy::{EmbassyClock, Link, Plain, Resources, Timeouts, Transport, toolbox};
@@ -29,7 +29,7 @@ use toolrunner_firmware::{console, host, network, print, stack, time};
 /// The maximum number of bytes of a conversation.
 const TRANSCRIPT: usize = 2048;
 /// The maximum number of bytes of a snapshot.
-const SNAPSHOT: usize = TRANSCRIPT + SNAPSHOT_FRAME;
+const SNAPSHOT: usize = TRANSCRIPT + Run::SNAPSHOT_FRAME;
 /// The bytes of each of the flash's two slots: whole sectors for a header of 64 bytes and the
 /// snapshot.
 const SLOT: u32 = (64 + SNAPSHOT).next_multiple_of(SECTOR) as u32;

@@ -3,7 +3,7 @@
 use core::time::Duration;
 use std::sync::Arc;
 
-use toolrunner_core::drive::{Exchange, Loop};
+use toolrunner_core::__private::drive::{Exchange, Loop};
 use toolrunner_core::json::{Kind, Value};
 use toolrunner_core::policy::{Limits, RetryPolicy};
 use toolrunner_core::run::{Compaction, Run as Machine};
@@ -26,8 +26,16 @@ pub const DEFAULT_CONCURRENCY: usize = 32;
 /// How long tools may continue after their run is cancelled, if no grace period is set.
 pub const DEFAULT_GRACE: Duration = Duration::from_secs(5);
 
-/// Configures a run; a prompt makes it a [`Run`]. Mistakes in the configuration are reported when
-/// the run is first used.
+/// Configures a run. Mistakes in the configuration are reported when the run is first used.
+///
+/// Two kinds of methods consume the builder:
+///
+/// - Settings, such as [`system`](Self::system), [`tools`](Self::tools) and
+///   [`limits`](Self::limits), return it changed.
+/// - Five methods say where the conversation begins, and return the [`Run`]. Each ends the chain:
+///   [`user`](Self::user) with a first message, [`messages`](Self::messages) with an existing
+///   conversation, [`body`](Self::body) with the body of a request, [`resume`](Self::resume) with a
+///   snapshot, and [`empty`](Self::empty) with nothing yet.
 #[derive(Debug)]
 #[must_use]
 pub struct RunBuilder {

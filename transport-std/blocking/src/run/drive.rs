@@ -1,11 +1,12 @@
-//! The three levels, as folds over [`Loop::progress`](toolrunner_core::drive::Loop::progress), the
+//! The three levels, as folds over [`Loop::progress`](toolrunner_core::__private::drive::Loop::progress), the
 //! only loop.
 
 use core::pin::pin;
 
 use pollster::block_on;
 use toolrunner_core::__private::Front;
-use toolrunner_core::drive::{Hooks as _, Progress, Stop, send};
+use toolrunner_core::__private::drive::{Progress, Stop, send};
+use toolrunner_core::drive::Hooks as _;
 use toolrunner_core::observe::Event;
 use toolrunner_core::run::StreamEvent;
 use toolrunner_core::transport::Head;
