@@ -220,7 +220,7 @@ pub mod __private {
 
     pub use crate::error::REFUSED_SCHEMA;
     pub use crate::history::Tail;
-    pub use crate::json::check::MAX_DEPTH;
+    pub use crate::json::check::{MAX_DEPTH, check};
     pub use crate::json::number::{parse_f64, write_f32, write_f64};
     pub use crate::json::text::{Piece, Pieces};
     pub use crate::json::write::{Decimal, Escaped, Sink, escape};

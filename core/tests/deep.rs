@@ -57,7 +57,7 @@ fn nested(levels: usize) -> [String; 2] {
 fn json_and_what_is_made_of_it() {
     on_a_small_stack(|| {
         for deep in nested(LEVELS) {
-            let error = toolrunner_core::json::check(deep.as_bytes()).unwrap_err();
+            let error = toolrunner_core::__private::check(deep.as_bytes()).unwrap_err();
             assert_eq!(error.expected, "at most 122 levels");
             // A view of unchecked data works.
             let value = Value::first(deep.as_bytes()).unwrap();

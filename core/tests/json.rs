@@ -13,8 +13,8 @@
 )]
 
 use std::collections::BTreeMap;
+use toolrunner_core::__private::check;
 use toolrunner_core::__private::{Decimal, MAX_DEPTH, Piece, Sink, escape};
-use toolrunner_core::json::check;
 
 use serde_json::value::RawValue;
 use toolrunner_core::error::{Capacity, CapacityKind};

@@ -10,7 +10,7 @@ use toolrunner_core::json::{Text, Value};
 use toolrunner_core::message::{Block, Message, Messages, Role, StopReason, Usage};
 
 fn value(json: &str) -> Value<'_> {
-    toolrunner_core::json::check(json.as_bytes()).unwrap();
+    toolrunner_core::__private::check(json.as_bytes()).unwrap();
     Value::first(json.as_bytes()).unwrap()
 }
 

@@ -4,8 +4,8 @@
 
 use std::fmt::Write;
 use std::time::Duration;
+use toolrunner_core::__private::check;
 use toolrunner_core::__private::{EMPTY_ERROR, EMPTY_RESULT, Notice, check_tools};
-use toolrunner_core::json::check;
 
 use toolrunner_core::error::{Capacity, CapacityKind, Error, Misuse};
 use toolrunner_core::json::Text;

@@ -13,8 +13,9 @@ mod common;
 use std::collections::{BTreeMap, BTreeSet, HashSet};
 
 use common::block_on;
+use toolrunner_core::__private::check;
 use toolrunner_core::drive::Driver;
-use toolrunner_core::json::{Value, check};
+use toolrunner_core::json::Value;
 use toolrunner_core::run::Run;
 use toolrunner_core::schema::RawSchema;
 use toolrunner_core::testing::{

@@ -33,7 +33,7 @@ impl Params {
                 "the run sets the parameter {name:?} itself: use the method of that name"
             )));
         }
-        let checked = toolrunner_core::json::check(value.as_bytes());
+        let checked = toolrunner_core::__private::check(value.as_bytes());
         let checked = checked.map_err(|error| {
             Error::Invalid(format!("the parameter {name:?} is not valid JSON {error}"))
         })?;

@@ -2,8 +2,8 @@
 
 use core::ffi::c_char;
 use core::time::Duration;
+use toolrunner_core::__private::check;
 use toolrunner_core::__private::{Sink, base_of, check_tools, escape};
-use toolrunner_core::json::check;
 
 use toolrunner_core::__private::BaseUrl;
 use toolrunner_core::error::{Error, Misuse};

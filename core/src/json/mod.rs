@@ -1,6 +1,6 @@
 //! JSON text in memory: checked once, then read lazily and in place.
 //!
-//! Nothing in this module allocates, recurses or panics. [`check`] checks the grammar (RFC 8259,
+//! Nothing in this module allocates, recurses or panics. [`Value::parse`] checks the grammar (RFC 8259,
 //! nested at most 122 levels). [`Value`] and [`Text`] are views of checked bytes that
 //! find a member or unescape a string on demand. For bytes that were not checked, the views return
 //! `None` or a wrong value, but never panic.
@@ -15,8 +15,8 @@ mod value;
 pub(crate) mod write;
 
 pub(crate) use bits::Bits;
-pub use check::{Checked, JsonError, check};
-pub(crate) use check::{MESSAGE_DEPTH, SNAPSHOT_DEPTH, Walk, check_to, hex4};
+pub use check::JsonError;
+pub(crate) use check::{MESSAGE_DEPTH, SNAPSHOT_DEPTH, Walk, check, check_to, hex4};
 pub(crate) use number::{
     compare, is_integer, is_multiple, parse_f64, parse_integer, parse_small_integer, write_f32,
     write_f64,

@@ -1,5 +1,6 @@
 //! JSON values, as slices of checked text.
 
+use super::JsonError;
 use super::scan::{plain_key, skip_space, skip_value, string_end};
 use super::text::Text;
 
@@ -46,6 +47,15 @@ impl<'a> Value<'a> {
     pub const NULL: Value<'static> = Value { raw: b"null" };
     /// The value `[]`.
     pub(crate) const EMPTY_ARRAY: Self = Self { raw: b"[]" };
+
+    /// Checks that `bytes` are one JSON value (RFC 8259), nested at most 122 levels, and returns it.
+    ///
+    /// # Errors
+    /// Returns the place of the first mistake, and what was expected there.
+    pub fn parse(bytes: &'a [u8]) -> Result<Self, JsonError> {
+        super::check(bytes)?;
+        Ok(Self::first(bytes).unwrap_or_default())
+    }
 
     /// Returns the value at the start of `bytes`, after optional white space. Ignores the bytes
     /// that follow the value. Returns `None` if there is no value.

@@ -9,7 +9,7 @@
 //! reads a field when its accessor is called. Nothing is allocated or copied, and nothing is lost:
 //! `raw()` returns the bytes of each value, including unknown kinds and fields.
 //!
-//! The bytes must have been [checked](crate::json::check). For other bytes the views return no
+//! The bytes must have been [checked](Value::parse). For other bytes the views return no
 //! value or a wrong one, but never panic.
 //!
 //! With `alloc`, [`OwnedMessage`] and [`ReplyMessage`] own their text and provide the same views.

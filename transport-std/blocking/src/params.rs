@@ -29,7 +29,7 @@ impl Params {
         if OWN_MEMBERS.contains(&name) {
             return Err(Error::Invalid(format!("the run sets the parameter {name:?} itself")));
         }
-        let checked = toolrunner_core::json::check(value.as_bytes()).map_err(|error| {
+        let checked = toolrunner_core::__private::check(value.as_bytes()).map_err(|error| {
             Error::Invalid(format!("the parameter {name:?} is not valid JSON {error}"))
         })?;
         if let Some(at) = checked.lone_surrogate {

@@ -5,7 +5,7 @@ use core::fmt;
 use http::HeaderMap;
 use serde::de::DeserializeOwned;
 use toolrunner_core::error::Protocol;
-use toolrunner_core::json::{self, Value};
+use toolrunner_core::json::Value;
 use toolrunner_core::transport::Reply;
 
 use crate::error::{Error, ProtocolFailure};
@@ -69,7 +69,7 @@ impl ApiReply {
     /// # Errors
     /// Returns [`Error::Protocol`] if the body is not JSON.
     pub fn value(&self) -> Result<Value<'_>, Error> {
-        let checked = json::check(&self.body);
+        let checked = toolrunner_core::__private::check(&self.body);
         checked
             .ok()
             .and_then(|_| Value::first(&self.body))

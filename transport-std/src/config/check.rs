@@ -3,7 +3,7 @@
 use http::{HeaderValue, Uri};
 use toolrunner_core::__private::BaseUrl;
 use toolrunner_core::__private::base_of;
-use toolrunner_core::json;
+use toolrunner_core::json::Value;
 
 use super::SetupError;
 use super::builder::PATH;
@@ -49,7 +49,7 @@ pub(super) fn checked_body_fields(
 ) -> Result<Vec<(String, String)>, SetupError> {
     let mut checked: Vec<(String, String)> = Vec::with_capacity(fields.len());
     for (name, json) in fields {
-        if let Err(e) = json::check(json.as_bytes()) {
+        if let Err(e) = Value::parse(json.as_bytes()) {
             return Err(SetupError::BodyField(name.clone(), e.to_string()));
         }
         checked.retain(|(earlier, _)| earlier != name);

@@ -198,6 +198,6 @@ pub(super) fn iteration(kind: &str, model: &str, usage: &str) -> String {
 
 /// Returns whether text is valid JSON.
 pub(super) fn is_object(json: &str) -> bool {
-    toolrunner_core::json::check(json.as_bytes()).is_ok()
+    toolrunner_core::__private::check(json.as_bytes()).is_ok()
         && Value::first(json.as_bytes()).is_some_and(|value| value.as_json().starts_with('{'))
 }

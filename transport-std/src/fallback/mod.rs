@@ -49,7 +49,7 @@ use std::sync::Arc;
 
 use http::Method;
 use toolrunner_core::error::TransportKind;
-use toolrunner_core::json::{self, Value};
+use toolrunner_core::json::Value;
 use toolrunner_core::transport::{Body, Head, Reply};
 
 use crate::config::SetupError;
@@ -91,7 +91,7 @@ impl Fallbacks {
     pub(crate) fn checked(&self) -> Result<Option<Fallback>, SetupError> {
         let is_valid = |entry: &&String| {
             let text = entry.as_bytes();
-            let value = json::check(text).ok().and_then(|_| Value::first(text));
+            let value = Value::parse(text).ok();
             let model = value.and_then(|value| value.member("model")?.as_text());
             model.is_some_and(|model| !model.is_empty())
         };

@@ -333,7 +333,7 @@ impl RunBuilder {
     /// every other member a parameter. Tools of the body that [`tools`](Self::tools) did not add
     /// are only declared: the server runs them, or the caller answers their calls.
     pub fn body(mut self, json: &str) -> Run {
-        if let Err(error) = toolrunner_core::json::check(json.as_bytes()) {
+        if let Err(error) = toolrunner_core::__private::check(json.as_bytes()) {
             self.note::<()>(Err(Error::Invalid(format!(
                 "the request body is not valid JSON {error}"
             ))));

@@ -4,7 +4,7 @@ use core::pin::Pin;
 
 use toolrunner_core::__private::cap_content;
 use toolrunner_core::drive::Decision as CoreDecision;
-use toolrunner_core::json::{Kind, Value, check};
+use toolrunner_core::json::{Kind, Value};
 
 use crate::params::quoted;
 
@@ -119,10 +119,7 @@ impl ResultDraft {
     /// Replaces the content with this JSON if it is a string or an array of blocks, and returns
     /// whether it was. An error's content must not be an empty string.
     pub fn replace_json(&mut self, content: &str) -> bool {
-        let kind = check(content.as_bytes())
-            .ok()
-            .and_then(|_| Value::first(content.as_bytes()))
-            .map(Value::kind);
+        let kind = Value::parse(content.as_bytes()).ok().map(Value::kind);
         let fits = matches!(kind, Some(Kind::String | Kind::Array))
             && !(self.is_error && content == "\"\"");
         if fits {

@@ -201,7 +201,7 @@ fn check_block(json: &str) -> Result<(), String> {
     let text = |value: Value<'_>, name: &str| {
         value.member(name).and_then(Value::as_text).map(String::from).unwrap_or_default()
     };
-    toolrunner_core::json::check(json.as_bytes())
+    toolrunner_core::__private::check(json.as_bytes())
         .map_err(|error| format!("a block is not valid JSON {error}"))?;
     let block = Value::first(json.as_bytes()).unwrap_or_default();
     let kind = text(block, "type");

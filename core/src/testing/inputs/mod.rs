@@ -80,7 +80,7 @@ pub struct Inputs<'s> {
 /// use toolrunner_core::testing::{InputKind, inputs};
 /// let schema = r#"{"type":"object","properties":{"celsius":{"type":"integer","minimum":-90}},"required":["celsius"]}"#;
 /// for input in inputs(schema, 7)?.take(300) {
-///     let is_json = toolrunner_core::json::check(input.json.as_bytes()).is_ok();
+///     let is_json = toolrunner_core::json::Value::parse(input.json.as_bytes()).is_ok();
 ///     assert!(is_json || input.kind == InputKind::Hostile, "{}", input.what);
 /// }
 /// # Ok::<(), toolrunner_core::testing::NoInputs>(())

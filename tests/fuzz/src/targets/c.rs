@@ -220,7 +220,7 @@ impl Program {
                 String::from_utf8_lossy(&id)
             );
             assert_eq!(read(call.name), b"plain");
-            assert!(toolrunner_core::json::check(read(call.input)).is_ok());
+            assert!(toolrunner_core::__private::check(read(call.input)).is_ok());
             let mut value = EMPTY;
             // SAFETY: the name ends with a zero byte, and the pointer for the result is valid.
             unsafe {

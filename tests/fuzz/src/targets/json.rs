@@ -3,7 +3,7 @@
 
 use serde_json::Value as Theirs;
 use serde_json::value::RawValue;
-use toolrunner_core::json::check;
+use toolrunner_core::__private::check;
 use toolrunner_core::json::{Kind, Value};
 
 /// Runs the target, whose properties the module's documentation states.

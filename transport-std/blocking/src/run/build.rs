@@ -196,7 +196,7 @@ impl RunBuilder {
     /// are only declared: the server runs them, or the caller answers their calls. A mistake is
     /// reported when the run is first used.
     pub fn body(mut self, json: &str) -> Run {
-        if let Err(error) = toolrunner_core::json::check(json.as_bytes()) {
+        if let Err(error) = toolrunner_core::__private::check(json.as_bytes()) {
             let error = Error::Invalid(format!("the request body is not valid JSON {error}"));
             self.invalid.get_or_insert(error);
         }

@@ -3,8 +3,9 @@
 use core::fmt::Write;
 
 use bytes::Bytes;
+use toolrunner_core::__private::check;
 use toolrunner_core::error::TransportKind;
-use toolrunner_core::json::{Kind, Value, check};
+use toolrunner_core::json::{Kind, Value};
 
 use super::hide::Secrets;
 use super::json::{compact, comparable};

@@ -4,7 +4,8 @@ use core::cell::Cell;
 use std::borrow::Cow;
 
 use percent_encoding::utf8_percent_encode;
-use toolrunner_core::json::{Kind, Value, check};
+use toolrunner_core::__private::check;
+use toolrunner_core::json::{Kind, Value};
 
 use super::json::compact;
 use crate::config::{QUERY, Secret};

@@ -3,7 +3,8 @@
 use core::fmt::Write;
 use std::borrow::Cow;
 
-use toolrunner_core::json::{Value, check};
+use toolrunner_core::__private::check;
+use toolrunner_core::json::Value;
 
 use super::hide::Secrets;
 use crate::params::quoted;
