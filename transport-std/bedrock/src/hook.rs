@@ -3,7 +3,7 @@
 use core::fmt;
 
 use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
-use toolrunner_core::json::{self, Value};
+use toolrunner_core::json::Value;
 use toolrunner_std::http::{HookFuture, OutgoingRequest, RequestHook};
 
 use crate::sign::Auth;
@@ -95,7 +95,7 @@ fn push(object: &mut Vec<u8>, name: &str, value: &[u8]) {
 fn quoted(text: &str) -> String {
     let mut out = vec![b'"'];
     // A Vec is never full.
-    let _ = json::escape(text).write_to(&mut out);
+    let _ = toolrunner_core::__private::escape(text).write_to(&mut out);
     out.push(b'"');
     String::from_utf8(out).unwrap_or_default()
 }

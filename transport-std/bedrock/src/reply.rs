@@ -2,7 +2,7 @@
 
 use embedded_io_async::BufRead;
 use http::HeaderMap;
-use toolrunner_core::json::{self, Value};
+use toolrunner_core::json::Value;
 use toolrunner_core::transport::{Body, Head, Reply, Transport};
 use toolrunner_std::http::{DynTransport, HttpTransport, Sending, Timeouts};
 use toolrunner_std::{HttpBody, HttpError};
@@ -79,7 +79,7 @@ async fn error_of(mut body: HttpBody, headers: &HeaderMap) -> HttpBody {
         whole.extend_from_slice(&piece[..len]);
         body.consume(len);
     }
-    let value = json::check(&whole).ok().and_then(|_| Value::first(&whole)).unwrap_or_default();
+    let value = Value::parse(&whole).unwrap_or_default();
     let text = |name: &str| value.member(name)?.as_text().map(|text| text.to_string());
     let exception =
         field(headers, "x-amzn-errortype").map(str::to_owned).or_else(|| text("__type"));
@@ -96,9 +96,9 @@ async fn error_of(mut body: HttpBody, headers: &HeaderMap) -> HttpBody {
 pub(crate) fn error_json(kind: &str, message: &str) -> Vec<u8> {
     let mut out = b"{\"type\":\"error\",\"error\":{\"type\":\"".to_vec();
     // A Vec is never full.
-    let _ = json::escape(kind).write_to(&mut out);
+    let _ = toolrunner_core::__private::escape(kind).write_to(&mut out);
     out.extend_from_slice(b"\",\"message\":\"");
-    let _ = json::escape(message).write_to(&mut out);
+    let _ = toolrunner_core::__private::escape(message).write_to(&mut out);
     out.extend_from_slice(b"\"}}");
     out
 }

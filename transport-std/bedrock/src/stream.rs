@@ -13,7 +13,7 @@ use futures_util::stream::unfold;
 use http_body::Frame;
 use http_body_util::StreamBody;
 use toolrunner_core::error::TransportKind;
-use toolrunner_core::json::{self, Value};
+use toolrunner_core::json::Value;
 use toolrunner_std::{HttpBody, HttpError};
 
 use crate::error_kind::kind_of;
@@ -121,7 +121,7 @@ fn event_of(message: &Message) -> Result<Option<(Vec<u8>, bool)>, HttpError> {
         }
     };
     let payload = message.payload();
-    let value = |bytes| json::check(bytes).ok().and_then(|_| Value::first(bytes));
+    let value = |bytes| Value::parse(bytes).ok();
     match header(":message-type") {
         Some("event") if header(":event-type") == Some("chunk") => {
             let encoded =
