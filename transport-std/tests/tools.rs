@@ -424,6 +424,32 @@ async fn a_gate_suspends_until_somebody_knows() {
     assert_valid(&run, &scripted);
 }
 
+/// Deletes everything.
+#[toolrunner_std::tool(requires_approval)]
+fn delete_all() -> &'static str {
+    "deleted"
+}
+
+#[tokio::test]
+async fn a_gate_sees_which_tools_require_approval() {
+    let reply = Reply::new().tool_use("t1", "a", "{}").tool_use("t2", "delete_all", "{}");
+    let scripted = scripted(Script::new().reply(reply).reply(Reply::text("ok")));
+    let mut run = scripted
+        .client()
+        .run("m")
+        .tools((echo("a"), delete_all))
+        .gate(|call| async move {
+            if call.requires_approval { Decision::Suspend } else { Decision::Allow }
+        })
+        .user("Go.");
+    assert_eq!(run.until_done().await.unwrap().outcome, Outcome::NeedsAnswer);
+    assert_eq!(run.waiting_calls(), ["t2"]);
+    run.allow("t2").unwrap();
+    assert_eq!(run.until_done().await.unwrap().text(), "ok");
+    assert!(run.messages().contains(r#""content":"deleted""#), "{}", run.messages());
+    assert_valid(&run, &scripted);
+}
+
 #[tokio::test]
 async fn a_hook_sees_every_result_and_a_cap_cuts_it() {
     let long = fun("long", |_| Ok("ä".repeat(100)));

@@ -199,7 +199,7 @@
 //! can be combined and called repeatedly, so there is no limit on their number.
 //!
 //! ```
-//! # use toolrunner_std::{Client, Run, tool};
+//! # use toolrunner_std::{Client, Decision, Run, tool};
 //! /// Read a file.
 //! #[tool]
 //! fn read(path: String) -> String {
@@ -215,9 +215,15 @@
 //!         .run("claude-opus-4-7")
 //!         .tool(read)
 //!         .tools(is_admin.then_some(delete))
+//!         .gate(|call| async move {
+//!             if call.requires_approval { Decision::Suspend } else { Decision::Allow }
+//!         })
 //!         .user("What is in notes.txt?")
 //! }
 //! ```
+//! `requires_approval` is a mark for the gate. Without a gate, the tool runs:
+//! [`approve`](crate::guide::approve).
+//!
 //! Tools of different types in one list are [`BoxTools`](crate::BoxTools), which is
 //! `Box<dyn DynTools>`:
 //!

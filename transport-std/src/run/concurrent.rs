@@ -128,8 +128,10 @@ impl Execute<Toolset, Hooks, SharedClock> for Concurrent {
         let (id, name, input) = (call.id.raw(), call.name.raw(), call.input.as_json());
         let (abort, registration) = AbortHandle::new_pair();
         let cancel = env.hooks.call_token();
-        let is_blocking =
-            env.tools.definition(job.tool).is_some_and(|definition| definition.blocking);
+        let (is_blocking, requires_approval) =
+            env.tools.definition(job.tool).map_or((false, false), |definition| {
+                (definition.blocking, definition.requires_approval)
+            });
         let served = Served(Arc::new(Call {
             id: id.to_owned(),
             name: name.to_owned(),
@@ -137,6 +139,7 @@ impl Execute<Toolset, Hooks, SharedClock> for Concurrent {
             input: input.as_bytes().to_vec(),
             turn: run.turns() + u32::from(!run.reply_is_whole()),
             is_blocking,
+            requires_approval,
             tools: env.tools.clone(),
             gate: env.hooks.gate_of(job.call),
             host: Host::new(cancel.clone(), env.hooks.state(), env.hooks.answers_of(job.call)),
@@ -218,6 +221,7 @@ struct Call {
     input: Vec<u8>,
     turn: u32,
     is_blocking: bool,
+    requires_approval: bool,
     tools: Toolset,
     /// Decides before the tool runs; `None` if the caller has already decided.
     gate: Option<Arc<dyn DynGate>>,
@@ -359,6 +363,7 @@ impl CoreHooks for Served {
             name: call.name.to_string(),
             input: call.input.as_json().to_owned(),
             turn: call.turn,
+            requires_approval: self.0.requires_approval,
         };
         // What cannot be carried out becomes `Error: not run`.
         match Apart::new(gate.dyn_decide(call)).await {

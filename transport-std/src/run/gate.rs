@@ -20,6 +20,9 @@ pub struct GatedCall {
     pub input: String,
     /// The number of the turn that contains the call, from 1.
     pub turn: u32,
+    /// Whether the tool's definition says that a person must approve each call, for example by
+    /// `#[tool(requires_approval)]`.
+    pub requires_approval: bool,
 }
 
 /// A gate's decision about a call.

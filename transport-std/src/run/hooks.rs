@@ -197,7 +197,7 @@ impl RunBuilder {
     /// Sets a gate that decides about every call before its tool runs: allow it, deny it with a
     /// text, change its input, answer it, or suspend the run until the decision is known. The gate
     /// is called concurrently for the calls of one turn, and a call waits for as long as the gate
-    /// takes.
+    /// takes. Without a gate, every call runs, also one of a tool that requires approval.
     ///
     /// If the gate panics, the tool does not run and the model receives `Error: not run`. The panic
     /// is logged and not propagated.
