@@ -262,6 +262,49 @@ async fn the_agents_tools_have_the_names_and_texts_of_the_sdks() {
 }
 
 #[tokio::test]
+async fn a_call_sees_the_effects_of_the_calls_before_it_in_the_turn() {
+    let (_dir, tools) = agent();
+    let file = r#"{"file_path":"d/a.txt"}"#;
+    let script = Script::new()
+        .reply(
+            Reply::new()
+                .tool_use("t1", "bash", r#"{"command":"sleep 0.3; mkdir d"}"#)
+                .tool_use("t2", "write", r#"{"file_path":"d/a.txt","content":"one\n"}"#)
+                .tool_use("t3", "read", file)
+                .tool_use("t4", "glob", r#"{"pattern":"**/*.txt"}"#)
+                .tool_use("t5", "grep", r#"{"pattern":"one"}"#)
+                .tool_use(
+                    "t6",
+                    "edit",
+                    r#"{"file_path":"d/a.txt","old_string":"one","new_string":"two"}"#,
+                )
+                .tool_use("t7", "read", file),
+        )
+        .reply(Reply::text("ok"));
+    let scripted = Scripted::new(ScriptedModel::new(script));
+    let mut run = scripted.client().run("m").tools(tools).user("Go.");
+    run.until_done().await.unwrap();
+    let requests = scripted.requests();
+    let results: Vec<_> = requests[1]
+        .messages()
+        .last()
+        .unwrap()
+        .tool_results()
+        .map(|result| {
+            let content = result.value().member("content").unwrap().as_json().to_owned();
+            (
+                content.contains("one"),
+                content.contains("two"),
+                content.contains("a.txt"),
+                result.is_error(),
+            )
+        })
+        .collect();
+    assert!(results.iter().all(|(.., is_error)| !is_error), "{}", requests[1]);
+    assert!(results[2].0 && results[3].2 && results[4].0 && results[6].1, "{}", requests[1]);
+}
+
+#[tokio::test]
 async fn images_and_pdfs_become_blocks_and_sizes_are_limited() {
     let (dir, tools) = agent();
     let tools = tools.max_file_bytes(20);
@@ -412,6 +455,26 @@ async fn file_tools_stay_in_their_directory() {
             assert!(!text.contains("secret\n"), "{text}");
         }
     }
+    // A long path is not repeated in the text.
+    let long = "x".repeat(4097);
+    let too_long = "the path is too long: 4097 bytes, at most 4096 are allowed";
+    for name in ["read", "write", "edit"] {
+        let members =
+            [("file_path", &*long), ("content", ""), ("old_string", "a"), ("new_string", "b")];
+        let members: Vec<_> = match name {
+            "write" => members[..2].to_vec(),
+            "edit" => [&members[..1], &members[2..]].concat(),
+            _ => members[..1].to_vec(),
+        };
+        assert_eq!(with(&tools, name, &members).await, Err(format!("{name}: {too_long}")));
+    }
+    for name in ["glob", "grep"] {
+        let outcome = with(&tools, name, &[("pattern", "x"), ("path", &long)]).await;
+        assert_eq!(outcome, Err(format!("{name}: {too_long}")));
+    }
+    let view = [("command", "view"), ("path", &*long)];
+    let view = with(&editor, "str_replace_based_edit_tool", &view);
+    assert_eq!(view.await, Err(format!("Error: {too_long}")));
     assert_eq!(
         with(&tools, "read", &[("file_path", "dir/secret")]).await,
         failed("read: path 'dir/secret' is outside the session's working directory")

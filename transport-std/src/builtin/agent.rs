@@ -11,7 +11,7 @@ use toolrunner_core::tool::{
 
 use super::arguments::Arguments;
 use super::folder::{Access, Existing, Fault};
-use super::work_directory::{PathFault, WorkDirectory, reason};
+use super::work_directory::{LONGEST_PATH, PathFault, WorkDirectory, reason};
 use super::{bash, search};
 use crate::builtin::Shell;
 
@@ -56,6 +56,9 @@ const ALL: [AgentTool; 6] = [
 /// it can be reached: see [the module](super). A relative link inside the directory is followed if
 /// it stays there; one with an absolute target is refused. `bash` is **not** confined, and needs a
 /// tokio runtime: see [`Shell`].
+///
+/// The calls of one turn run one after the other, in the model's order, so that a call sees the
+/// effects of the calls before it.
 ///
 /// **Limits**, as in the SDKs: `read` and `edit` take text files of at most 256 KiB, of larger ones
 /// `read` shows a range of lines; images have at most 5 MiB as base64, PDFs 20 MiB. `glob` shows
@@ -107,7 +110,7 @@ impl AgentToolset {
     }
 }
 
-/// The serial group of the tools that change files or share the shell.
+/// The serial group of all tools: a call sees the effects of the calls before it.
 const GROUP: &str = "agent_toolset";
 
 impl AgentTool {
@@ -186,7 +189,7 @@ impl Tools for AgentToolset {
         Some(match tool {
             AgentTool::Bash => definition.serial_in(GROUP),
             AgentTool::Write | AgentTool::Edit => definition.serial_in(GROUP).blocking(),
-            _ => definition.blocking().idempotent(),
+            _ => definition.serial_in(GROUP).blocking().idempotent(),
         })
     }
 
@@ -374,6 +377,10 @@ pub(super) fn failure(tool: &str, path: &str, fault: PathFault) -> ToolError {
     match fault {
         PathFault::Outside => ToolError::format(format_args!(
             "{tool}: path '{path}' is outside the session's working directory"
+        )),
+        PathFault::TooLong => ToolError::format(format_args!(
+            "{tool}: the path is too long: {} bytes, at most {LONGEST_PATH} are allowed",
+            path.len()
         )),
         PathFault::Fault(fault) => {
             ToolError::format(format_args!("{tool}: {path}: {}", reason(&fault)))

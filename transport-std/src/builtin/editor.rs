@@ -9,7 +9,7 @@ use toolrunner_core::tool::{Definition, Output, ToolCall, ToolError, Tools};
 use super::arguments::Arguments;
 use super::folder::{Access, Existing, Fault};
 use super::text;
-use super::work_directory::{PathFault, WorkDirectory, reason};
+use super::work_directory::{LONGEST_PATH, PathFault, WorkDirectory, reason};
 
 /// A place where text files are edited.
 ///
@@ -230,6 +230,10 @@ impl DirectoryEditor {
         match fault {
             PathFault::Outside => ToolError::format(format_args!(
                 "Error: the path {path} is outside the working directory"
+            )),
+            PathFault::TooLong => ToolError::format(format_args!(
+                "Error: the path is too long: {} bytes, at most {LONGEST_PATH} are allowed",
+                path.len()
             )),
             PathFault::Fault(Fault::Io(error)) if error.kind() == ErrorKind::NotFound => {
                 ToolError::format(format_args!(

@@ -89,7 +89,7 @@ const NAME: &str = "memory";
 /// use toolrunner_std::builtin::{DirectoryMemory, MemoryTool};
 ///
 /// # async fn f() -> Result<(), Box<dyn std::error::Error>> {
-/// let memory = MemoryTool::new(DirectoryMemory::open("./memory")?);
+/// let memory = MemoryTool::new(DirectoryMemory::open("./memory")?); // `/memories` is ./memory/memories
 /// let mut run = Client::from_env()?
 ///     .run("claude-opus-4-7")
 ///     .tools(memory)

@@ -15,11 +15,17 @@ pub(super) struct WorkDirectory {
     given: PathBuf,
 }
 
+/// The maximum length of a path, in bytes. It is that of Linux. Longer paths are not repeated in
+/// texts for the model.
+pub(super) const LONGEST_PATH: usize = 4096;
+
 /// Why a path cannot be used.
 #[derive(Debug)]
 pub(super) enum PathFault {
     /// It leaves the directory.
     Outside,
+    /// It is longer than [`LONGEST_PATH`].
+    TooLong,
     Fault(Fault),
 }
 
@@ -54,6 +60,9 @@ impl WorkDirectory {
     /// Between this and the use of the path somebody may replace a part of it with a link. That is
     /// no way out, because [`Folder`] follows none.
     pub(super) fn resolve(&self, path: &str) -> Result<PathBuf, PathFault> {
+        if path.len() > LONGEST_PATH {
+            return Err(PathFault::TooLong);
+        }
         let lexical = self.lexical(path)?;
         let (mut known, mut rest) = (lexical.as_path(), PathBuf::new());
         loop {
