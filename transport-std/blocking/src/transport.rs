@@ -1,6 +1,7 @@
 //! The transport: ureq on a thread for each request, so that the run can wait for its timers and
 //! for a cancellation at the same time.
 
+use core::error::Error;
 use core::fmt;
 use core::future::poll_fn;
 use core::pin::Pin;
@@ -16,7 +17,7 @@ use toolrunner_core::transport::{
     Body, Failure, Head, PieceBody, PieceSource, Reply, ReplyHead, Transport,
 };
 use ureq::config::{AutoHeaderValue, Config};
-use ureq::http::{HeaderValue, Request};
+use ureq::http::{HeaderValue, Request, Uri};
 use ureq::tls::{Certificate, RootCerts, TlsConfig};
 use ureq::{Agent, Timeout};
 
@@ -43,6 +44,7 @@ pub(crate) struct Timeouts {
 #[derive(Clone)]
 pub(crate) struct HttpTransport {
     config: Config,
+    timeouts: Timeouts,
     idle: Arc<Mutex<Vec<Agent>>>,
 }
 
@@ -77,7 +79,7 @@ impl HttpTransport {
             .max_idle_connections_per_host(1)
             .max_idle_age(timeouts.idle)
             .build();
-        Self { config, idle: Arc::default() }
+        Self { config, timeouts, idle: Arc::default() }
     }
 
     fn agent(&self) -> Agent {
@@ -108,12 +110,13 @@ impl Transport for HttpTransport {
             .body(body.pieces().collect::<Vec<_>>().concat())
             .map_err(|error| Failure::caused_by(TransportKind::Setup, &error))?;
         let agent = self.agent();
+        let peer = Peer::new(request.uri(), self.timeouts);
         let (sender, receiver) = channel(AHEAD);
         let exchange = agent.clone();
         let mut pieces = Pieces { receiver, agent: Some(agent), idle: Arc::clone(&self.idle) };
         thread::Builder::new()
             .name("toolrunner-http".to_owned())
-            .spawn(move || carry(&exchange, request, Outlet(sender)))
+            .spawn(move || carry(&exchange, request, &peer, Outlet(sender)))
             .map_err(|error| Failure::caused_by(TransportKind::Other, &error))?;
         match pieces.next().await? {
             Brought::Head(head) => Ok(Reply { head, body: PieceBody::new(pieces) }),
@@ -143,11 +146,11 @@ impl Outlet {
 }
 
 /// Sends the request and reads the reply, on the thread of the request.
-fn carry(agent: &Agent, request: Request<Vec<u8>>, mut outlet: Outlet) {
+fn carry(agent: &Agent, request: Request<Vec<u8>>, peer: &Peer, mut outlet: Outlet) {
     let response = match agent.run(request) {
         Ok(response) => response,
         Err(error) => {
-            outlet.put(Err(failure(&error)));
+            outlet.put(Err(peer.failure(&error)));
             return;
         }
     };
@@ -167,7 +170,7 @@ fn carry(agent: &Agent, request: Request<Vec<u8>>, mut outlet: Outlet) {
                 return;
             }
             Ok(length) => Ok(Brought::Piece(buffer.get(..length).unwrap_or_default().to_vec())),
-            Err(error) => Err(failure(&error.into())),
+            Err(error) => Err(peer.failure(&error.into())),
         };
         let is_over = brought.is_err();
         if !outlet.put(brought) || is_over {
@@ -228,9 +231,76 @@ impl fmt::Debug for Pieces {
     }
 }
 
-/// Converts an error of ureq. Its text never contains a header's value.
-fn failure(error: &ureq::Error) -> Failure {
-    let kind = match error {
+/// The server of a request, for the texts of errors.
+struct Peer {
+    /// The scheme, host and port.
+    origin: String,
+    timeouts: Timeouts,
+}
+
+/// An error of ureq, in words that name the server. The texts are those of `toolrunner_std`.
+#[derive(Debug)]
+struct Named<'e> {
+    text: String,
+    source: Option<&'e (dyn Error + 'static)>,
+}
+
+impl fmt::Display for Named<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.text)
+    }
+}
+
+impl Error for Named<'_> {
+    fn source(&self) -> Option<&(dyn Error + 'static)> {
+        self.source
+    }
+}
+
+impl Peer {
+    fn new(uri: &Uri, timeouts: Timeouts) -> Self {
+        let port = uri.port().map(|port| format!(":{port}")).unwrap_or_default();
+        let (scheme, host) = (uri.scheme_str().unwrap_or_default(), uri.host().unwrap_or_default());
+        Self { origin: format!("{scheme}://{host}{port}"), timeouts }
+    }
+
+    /// Converts an error of ureq. Its text never contains a header's value.
+    fn failure(&self, error: &ureq::Error) -> Failure {
+        let (kind, Self { origin, timeouts }) = (kind(error), self);
+        let mut source: Option<&(dyn Error + 'static)> = match error {
+            // Without the prefix that ureq writes.
+            ureq::Error::Io(error) => Some(error),
+            error => Some(error),
+        };
+        let text = match (error, kind) {
+            (ureq::Error::Timeout(limit), _) => {
+                source = None;
+                match limit {
+                    Timeout::Connect => {
+                        format!("could not connect to {origin} within {:?}", timeouts.connect)
+                    }
+                    Timeout::Resolve => format!(
+                        "could not resolve the host name of {origin} within {:?}",
+                        timeouts.connect
+                    ),
+                    Timeout::PerWrite => {
+                        format!("no data could be sent to {origin} for {:?}", timeouts.read)
+                    }
+                    _ => format!("no data came from {origin} for {:?}", timeouts.read),
+                }
+            }
+            (_, TransportKind::Connect) => format!("could not connect to {origin}"),
+            (_, TransportKind::Dns) => format!("could not resolve the host name of {origin}"),
+            (_, TransportKind::Tls) => format!("could not establish a TLS session with {origin}"),
+            _ => format!("the exchange with {origin} failed"),
+        };
+        Failure::caused_by(kind, &Named { text, source })
+    }
+}
+
+/// Returns the kind of an error of ureq.
+fn kind(error: &ureq::Error) -> TransportKind {
+    match error {
         ureq::Error::Io(error) => match error.kind() {
             // rustls reports a certificate that it refuses, and broken records, in this way.
             std::io::ErrorKind::InvalidData => TransportKind::Tls,
@@ -251,8 +321,7 @@ fn failure(error: &ureq::Error) -> Failure {
         | ureq::Error::InvalidProxyUrl
         | ureq::Error::RequireHttpsOnly(_) => TransportKind::Setup,
         _ => TransportKind::Other,
-    };
-    Failure::caused_by(kind, error)
+    }
 }
 
 fn lock<T>(mutex: &Mutex<T>) -> std::sync::MutexGuard<'_, T> {

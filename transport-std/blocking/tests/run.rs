@@ -218,6 +218,9 @@ fn a_server_that_stalls_is_a_time_out() {
         matches!(&error, Error::Transport(failure) if failure.kind() == TransportKind::Timeout),
         "{error}"
     );
+    let port = error.to_string();
+    let port = port.strip_prefix("no data came from http://127.0.0.1:");
+    assert!(port.is_some_and(|rest| rest.ends_with(" for 50ms")), "{error}");
 }
 
 #[test]
@@ -238,6 +241,8 @@ fn a_server_that_is_not_there_is_retried_and_then_an_error() {
         matches!(&error, Error::Transport(failure) if failure.kind() == TransportKind::Connect),
         "{error:?}"
     );
+    let text = "could not connect to http://127.0.0.1:1: ";
+    assert!(error.to_string().starts_with(text), "{error}");
 }
 
 #[test]

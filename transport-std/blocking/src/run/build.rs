@@ -98,6 +98,12 @@ impl RunBuilder {
         self
     }
 
+    /// Adds one tool, or one toolbox. It follows those added before, as with
+    /// [`tools`](Self::tools).
+    pub fn tool(self, tool: impl Tools) -> Self {
+        self.tools(tool)
+    }
+
     /// Adds tools: one tool or toolbox, or a tuple, array, `Vec` or `Option` of them. They follow
     /// those added before.
     pub fn tools(mut self, tools: impl Tools) -> Self {

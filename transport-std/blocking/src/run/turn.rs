@@ -270,7 +270,7 @@ impl ToolResult<'_> {
     /// Sets `cache_control` to this JSON, such as `{"type":"ephemeral"}`. A request may have four
     /// cache breakpoints, in its tools, system prompt and messages together, and results stay in
     /// the conversation. To cache each turn, set the breakpoint of the request instead, which moves
-    /// with the conversation: `.param("cache_control", …)`.
+    /// with the conversation: `.param_json("cache_control", …)`.
     ///
     /// # Errors
     /// Returns `Misuse` if `json` is not valid, or if it would be the fifth breakpoint of the
