@@ -358,3 +358,33 @@
 //! }
 //! ```
 //! [`Run::set_tools`](crate::Run::set_tools) replaces the tools of a run between two requests.
+//!
+//! # Calling a tool without a run
+//!
+//! With [`#[tool]`](macro@crate::tool), `name` denotes the tool, `name()` creates it, and its method
+//! `run` calls the function:
+//!
+//! ```
+//! # use toolrunner_std::tool;
+//! /// Add two numbers together.
+//! #[tool]
+//! fn calculate_sum(a: i64, b: i64) -> i64 {
+//!     a.saturating_add(b)
+//! }
+//!
+//! assert_eq!(calculate_sum().run(15, 27), 42);
+//! ```
+//!
+//! # When it does not compile
+//!
+//! Most errors of the compiler name the type and the remedy. These do not:
+//!
+//! | Error | Cause |
+//! |---|---|
+//! | `function is expected to take 0 arguments` where a tool is added | `#[tool]` is missing on the function |
+//! | `closure is expected to take 0 arguments` where a tool is added | a closure has no name and no schema: use [`RawTool`](crate::RawTool) |
+//! | `this function takes 0 arguments` where a tool is called | write `name().run(…)` |
+//! | `expected fn item` in an array or a `vec!` | tools of different types: use a tuple, or `Vec<BoxTools>` |
+//! | `no method named until_done found for struct RunBuilder` | the prompt is missing: [`user`](crate::RunBuilder::user), [`messages`](crate::RunBuilder::messages) or [`body`](crate::RunBuilder::body) turns the builder into a run |
+//! | `Decision is not a future` at `gate` | the closure must be async, such as `async move { … }` in its body |
+//! | `future cannot be sent between threads safely` at `#[tool]` | the function holds an `Rc`, a lock guard or the like across an `await` |
