@@ -3,9 +3,10 @@
 
 mod common;
 
+use core::panic::AssertUnwindSafe;
 use core::time::Duration;
 use std::fs;
-use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::panic::catch_unwind;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::sync::Arc;
