@@ -8,9 +8,12 @@
     reason = "a test fails by panicking; the fields are shown by `Debug` only"
 )]
 
+extern crate alloc;
+
 mod common;
 
-use std::collections::{BTreeMap, BTreeSet, HashSet};
+use alloc::collections::{BTreeMap, BTreeSet};
+use std::collections::HashSet;
 
 use common::block_on;
 use toolrunner_core::__private::check;
@@ -62,7 +65,7 @@ fn everything(
     initial: char,
     #[tool(min = 0.5)] ratio: f32,
     timeout: core::time::Duration,
-    address: Option<std::net::IpAddr>,
+    address: Option<core::net::IpAddr>,
     pair: [i64; 2],
     any: Option<Value<'_>>,
 ) -> String {

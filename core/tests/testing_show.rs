@@ -1,6 +1,11 @@
 //! Requests and conversations as text, and replies that take time.
 #![cfg(feature = "testing")]
-#![allow(clippy::unwrap_used, clippy::panic, reason = "a test fails by panicking")]
+#![allow(
+    clippy::unwrap_used,
+    clippy::panic,
+    clippy::indexing_slicing,
+    reason = "a test fails by panicking"
+)]
 
 use core::time::Duration;
 
