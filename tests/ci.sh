@@ -158,8 +158,8 @@ part_doc() {
     python3 tests/api.py
 }
 
-# Makes the archive of each published package and checks its contents: README, licences, metadata. Builds core, its macros, the C
-# interface and toolrunner-std from their archives; the other packages are not built again. See tests/package.py.
+# Makes the archive of each published package, checks its contents (README, licences, metadata), and builds and tests each package from
+# its archive, except for the macros and the two on the AWS SDK. See tests/package.py.
 part_package() {
     python3 tests/package.py
 }
