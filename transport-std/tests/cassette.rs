@@ -111,6 +111,8 @@ async fn a_recorded_run_is_replayed_with_its_retries_and_pieces() {
     let mut again = start(&client(&cassette, Nothing), "What time is it?");
     assert_eq!(events(&mut again).await, recorded);
     assert_eq!(again.messages(), run.messages());
+    let last = &cassette.requests()[2];
+    assert!(last.to_string().ends_with("user: result of t1: noon\n"), "{last}");
     cassette.finish().unwrap();
 
     // Its own client needs neither a key nor a server.

@@ -18,7 +18,7 @@ const TOKEN: &str = "token of the gateway";
 const COOKIE: &str = "sessionvalue123";
 const QUERY: &str = "key in/the query";
 const MAIL: &str = "ada.lovelace@example.org";
-const QUOTED: &str = "pass\"word\\1";
+const QUOTED: &str = "pass\"word\\\"";
 const PHONE: &str = "4930901820";
 
 /// Look up the user.
@@ -93,6 +93,9 @@ async fn no_secret_is_recorded_and_the_recording_is_replayed() {
         };
         // A tool's input that does not fit is answered like any other.
         run(&client).until_done().await.unwrap();
+        let requests = cassette.requests();
+        assert_eq!(requests.len(), 4);
+        assert_clean(&format!("{requests:?} {}", requests[3]));
         cassette.finish().unwrap();
         let text = fs::read_to_string(&path).unwrap();
         assert_clean(&text);

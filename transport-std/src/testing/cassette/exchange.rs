@@ -88,9 +88,9 @@ impl Content {
         }
         if let Some((mut events, rest)) = sse::events(text) {
             sse::hide(&mut events, secrets);
-            return Some(Self::Events(events, secrets.part_of_json(rest).into_owned()));
+            return Some(Self::Events(events, secrets.text(rest).into_owned()));
         }
-        let text = secrets.part_of_json(text);
+        let text = secrets.text(text);
         (!sse::has_split_secret(&text, secrets)).then(|| Self::Text(text.into_owned()))
     }
 

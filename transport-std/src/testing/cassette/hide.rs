@@ -16,6 +16,8 @@ pub(super) const HIDDEN: &str = "[hidden]";
 /// The shortest value of a header that is searched for elsewhere, in bytes. Shorter ones would be
 /// found by chance.
 const SHORTEST: usize = 8;
+/// How often a secret may be escaped, in JSON text within JSON text.
+const NESTED: usize = 3;
 
 /// The headers of a request that are kept, and compared. Every other header is left out, because
 /// its value may be a secret.
@@ -55,11 +57,21 @@ pub(super) struct Secrets {
 }
 
 impl Secrets {
+    /// Adds a secret, as it is and as it occurs in JSON text, in JSON text within a string of JSON,
+    /// and so on: the result of a tool is often JSON text, and a model may repeat it in an input.
     pub(super) fn add(&mut self, secret: Secret) {
-        if !secret.reveal().is_empty() && !self.values.contains(&secret) {
-            self.values.push(secret);
-            self.values.sort_by_key(|secret| core::cmp::Reverse(secret.reveal().len()));
+        let mut form = secret;
+        for _ in 0..=NESTED {
+            if form.reveal().is_empty() || self.values.contains(&form) {
+                break;
+            }
+            let escaped = quoted(form.reveal());
+            let inside = escaped.strip_prefix('"').and_then(|rest| rest.strip_suffix('"'));
+            let next = Secret::from(inside.unwrap_or_default());
+            self.values.push(form);
+            form = next;
         }
+        self.values.sort_by_key(|secret| core::cmp::Reverse(secret.reveal().len()));
     }
 
     /// Adds the values of a request's headers and query that are not kept.
@@ -101,31 +113,20 @@ impl Secrets {
         text
     }
 
-    /// Returns `text`, which is a part of a JSON text, without secrets. Each is also looked for in
-    /// its escaped form.
-    pub(super) fn part_of_json<'t>(&self, text: &'t str) -> Cow<'t, str> {
-        let mut text = self.text(text);
-        for secret in &self.values {
-            let escaped = quoted(secret.reveal());
-            let escaped = escaped.trim_start_matches('"').trim_end_matches('"');
-            if !escaped.is_empty() && text.contains(escaped) {
-                text = Cow::Owned(text.replace(escaped, HIDDEN));
-            }
-        }
-        text
-    }
-
     /// Returns bytes that are no text without secrets.
     pub(super) fn bytes(&self, bytes: &[u8]) -> Vec<u8> {
         let mut bytes = bytes.to_vec();
         for secret in &self.values {
             let secret = secret.reveal().as_bytes();
-            while let Some(at) = bytes.windows(secret.len()).position(|part| part == secret) {
-                bytes.splice(at..at + secret.len(), HIDDEN.bytes());
-                if HIDDEN.as_bytes().windows(secret.len()).any(|part| part == secret) {
-                    break;
-                }
+            let mut hidden = Vec::with_capacity(bytes.len());
+            let mut rest = bytes.as_slice();
+            while let Some(at) = rest.windows(secret.len()).position(|part| part == secret) {
+                hidden.extend_from_slice(&rest[..at]);
+                hidden.extend_from_slice(HIDDEN.as_bytes());
+                rest = &rest[at + secret.len()..];
             }
+            hidden.extend_from_slice(rest);
+            bytes = hidden;
         }
         bytes
     }

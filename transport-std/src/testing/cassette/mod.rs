@@ -16,6 +16,7 @@ use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use http::Method;
+use toolrunner_core::testing::Request as SentRequest;
 use toolrunner_core::transport::{Body, Head};
 
 pub use error::CassetteError;
@@ -81,8 +82,8 @@ pub enum CassetteMode {
 /// Only the headers named above are kept of a request, and of a reply `content-type`, `request-id`,
 /// the retry headers and the rate limits. The base URL is not kept. The values of a query are
 /// replaced with `[hidden]`, except for parameters of the API such as `limit`. The value of every
-/// header that is left out, such as the key, is replaced wherever else it occurs, if it has at least
-/// 8 bytes. So is each value that the test names with [`CassetteBuilder::hide`], even if a reply
+/// header that is left out, such as the key, and each of its parts are replaced wherever else they
+/// occur, if they have at least 8 bytes. So is each value that the test names with [`CassetteBuilder::hide`], even if a reply
 /// has it in several pieces. Everything else is kept as it is: the prompts, the inputs and results
 /// of tools, and the replies.
 ///
@@ -171,6 +172,22 @@ impl Cassette {
             }
             None => inner,
         }
+    }
+
+    /// Returns the requests so far, without their secrets and with the headers that are compared.
+    /// `Display` shows one as text.
+    pub fn requests(&self) -> Vec<SentRequest> {
+        let Some(shared) = self.shared() else { return Vec::new() };
+        let requests = match &shared.deck {
+            Deck::Player(player) => lock(player).requests().to_vec(),
+            Deck::Recorder(recorder) => lock(recorder).requests(&lock(&shared.secrets)),
+        };
+        let sent = |request: Request| SentRequest {
+            path: request.path,
+            headers: request.headers,
+            body: request.body.bytes().to_vec(),
+        };
+        requests.into_iter().map(sent).collect()
     }
 
     /// Ends the cassette. A recording is written to its file.
@@ -383,7 +400,7 @@ impl DynTransport for Wired {
                 Deck::Player(player) => {
                     let bytes: Vec<u8> = body.pieces().flatten().copied().collect();
                     let request = self.shared.request(method, head, &bytes);
-                    lock(player).answer(&request, &self.shared.path, timeouts.read)
+                    lock(player).answer(request, &self.shared.path, timeouts.read)
                 }
                 Deck::Recorder(recorder) => {
                     let mut inner = self.inner.clone().with_timeouts(timeouts);

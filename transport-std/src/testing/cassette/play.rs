@@ -23,6 +23,7 @@ pub(super) struct Player {
     ignored: Vec<String>,
     in_any_order: bool,
     clock: Option<SharedClock>,
+    sent: Vec<Request>,
     changed: Option<CassetteError>,
 }
 
@@ -34,17 +35,23 @@ impl Player {
         clock: Option<SharedClock>,
     ) -> Self {
         let used = vec![false; exchanges.len()];
-        Self { exchanges, used, ignored, in_any_order, clock, changed: None }
+        Self { exchanges, used, ignored, in_any_order, clock, sent: Vec::new(), changed: None }
+    }
+
+    /// Returns the requests that were sent.
+    pub(super) fn requests(&self) -> &[Request] {
+        &self.sent
     }
 
     /// Answers a request from the recording.
     pub(super) fn answer(
         &mut self,
-        request: &Request,
+        request: Request,
         path: &Path,
         limit: Option<Duration>,
     ) -> Result<CoreReply<HttpBody>, HttpError> {
         let sent = request.comparable(&self.ignored);
+        self.sent.push(request);
         let mut unused = (0..self.exchanges.len()).filter(|i| !self.used[*i]);
         let next = unused.clone().next();
         let fits = |i: &usize| self.exchanges[*i].request.comparable(&self.ignored) == sent;

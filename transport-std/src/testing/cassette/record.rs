@@ -13,7 +13,7 @@ use toolrunner_core::time::{Clock, Instant};
 use toolrunner_core::transport::{Head, Reply as CoreReply, TransportError};
 
 use super::error::CassetteError;
-use super::exchange::{Content, End, Exchange, Reply};
+use super::exchange::{Content, End, Exchange, Reply, Request};
 use super::hide::{Secrets, keeps_reply_header};
 use super::{exchange, lock, request, take};
 use crate::clock::SharedClock;
@@ -66,6 +66,11 @@ impl Recorder {
         tape
     }
 
+    /// Returns the requests that were sent.
+    pub(super) fn requests(&self, secrets: &Secrets) -> Vec<Request> {
+        self.tapes.iter().map(|tape| tape.request(secrets)).collect()
+    }
+
     /// Writes the recording to its file.
     pub(super) fn finish(&mut self, path: &Path, secrets: &Secrets) -> Result<(), CassetteError> {
         let mut exchanges = Vec::new();
@@ -98,9 +103,7 @@ fn write(path: &Path, text: &str) -> io::Result<()> {
 impl Tape {
     /// Returns the exchange without secrets, or `None` if one cannot be removed.
     fn exchange(&self, secrets: &Secrets) -> Option<Exchange> {
-        let headers: Vec<(&str, &str)> =
-            self.headers.iter().map(|(name, value)| (name.as_str(), value.as_str())).collect();
-        let request = request(&self.method, &self.path, &headers, &self.body, secrets);
+        let request = self.request(secrets);
         let Heard { head, pieces, waits, since: _, is_whole, failure } = take(&self.reply);
         let Some((status, headers)) = head else {
             // Without a failure, the run did not wait for the reply.
@@ -127,6 +130,12 @@ impl Tape {
             },
         };
         Some(Exchange { request, reply: Ok(reply) })
+    }
+
+    fn request(&self, secrets: &Secrets) -> Request {
+        let headers: Vec<(&str, &str)> =
+            self.headers.iter().map(|(name, value)| (name.as_str(), value.as_str())).collect();
+        request(&self.method, &self.path, &headers, &self.body, secrets)
     }
 
     fn heard(&self, next: Option<&Result<Bytes, HttpError>>) {

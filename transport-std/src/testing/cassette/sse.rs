@@ -78,7 +78,7 @@ pub(super) fn hide(events: &mut [Event], secrets: &Secrets) {
         }
     }
     for one in grown {
-        let Cow::Owned(hidden) = secrets.part_of_json(&one.text) else { continue };
+        let Cow::Owned(hidden) = secrets.text(&one.text) else { continue };
         // The whole text is in the first delta, because the pieces no longer have a meaning.
         for (place, i) in one.events.iter().enumerate() {
             let piece = if place == 0 { hidden.as_str() } else { "" };
