@@ -1,5 +1,5 @@
 //! How to test an agent without a network: its own code unchanged, a script instead of a model, a
-//! link that breaks, and a clock that does not wait.
+//! link that breaks, a clock that does not wait, and inputs that are generated from a tool's schema.
 //! `cargo test -p toolrunner-examples --bin offline_test` runs the tests below; the program itself
 //! prints one run.
 
@@ -44,7 +44,7 @@ async fn main() -> Result<(), Error> {
     let scripted = Scripted::new(asks_for_seven());
     println!("{}", answer(&scripted.client(), "How many of article 7 are there?").await?);
     for request in scripted.requests() {
-        println!("request: {}", request.json());
+        print!("\n{request}");
     }
     Ok(())
 }
@@ -54,8 +54,8 @@ mod tests {
     use std::sync::Arc;
 
     use toolrunner_core::message::Block;
-    use toolrunner_core::testing::{BadLink, VirtualClock};
-    use toolrunner_std::{Outcome, StopReason};
+    use toolrunner_core::testing::{BadLink, InputKind, VirtualClock, inputs};
+    use toolrunner_std::{Outcome, StopReason, Tools};
 
     use super::*;
 
@@ -101,6 +101,24 @@ mod tests {
         answer(&scripted.client(), "How many of 0?").await.unwrap();
         let [told] = &results(&scripted)[..] else { panic!("one result") };
         assert!(told.starts_with("Error: invalid input for tool 'stock': article: "), "{told}");
+    }
+
+    #[tokio::test]
+    async fn no_input_ends_the_run() {
+        let tool = stock();
+        let definition = Tools::definition(&tool, 0).unwrap();
+        for input in inputs(definition.json, 1).unwrap().take(150) {
+            let script = Script::new()
+                .reply(Reply::new().tool_use_cut("toolu_1", "stock", &input.json))
+                .reply(Reply::text("Done."));
+            let scripted = Scripted::new(ScriptedModel::new(script));
+            let said = answer(&scripted.client(), "How many?").await;
+            assert_eq!(said.unwrap(), "Done.", "{}: {}", input.what, input.json);
+            let [told] = &results(&scripted)[..] else { panic!("one result") };
+            if input.kind == InputKind::NearlyValid {
+                assert!(told.starts_with("Error: invalid input for tool 'stock': "), "{told}");
+            }
+        }
     }
 
     #[tokio::test]
