@@ -16,7 +16,6 @@ use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use http::Method;
-use toolrunner_core::testing::Request as SentRequest;
 use toolrunner_core::transport::{Body, Head};
 
 pub use error::CassetteError;
@@ -176,13 +175,13 @@ impl Cassette {
 
     /// Returns the requests so far, without their secrets and with the headers that are compared.
     /// `Display` shows one as text.
-    pub fn requests(&self) -> Vec<SentRequest> {
+    pub fn requests(&self) -> Vec<toolrunner_core::testing::Request> {
         let Some(shared) = self.shared() else { return Vec::new() };
         let requests = match &shared.deck {
             Deck::Player(player) => lock(player).requests().to_vec(),
             Deck::Recorder(recorder) => lock(recorder).requests(&lock(&shared.secrets)),
         };
-        let sent = |request: Request| SentRequest {
+        let sent = |request: Request| toolrunner_core::testing::Request {
             path: request.path,
             headers: request.headers,
             body: request.body.bytes().to_vec(),
