@@ -25,7 +25,7 @@ system: Be brief.
     Always.
 tools: get_weather, web_search_20250305
 metadata: {"user_id":"u"}
-user: image (75 bytes of JSON)
+user: image (82 bytes of JSON)
 user: Where?
 assistant: thinking: Hm.
 assistant: Let me see.
