@@ -120,6 +120,7 @@ fn valid_inputs_are_accepted_and_nearly_valid_ones_are_refused_with_a_reason() {
                 InputKind::NearlyValid => {
                     counts[1] += 1;
                     assert!(!fits && !what.is_empty(), "{what}: {json}");
+                    assert!(check(json.as_bytes()).is_ok() && json.starts_with('{'), "{json}");
                     let (text, is_error) = result.unwrap();
                     assert!(is_error && text.contains("invalid input for tool"), "{what}: {text}");
                 }

@@ -147,7 +147,9 @@ impl Inputs<'_> {
         (0..ATTEMPTS).find_map(|_| {
             let mut tree = self.valid()?;
             let what = near::change(&mut tree, &mut self.rng)?;
-            (matches!(tree, Tree::Object(_)) && !self.fits(&tree)).then_some((tree, what))
+            let is_json = check(tree.to_string().as_bytes()).is_ok();
+            (is_json && matches!(tree, Tree::Object(_)) && !self.fits(&tree))
+                .then_some((tree, what))
         })
     }
 }

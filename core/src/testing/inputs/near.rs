@@ -77,7 +77,7 @@ fn scalar(json: &str, rng: &mut Rng) -> Tree {
         }
         Kind::Number => match rng.below(3) {
             0 => Tree::text(json),
-            1 => Tree::Scalar(format!("{}000000", json.split('.').next().unwrap_or("1"))),
+            1 => Tree::Scalar(format!("{}1000000", if json.starts_with('-') { "-" } else { "" })),
             _ => Tree::Scalar(format!("{}.5", json.split('.').next().unwrap_or("1"))),
         },
         _ => Tree::text(json),
