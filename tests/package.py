@@ -27,8 +27,8 @@ from pathlib import Path
 root = Path(__file__).parent.parent
 # The packages that are tested from their archives, and the arguments of `cargo test`.
 TESTED = {
-    # `snapshot` reads the golden files; `seeds` needs the macros.
-    "toolrunner-core": ["--all-features", "--lib", "--test", "seeds", "--test", "snapshot", "--test", "testing_model"],
+    # `snapshot_changed` reads the golden files; `seeds` needs the macros.
+    "toolrunner-core": ["--all-features", "--lib", "--test", "seeds", "--test", "snapshot_changed", "--test", "testing_model"],
     "toolrunner-c": ["--all-features", "--lib", "--test", "interface"],
     # `cassette` reads a recording.
     "toolrunner-std": ["--features", "testing", "--lib", "--test", "seeds", "--test", "cassette"],
