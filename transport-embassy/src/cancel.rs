@@ -33,7 +33,7 @@ use toolrunner_core::drive::Hooks;
 /// forward both methods:
 /// ```
 /// use core::task::{Context, Poll};
-/// use toolrunner_embassy::{Cancel, core::drive::{Decision, Hooks}};
+/// use toolrunner_embassy::{Cancel, machine::drive::{Decision, Hooks}};
 /// use toolrunner_embassy::machine::tool::{Output, ToolCall};
 ///
 /// struct Careful<'c>(&'c Cancel);
