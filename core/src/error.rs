@@ -273,6 +273,9 @@ pub enum Protocol {
         /// What was expected instead.
         expected: &'static str,
     },
+    /// The server ignored the message thread: it reported fewer input tokens than the thread
+    /// contains. The next request contains the whole conversation.
+    ThreadIgnored,
     /// The bytes are not valid UTF-8.
     Utf8,
 }
@@ -349,6 +352,9 @@ impl fmt::Display for Protocol {
                 write!(f, "invalid JSON at byte {at}: expected {expected}")
             }
             Self::Event { expected } => write!(f, "unexpected event: expected {expected}"),
+            Self::ThreadIgnored => f.write_str(
+                "the server ignored the message thread: it reported fewer input tokens than the thread contains",
+            ),
             Self::Utf8 => f.write_str("the reply is not valid UTF-8"),
         }
     }

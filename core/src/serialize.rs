@@ -59,7 +59,8 @@ impl Serialize for Limit {
 }
 
 /// An object with a `type`: `{"type":"ended","stop_reason":"end_turn"}`,
-/// `{"type":"limit","limit":"turns"}`, or only the type: `broken`, `needs_answer`, `stopped`.
+/// `{"type":"limit","limit":"turns"}`, or only the type: `broken`, `needs_answer`, `stopped`,
+/// `thread_lost`.
 impl Serialize for Outcome {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
         let (kind, members) = match self {
@@ -68,13 +69,14 @@ impl Serialize for Outcome {
             Self::Limit(_) => ("limit", 2),
             Self::NeedsAnswer => ("needs_answer", 1),
             Self::Stopped => ("stopped", 1),
+            Self::ThreadLost => ("thread_lost", 1),
         };
         let mut outcome = serializer.serialize_struct("Outcome", members)?;
         outcome.serialize_field("type", kind)?;
         match self {
             Self::Ended(reason) => outcome.serialize_field("stop_reason", reason)?,
             Self::Limit(limit) => outcome.serialize_field("limit", limit)?,
-            Self::Broken | Self::NeedsAnswer | Self::Stopped => {}
+            Self::Broken | Self::NeedsAnswer | Self::Stopped | Self::ThreadLost => {}
         }
         outcome.end()
     }

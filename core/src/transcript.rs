@@ -57,6 +57,9 @@ pub struct Transcript<'b> {
     /// The number of bytes from the front that have been neither removed nor overwritten since the
     /// last call of [`take_edited`](Self::take_edited).
     edited: usize,
+    /// The number of bytes from the front that have not changed since the last call of
+    /// [`mark_untouched`](Self::mark_untouched), except by insertions.
+    untouched: usize,
 }
 
 /// A range of bytes in the transcript or its tail.
@@ -95,7 +98,7 @@ impl<'b> Transcript<'b> {
     /// Creates an empty transcript in `memory`, whose length is the capacity. On a chip the memory
     /// is usually a static.
     pub const fn new(memory: &'b mut [u8]) -> Self {
-        Self { buffer: Buffer::Slice(memory), len: 0, edited: 0 }
+        Self { buffer: Buffer::Slice(memory), len: 0, edited: 0, untouched: 0 }
     }
 
     /// Returns the bytes of the conversation.
@@ -317,7 +320,7 @@ impl<'b> Transcript<'b> {
 
     /// Overwrites the bytes at `at`.
     pub(crate) fn overwrite(&mut self, at: usize, new: &[u8]) {
-        self.edited = self.edited.min(at);
+        self.touch(at);
         for (to, from) in self.whole_mut().get_mut(at..).unwrap_or_default().iter_mut().zip(new) {
             *to = *from;
         }
@@ -325,7 +328,7 @@ impl<'b> Transcript<'b> {
 
     /// Copies a part of the conversation towards the front.
     pub(crate) fn copy_down(&mut self, from: Span, to: usize) {
-        self.edited = self.edited.min(to);
+        self.touch(to);
         self.move_within(from, to);
     }
 
@@ -347,7 +350,7 @@ impl<'b> Transcript<'b> {
         }
         self.move_within(Span::new(span.end, len), span.start);
         self.len = len - span.len();
-        self.edited = self.edited.min(span.start);
+        self.touch(span.start);
     }
 
     /// Returns how many bytes from the front are unchanged since the previous call, and starts
@@ -361,10 +364,29 @@ impl<'b> Transcript<'b> {
     pub(crate) const fn truncate(&mut self, len: usize) {
         if len < self.len {
             self.len = len;
-            if len < self.edited {
-                self.edited = len;
-            }
+            self.touch(len);
         }
+    }
+
+    /// Records that the bytes from `at` on have changed.
+    const fn touch(&mut self, at: usize) {
+        if at < self.edited {
+            self.edited = at;
+        }
+        if at < self.untouched {
+            self.untouched = at;
+        }
+    }
+
+    /// Records that the bytes in use are the ones to compare with.
+    pub(crate) const fn mark_untouched(&mut self) {
+        self.untouched = self.len;
+    }
+
+    /// Returns how many bytes from the front have not changed since
+    /// [`mark_untouched`](Self::mark_untouched).
+    pub(crate) const fn untouched(&self) -> usize {
+        self.untouched
     }
 
     /// Returns the number of bytes that a message with this text adds.

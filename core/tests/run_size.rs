@@ -4,8 +4,8 @@
 
 use toolrunner_core::run::Run;
 
-/// The maximum size of a run, in bytes. Last measured: 1688 without `alloc`, 1776 with it.
-const MOST: usize = if cfg!(feature = "alloc") { 1792 } else { 1696 };
+/// The maximum size of a run, in bytes. Last measured: 1832 without `alloc`, 1664 with it.
+const MOST: usize = if cfg!(feature = "alloc") { 1696 } else { 1840 };
 
 #[test]
 fn a_run_is_small() {

@@ -24,13 +24,15 @@ mod wait;
 
 use core::pin::pin;
 
-use crate::error::Misuse;
+use crate::error::{Error, Misuse};
+use crate::json::Decimal;
 use crate::observe::Observer;
 use crate::run::{CallIndex, Outcome, Run};
 use crate::time::Clock;
 use crate::tool::{Toolbox, check_tools};
 use crate::transport::Transport;
-use crate::wire::Config;
+use crate::wire::request::listed;
+use crate::wire::{Config, Front, MessageThread};
 
 use execute::Execute;
 pub use execute::Serial;
@@ -40,6 +42,9 @@ use progress::{Loop, Progress, Stop};
 pub use reply::DriveError;
 use reply::Exchange;
 
+/// Applies a configuration to a run.
+type Configure<B> = fn(&mut Run<'_>, &Config<'_>, &B) -> Result<(), Error>;
+
 /// Drives runs, one after another. The tools and the configuration are borrowed, so that they can
 /// be statics on a chip.
 #[derive(Debug)]
@@ -47,9 +52,9 @@ pub struct Driver<'d, T, B: ?Sized, C, H = (), X = Serial> {
     config: Config<'d>,
     transport: T,
     turns: Loop<&'d B, C, H, X>,
-    /// Applies the limits and the retry policy of the configuration to a run. Set only if there are
-    /// some, so that the code for limits is not linked into a program without limits.
-    configure: Option<fn(&mut Run<'_>, &Config<'_>)>,
+    /// Applies the configuration to a run. Set only if there is something to apply, so that the
+    /// code for limits and threads is not linked into a program without them.
+    configure: Option<Configure<B>>,
 }
 
 impl<'d, T: Transport, B: Toolbox + ?Sized, C: Clock> Driver<'d, T, B, C> {
@@ -63,8 +68,13 @@ impl<'d, T: Transport, B: Toolbox + ?Sized, C: Clock> Driver<'d, T, B, C> {
     pub fn new(config: Config<'d>, transport: T, tools: &'d B, clock: C) -> Result<Self, Misuse> {
         config.check_beside(tools.count())?;
         check_tools(tools)?;
-        let configure =
-            config.configures_runs().then_some(configure as fn(&mut Run<'_>, &Config<'_>));
+        let configure = if config.message_thread != MessageThread::Off {
+            Some(configure_with_thread as Configure<B>)
+        } else if config.configures_runs() {
+            Some(configure as Configure<B>)
+        } else {
+            None
+        };
         let turns = Loop::new(tools, clock, (), Serial::new());
         Ok(Self { config, transport, turns, configure })
     }
@@ -104,7 +114,9 @@ impl<'d, T, B: ?Sized, C, H, X> Driver<'d, T, B, C, H, X> {
     /// apply to runs that begin afterwards. For a run in progress use [`Run::limits_mut`] and
     /// [`Run::retry_policy_mut`].
     pub const fn config_mut(&mut self) -> &mut Config<'d> {
-        self.configure = Some(configure);
+        if self.configure.is_none() {
+            self.configure = Some(configure);
+        }
         &mut self.config
     }
 
@@ -125,7 +137,7 @@ where
     /// Drives `run` until it is over.
     ///
     /// # Errors
-    /// See [`Error`](crate::error::Error). The run can continue: call this method again.
+    /// See [`Error`]. The run can continue: call this method again.
     pub async fn until_done<O: Observer>(
         &mut self,
         run: &mut Run<'_>,
@@ -143,7 +155,7 @@ where
     /// stop the run. Returns the outcome if there is no next turn.
     ///
     /// # Errors
-    /// See [`Error`](crate::error::Error). The run can continue: call this method again.
+    /// See [`Error`]. The run can continue: call this method again.
     pub async fn next_turn<O: Observer>(
         &mut self,
         run: &mut Run<'_>,
@@ -157,7 +169,7 @@ where
     /// before they are sent. Does nothing if there are no calls, or if a limit forbids them.
     ///
     /// # Errors
-    /// See [`Error`](crate::error::Error). The run can continue.
+    /// See [`Error`]. The run can continue.
     pub async fn results<O: Observer>(
         &mut self,
         run: &mut Run<'_>,
@@ -191,7 +203,7 @@ where
         stop: Stop,
     ) -> Result<Option<Outcome>, DriveError<T::Error>> {
         if let Some(configure) = self.configure {
-            configure(run, &self.config);
+            configure(run, &self.config, self.turns.tools)?;
         }
         let Self { config, transport, turns, .. } = self;
         let mut sends = false;
@@ -236,7 +248,21 @@ fn tell<O: Observer>(run: &mut Run<'_>, progress: Progress, observer: &mut O) {
     }
 }
 
-/// [`Run::configure`] for any lifetimes.
-const fn configure(run: &mut Run<'_>, config: &Config<'_>) {
+/// [`Run::configure`].
+#[expect(clippy::unnecessary_wraps, reason = "one of several functions")]
+fn configure<B: ?Sized>(run: &mut Run<'_>, config: &Config<'_>, _: &B) -> Result<(), Error> {
     run.configure(config);
+    Ok(())
+}
+
+/// [`Run::configure`], and the message thread.
+fn configure_with_thread<B: Toolbox + ?Sized>(
+    run: &mut Run<'_>,
+    config: &Config<'_>,
+    tools: &B,
+) -> Result<(), Error> {
+    run.configure(config);
+    run.message_thread(config.message_thread);
+    let max_tokens = Decimal::new(0);
+    run.note_thread_front(Front::new(config, &max_tokens), listed(tools))
 }

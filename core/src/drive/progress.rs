@@ -392,6 +392,10 @@ where
             self.due = Some(Due::TurnEnd);
             return Ok(Progress::Broken { wait, error });
         }
+        if let Some(outcome) = run.outcome() {
+            // The message thread was lost, and the request cannot be sent in another form.
+            return Ok(Progress::Done(outcome));
+        }
         Ok(Progress::Retry { attempt, wait, error })
     }
 

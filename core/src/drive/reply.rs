@@ -86,12 +86,14 @@ pub(super) async fn open<'t, T: Transport, B: Toolbox + ?Sized>(
     let max_tokens = Decimal::new(u64::from(config.max_tokens));
     // A copy, because the run is changed while the front borrows the container.
     let container = run.container_copy();
-    let front = Front::new(config, &max_tokens).with(container.as_deref(), run.compaction_rules());
+    let front = Front::new(config, &max_tokens)
+        .with(container.as_deref(), run.compaction_rules())
+        .continuing(run.thread_continuation());
     let mut pieces = Pieces::empty();
     if let Err(full) = pieces.fill(front, tools) {
         return Exchange::Failed(Error::from(full).into());
     }
-    let fields = config.fields();
+    let fields = config.fields_with(run.thread_beta());
     let head = Head {
         base_url: base_of(config.base_url, config.path),
         path: config.path,

@@ -82,6 +82,8 @@ pub(super) fn keep_part(run: &mut Run<'_>, least: usize) -> bool {
     run.turn.bad = core::mem::replace(&mut run.reply.bad, BadInputs::NONE);
     run.reply.stop = None;
     run.ledger.add_turn(&run.reply.usage);
+    // The server has all of the reply or nothing.
+    run.thread.leave();
     true
 }
 

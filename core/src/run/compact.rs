@@ -137,7 +137,11 @@ impl Run<'_> {
     pub(super) fn begin_on_server(&mut self) -> bool {
         let paused =
             self.turn.end > self.turn.mark && self.reply.stop == Some(StopReason::PauseTurn);
-        if !self.summary.is_requested || paused || self.transcript.is_empty() {
+        if !self.summary.is_requested
+            || paused
+            || self.transcript.is_empty()
+            || self.thread.is_freed()
+        {
             return false;
         }
         self.summary.is_requested = false;
@@ -196,6 +200,7 @@ impl Run<'_> {
         // A running call is not dropped: the model must learn about it.
         let untouched = self.transcript.len() == self.turn.end && self.turn.end > self.turn.mark;
         if self.summary.tried
+            || self.thread.is_freed()
             || !untouched
             || self.turn.is_running()
             || (self.turn_usage().total() < threshold && !self.wants_summary())

@@ -169,6 +169,7 @@ impl Run<'_> {
         let count = u32::try_from(self.reply.calls).unwrap_or(u32::MAX);
         self.machine.state() == State::Receiving
             && self.summary.current.is_none()
+            && !self.thread.is_unproven()
             && self.reply.is_streamed()
             && i.0 < self.reply.calls.min(MAX_CALLS)
             && !self.reply.bad.has(i.0)
@@ -435,6 +436,7 @@ impl Run<'_> {
         run.ledger = self.ledger;
         run.container = self.container.clone();
         run.tool_changes = self.tool_changes.clone();
+        run.thread = self.thread.clone();
         run.break_off();
         Some(run)
     }

@@ -5,7 +5,7 @@ use core::time::Duration;
 use super::Run;
 use super::state::Place;
 use super::table::{Input, State};
-use crate::error::{ApiError, ApiErrorKind, Error};
+use crate::error::{ApiError, ApiErrorKind, Error, Protocol};
 use crate::json::{Sink, Text, Value};
 use crate::observe::Event;
 use crate::policy::is_transient;
@@ -71,16 +71,20 @@ impl Run<'_> {
         #[cfg(feature = "alloc")]
         self.transcript.share();
         let whole = self.transcript.bytes();
-        let body = match self.summary.current {
-            None => Body::new(before, whole, b"]}"),
-            Some(compacting) => {
+        let threaded = self.settings.extras.threads.and_then(|threads| (threads.parts)(self));
+        let body = match (threaded, self.summary.current) {
+            (Some((messages, closing)), _) => Body::new(before, messages, closing),
+            (None, None) => Body::new(before, whole, b"]}"),
+            (None, Some(compacting)) => {
                 let history = whole.get(..compacting.cut).unwrap_or_default();
                 let question = whole.get(compacting.keep..).unwrap_or_default();
                 Body::new(before, history, if compacting.by_server { b"]}" } else { question })
             }
         };
         #[cfg(feature = "alloc")]
-        if let Some(shared) = self.transcript.shared() {
+        if body.transcript().as_ptr() == whole.as_ptr()
+            && let Some(shared) = self.transcript.shared()
+        {
             return body.with_shared(shared);
         }
         body
@@ -185,6 +189,11 @@ impl Run<'_> {
         &mut self,
         mut stream_event: Option<StreamEvent>,
     ) -> Result<Option<StreamEvent>, Error> {
+        if let Some(threads) = self.settings.extras.threads
+            && let Some(stream_event) = stream_event.filter(StreamEvent::is_of_message)
+        {
+            (threads.see)(self, stream_event)?;
+        }
         if let Some(StreamEvent { kind: StreamEventKind::MessageStop, .. }) = stream_event {
             self.end_reply()?;
         }
@@ -192,7 +201,11 @@ impl Run<'_> {
             && let Some(begun @ StreamEvent { kind: StreamEventKind::BlockStart, .. }) =
                 stream_event
         {
-            stream_event = Some((unique.in_reply)(self, begun)?);
+            let renamed = (unique.in_reply)(self, begun)?;
+            if renamed.span.len() != begun.span.len() {
+                self.thread.set_changed();
+            }
+            stream_event = Some(renamed);
         }
         #[cfg(feature = "alloc")]
         self.keep_hold(stream_event)?;
@@ -233,6 +246,12 @@ impl Run<'_> {
             self.break_off();
             return self.goes_on_after_break(retry_after(error), now, jitter).ok_or(error);
         }
+        if let Some(threads) = self.settings.extras.threads
+            && (threads.recovers)(self, &error)
+            && (!self.exchange.handed_on || self.settings.retry.after_output)
+        {
+            return self.send_differently();
+        }
         let may = is_transient(&error, &self.exchange.head)
             && (!self.exchange.handed_on || self.settings.retry.after_output)
             && !self.is_compacting_on_server();
@@ -241,7 +260,8 @@ impl Run<'_> {
         let breaks = state == State::Receiving
             && self.summary.current.is_none()
             && !again
-            && !matches!(error, Error::Capacity(_));
+            && !self.thread.is_freed()
+            && !matches!(error, Error::Capacity(_) | Error::Protocol(Protocol::ThreadIgnored));
         if breaks && self.settings.extras.keep.is_some_and(|keep| keep(self)) {
             self.exchange.attempt = 0;
             return Err(error);
@@ -279,6 +299,14 @@ impl Run<'_> {
         // Possible, because a request is in progress.
         let _ = self.machine.go(Input::Failure);
         self.cancel_compaction();
+    }
+
+    /// Continues after an error of the message thread: with another request, or not at all if the
+    /// thread contained messages that no longer exist here.
+    fn send_differently(&mut self) -> Result<Duration, Error> {
+        self.take_back();
+        self.machine.go(if self.thread.is_freed() { Input::ThreadLost } else { Input::Failure })?;
+        Ok(Duration::ZERO)
     }
 
     /// Abandons the current reply: it is discarded, or kept if one of its calls has started.

@@ -8,12 +8,14 @@
 //! feature saves on a Cortex-M4. `tests/no-panic/extras.py` measures them.
 
 use super::compact::Compacting;
-use super::{Run, broken, unique};
+use super::thread::Parts;
+use super::{Run, broken, thread, unique};
 use crate::error::Error;
 use crate::policy::Limit;
 use crate::time::Instant;
 use crate::turn::StreamEvent;
-use crate::wire::ServerCompaction;
+use crate::wire::thread::THREADS_BETA;
+use crate::wire::{ServerCompaction, ThreadContinuation};
 
 /// The features that are enabled.
 #[derive(Clone, Copy, Debug)]
@@ -25,6 +27,7 @@ pub(super) struct Extras {
     /// Frees space before a request. Returns whether there is enough.
     pub(super) room: Option<fn(&mut Run<'_>) -> bool>,
     pub(super) summaries: Option<&'static Summaries>,
+    pub(super) threads: Option<&'static Threads>,
     pub(super) unique: Option<&'static UniqueIds>,
 }
 
@@ -63,6 +66,27 @@ impl Summaries {
     };
 }
 
+/// The code of message threads.
+#[derive(Debug)]
+pub(super) struct Threads {
+    /// Decides what the next request contains. Returns whether it can be sent.
+    pub(super) begin: fn(&mut Run<'_>) -> Result<bool, Error>,
+    /// Returns the messages of the current request, and what closes its body.
+    pub(super) parts: for<'a> fn(&'a Run<'_>) -> Option<Parts<'a>>,
+    /// Looks at an event of the message as a whole.
+    pub(super) see: fn(&mut Run<'_>, StreamEvent) -> Result<(), Error>,
+    /// Ends a request whose reply is complete.
+    pub(super) end: fn(&mut Run<'_>),
+    /// Returns whether a different request may succeed after the error.
+    pub(super) recovers: fn(&mut Run<'_>, &Error) -> bool,
+    /// Records the members that a thread keeps.
+    pub(super) note_front: fn(&mut Run<'_>, u32) -> Result<(), Error>,
+    /// The rules for the members of a request that continues a thread.
+    pub(super) continuation: ThreadContinuation,
+    /// The beta of a request with a thread.
+    pub(super) beta: &'static str,
+}
+
 /// The code that renames calls.
 #[derive(Debug)]
 pub(super) struct UniqueIds {
@@ -76,7 +100,7 @@ pub(super) struct UniqueIds {
 
 impl Extras {
     pub(super) const NONE: Self =
-        Self { keep: None, limits: None, room: None, summaries: None, unique: None };
+        Self { keep: None, limits: None, room: None, summaries: None, threads: None, unique: None };
 
     /// 1,548 bytes.
     pub(super) const fn enable_kept_blocks(&mut self) {
@@ -85,6 +109,21 @@ impl Extras {
 
     pub(super) const fn disable_kept_blocks(&mut self) {
         self.keep = None;
+    }
+
+    /// 5,256 bytes.
+    pub(super) const fn enable_message_threads(&mut self) {
+        const CODE: Threads = Threads {
+            begin: thread::begin,
+            parts: thread::parts,
+            see: thread::see,
+            end: thread::end,
+            recovers: thread::recovers,
+            note_front: thread::note_front,
+            continuation: ThreadContinuation::RULES,
+            beta: THREADS_BETA,
+        };
+        self.threads = Some(&CODE);
     }
 
     /// 572 bytes.

@@ -83,6 +83,7 @@ impl Run<'_> {
             }
         }
         self.transcript.truncate(0);
+        self.thread.begin_anew();
         self.marks.forget();
         self.transcript.push_json(messages)?;
         match open {

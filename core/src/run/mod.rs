@@ -95,6 +95,7 @@ mod started;
 mod state;
 mod step;
 mod table;
+mod thread;
 #[cfg(feature = "alloc")]
 mod tool_changes;
 #[cfg(feature = "alloc")]
@@ -181,7 +182,7 @@ const _: () = assert!(MAX_CALLS == CallStates::COUNT);
 /// **Set** how the run behaves: [`configure`](Self::configure), [`limits_mut`](Self::limits_mut),
 /// [`retry_policy_mut`](Self::retry_policy_mut), [`set_on_break`](Self::set_on_break),
 /// [`when_full_mut`](Self::when_full_mut), [`compaction_mut`](Self::compaction_mut),
-/// [`unique_ids`](Self::unique_ids).
+/// [`unique_ids`](Self::unique_ids), [`message_thread`](Self::message_thread).
 ///
 /// **Look** at the conversation and the counters: [`messages`](Self::messages),
 /// [`transcript`](Self::transcript), `conversation` (with `alloc`),
@@ -196,7 +197,8 @@ const _: () = assert!(MAX_CALLS == CallStates::COUNT);
 /// [`container_copy`](Self::container_copy); [`is_compacting`](Self::is_compacting),
 /// [`is_compacting_on_server`](Self::is_compacting_on_server),
 /// [`compaction_rules`](Self::compaction_rules), [`compactions`](Self::compactions),
-/// [`rejected_summary`](Self::rejected_summary).
+/// [`rejected_summary`](Self::rejected_summary); [`thread_id`](Self::thread_id),
+/// [`has_freed_messages`](Self::has_freed_messages).
 ///
 /// **Create and store** a run: [`new`](Self::new), [`snapshot`](Self::snapshot),
 /// [`snapshot_into`](Self::snapshot_into), [`from_snapshot`](Self::from_snapshot); with `alloc`,
@@ -265,6 +267,8 @@ pub struct Run<'b> {
     #[cfg(feature = "alloc")]
     tool_changes: tool_changes::ToolChanges,
     marks: marks::Marks,
+    /// The conversation on the server.
+    thread: thread::Thread,
     /// The length of the conversation at which it ends with a text that the model cannot continue,
     /// or 0 if it does not end so.
     unfit_prefill: u32,
@@ -296,6 +300,7 @@ impl<'b> Run<'b> {
             #[cfg(feature = "alloc")]
             tool_changes: tool_changes::ToolChanges::default(),
             marks: marks::Marks::NONE,
+            thread: thread::Thread::NONE,
             unfit_prefill: 0,
             transcript,
         }
@@ -345,9 +350,10 @@ impl<'b> Run<'b> {
     }
 
     /// Adds to the front of the next request what the run knows: the [container](Self::container),
-    /// and whether the request asks the server to compact, which omits some members.
+    /// and whether the request asks the server to compact or continues a
+    /// [message thread](Self::message_thread), which omits some members.
     pub fn complete<'a>(&'a self, front: Front<'a>) -> Front<'a> {
-        front.with(self.container(), self.compaction_rules())
+        front.with(self.container(), self.compaction_rules()).continuing(self.thread_continuation())
     }
 
     /// Returns the reason why the run is over, or `None` if it continues. Limits are checked only

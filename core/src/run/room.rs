@@ -79,12 +79,15 @@ impl Run<'_> {
     }
 
     /// Drops the oldest turn, unless it is the last one, and returns whether it did. Does nothing
-    /// during a request or a wait.
+    /// during a request or a wait, or if older messages were
+    /// [freed](crate::wire::MessageThread::Free).
     ///
     /// If there are several prompts, drops the first prompt with all its replies and results. If
     /// there is one prompt, drops its first reply with the results.
     pub fn drop_oldest_turn(&mut self) -> bool {
-        if !matches!(self.machine.state(), State::Ready | State::Calling | State::Done(_)) {
+        if self.thread.is_freed()
+            || !matches!(self.machine.state(), State::Ready | State::Calling | State::Done(_))
+        {
             return false;
         }
         let Some(span) = self.oldest_turn() else { return false };

@@ -20,7 +20,9 @@
 //! snapshot.
 //!
 //! A snapshot contains the conversation and the state of its loop, and nothing that a program sets
-//! in code: no key, no tools, no limits, no policy. A partial reply is not included, and is
+//! in code: no key, no tools, no limits, no policy. The state of a message thread is part of it, in
+//! the members `thread_id` and `thread`: if they are missing or do not match the conversation, the
+//! next request contains the whole conversation. A partial reply is not included, and is
 //! requested again. A call that was running counts as started: it is answered as cancelled, because
 //! it may have had its effect. Calls that were answered keep their answers. The length of a
 //! snapshot is that of the conversation, and of changes of the tools that wait to be sent, plus
@@ -30,10 +32,11 @@ mod words;
 
 use super::state::{CallState, CallStates, Outcome, Turn};
 use super::table::{Machine, State};
+use super::thread::Thread;
 use super::{CallIndex, Run};
 use crate::error::{Capacity, CapacityKind, Error, Misuse};
 use crate::history::is_type;
-use crate::json::{Bits, Decimal, Kind, SNAPSHOT_DEPTH, Sink, Value, check_to, copy, escape};
+use crate::json::{Bits, Decimal, Kind, SNAPSHOT_DEPTH, Sink, Text, Value, check_to, copy, escape};
 use crate::message::{Messages, Role, Usage};
 use crate::transcript::Transcript;
 use crate::turn::BadInputs;
@@ -51,13 +54,20 @@ const CALL_STATES: [(&str, CallState); 3] = [
 /// The member with the changes of the tools that no request contains yet. It is absent if there are
 /// none.
 const TOOL_CHANGES: &str = "tool_changes";
+/// The members with the message thread. They are absent if there is none.
+const THREAD: &str = "thread";
+const THREAD_ID: &str = "thread_id";
+/// [`SNAPSHOT_VERSION`] as it is compared.
+const NEWEST: u64 = 2;
 /// The text before the sum, which is the last member.
 const SUM: &[u8] = b",\"sum\":";
 
 impl Run<'_> {
-    /// The version of the [`snapshot`](Self::snapshot) that this release writes, and the newest
-    /// that it reads.
-    pub const SNAPSHOT_VERSION: u32 = 1;
+    /// The newest version of a [`snapshot`](Self::snapshot) that this release reads. It writes
+    /// version 1, unless messages of the conversation were
+    /// [freed](crate::wire::MessageThread::Free): a release that reads only version 1 would take
+    /// the rest for the whole conversation.
+    pub const SNAPSHOT_VERSION: u32 = 2;
     /// The maximum number of bytes of a [`snapshot`](Self::snapshot) besides its messages.
     pub const SNAPSHOT_FRAME: usize = 1536;
 }
@@ -86,7 +96,7 @@ impl<'b> Run<'b> {
             self.turn;
         let out = &mut Summed { out, sum: sum(&[]) };
         out.put(b"{\"toolrunner_snapshot\":")?;
-        number(out, u64::from(SNAPSHOT_VERSION))?;
+        number(out, u64::from(self.snapshot_version()))?;
         text(out, "state", state)?;
         text(out, "detail", detail)?;
         text(out, "stop", stop_word(self.reply.stop))?;
@@ -128,6 +138,11 @@ impl<'b> Run<'b> {
             )?;
         }
         text(out, "container", &self.container)?;
+        if let Some((id, values)) = self.thread.to_store(self.transcript.untouched(), self.turn.end)
+        {
+            text(out, THREAD_ID, id)?;
+            numbers(out, THREAD, &values)?;
+        }
         out.put(b",\"messages\":[")?;
         out.put(self.messages())?;
         out.put(b"]")?;
@@ -169,9 +184,10 @@ impl<'b> Run<'b> {
         check_to(SNAPSHOT_DEPTH, snapshot).map_err(|_| NONE)?;
         let value = Value::first(snapshot).ok_or(NONE)?;
         let member = |name: &str| value.member(name).ok_or(NONE);
-        match member("toolrunner_snapshot")?.as_u64() {
-            Some(version) if version == u64::from(SNAPSHOT_VERSION) => {}
-            Some(version) if version < u64::from(SNAPSHOT_VERSION) => {
+        let version = member("toolrunner_snapshot")?.as_u64();
+        match version {
+            Some(1..=NEWEST) => {}
+            Some(0) => {
                 return Err(Misuse::Setting(
                     "the snapshot has an older version than this library supports",
                 )
@@ -243,8 +259,7 @@ impl<'b> Run<'b> {
         if run.turn.end > run.turn.mark {
             run.reply.set_restored();
         }
-        let container =
-            member("container")?.as_text().and_then(crate::json::Text::as_plain).ok_or(NONE)?;
+        let container = member("container")?.as_text().and_then(Text::as_plain).ok_or(NONE)?;
         run.container.push_str(container).map_err(|_| NONE)?;
         let mut state = state_of(member("state")?, member("detail")?)?;
         // The first releases wrote this state while a call that waits for the caller was running.
@@ -259,6 +274,7 @@ impl<'b> Run<'b> {
         if let Some(changes) = value.member(TOOL_CHANGES) {
             run.restore_tool_changes(changes)?;
         }
+        run.restore_thread(value, version != Some(1));
         Ok(run)
     }
 
@@ -266,6 +282,25 @@ impl<'b> Run<'b> {
     #[expect(clippy::unused_self, reason = "only with alloc")]
     fn restore_tool_changes(&mut self, _: Value<'_>) -> Result<(), Error> {
         Err(Misuse::Setting("the snapshot has tool changes that wait: it needs `alloc`").into())
+    }
+
+    /// Restores the message thread. If its values are not in order, there is none.
+    #[inline(never)]
+    fn restore_thread(&mut self, snapshot: Value<'_>, is_freed: bool) {
+        self.transcript.mark_untouched();
+        let id = snapshot.member(THREAD_ID).and_then(Value::as_text).and_then(Text::as_plain);
+        if let Some(id) = id
+            && let Some(Ok(values)) = snapshot.member(THREAD).map(read)
+        {
+            self.thread = Thread::restored(id, values, self.turn.end);
+        }
+        if is_freed {
+            self.thread.set_freed();
+        }
+    }
+
+    const fn snapshot_version(&self) -> u32 {
+        if self.thread.is_freed() { SNAPSHOT_VERSION } else { 1 }
     }
 
     /// Returns whether the numbers of the turn match the transcript, because a snapshot may come

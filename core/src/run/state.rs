@@ -43,6 +43,11 @@ pub enum Outcome {
     NeedsAnswer,
     /// The caller stopped the run.
     Stopped,
+    /// The server has lost the message thread, and a part of the conversation was
+    /// [freed](crate::wire::MessageThread::Free), so that the request cannot be sent. The last reply
+    /// and its results are still here. Continue with
+    /// [`replace_history`](super::Run::replace_history).
+    ThreadLost,
 }
 
 /// What may continue a run that is over.
@@ -91,6 +96,9 @@ impl Outcome {
                 Append | Resume | Stop => true,
                 Answer | Compact | RaiseLimit | RetryEmpty => false,
             },
+            Self::ThreadLost => match verb {
+                Answer | Append | Compact | RaiseLimit | Resume | RetryEmpty | Stop => false,
+            },
         }
     }
 }
@@ -105,6 +113,7 @@ impl core::fmt::Display for Outcome {
             Self::Limit(limit) => write!(f, "the limit of {limit} was reached"),
             Self::NeedsAnswer => f.write_str("a call waits for the caller's answer"),
             Self::Stopped => f.write_str("the caller stopped the run"),
+            Self::ThreadLost => f.write_str("the server lost the message thread"),
         }
     }
 }

@@ -101,9 +101,17 @@ impl Run<'_> {
     }
 
     fn send(&mut self, now: Instant) -> Result<Step, Error> {
+        self.exchange.begin();
+        let can_be_sent = match self.settings.extras.threads {
+            Some(threads) => (threads.begin)(self)?,
+            None => !self.thread.is_freed(),
+        };
+        if !can_be_sent {
+            self.machine.go(Input::ThreadLost)?;
+            return Ok(Step::Done(Outcome::ThreadLost));
+        }
         self.machine.go(Input::Request)?;
         self.ledger.started.get_or_insert(now);
-        self.exchange.begin();
         #[cfg(feature = "alloc")]
         self.early.begin_reply();
         self.reply = Reply::new(self.transcript.len());

@@ -5,35 +5,36 @@
 //! changes, and a verb of the caller returns [`Misuse`].
 //!
 //! ```text
-//!                   Re Se Rc Er Wa Ca │ Br En Li Ne St
-//! Request           Se =  ·  ·  ·  Se │ ·  Se ·  ·  ·
-//! Head, success     ·  Rc ·  ·  ·  ·  │ ·  ·  ·  ·  ·
-//! Head, error       ·  Er ·  ·  ·  ·  │ ·  ·  ·  ·  ·
-//! Reply, calls      ·  ·  Ca ·  ·  ·  │ ·  ·  ·  ·  ·
-//! Reply, pause      ·  ·  Re ·  ·  ·  │ ·  ·  ·  ·  ·
-//! Reply, end        ·  ·  En ·  ·  ·  │ ·  ·  ·  ·  ·
-//! KeptBlocks        ·  ·  Br ·  ·  ·  │ ·  ·  ·  ·  ·
-//! KeptCalls         ·  ·  Ca ·  ·  ·  │ ·  ·  ·  ·  ·
-//! Failure           ·  Re Re Re ·  ·  │ ·  ·  ·  ·  ·
-//! Backoff           Wa Wa Wa Wa ·  ·  │ ·  ·  ·  ·  ·
-//! TimeOver          ·  ·  ·  ·  Re ·  │ ·  ·  ·  ·  ·
-//! NoCall            ·  ·  ·  ·  ·  Re │ ·  ·  ·  ·  ·
-//! OnlyForCaller     ·  ·  ·  ·  ·  Ne │ ·  ·  ·  ·  ·
-//! ForTools          =  =  =  =  =  =  │ =  =  =  Ca =
-//! Limit             Li ·  ·  ·  ·  Li │ ·  ·  ·  ·  ·
-//! NoLimit, calls    ·  ·  ·  ·  ·  ·  │ ·  ·  Ca ·  ·
-//! NoLimit           ·  ·  ·  ·  ·  ·  │ ·  ·  Re ·  ·
-//! Summary, Ca       Ca Ca Ca Ca Ca ·  │ ·  ·  ·  ·  ·
-//! Prompt            =  ·  ·  ·  Re Re │ Re Re Re Re Re
-//! Append            =  ·  ·  ·  =  =  │ Re Re =  =  Re
-//! Retry             =  ·  ·  ·  Re Re │ Re Re Re Re Re
-//! Resume, calls     =  =  =  =  =  =  │ Ca =  =  =  Ca
-//! Resume            =  =  =  =  =  =  │ Re =  =  =  Re
-//! Stop              St St St St St St │ =  =  St St =
+//!                   Re Se Rc Er Wa Ca │ Br En Li Ne St Th
+//! Request           Se =  ·  ·  ·  Se │ ·  Se ·  ·  ·  ·
+//! Head, success     ·  Rc ·  ·  ·  ·  │ ·  ·  ·  ·  ·  ·
+//! Head, error       ·  Er ·  ·  ·  ·  │ ·  ·  ·  ·  ·  ·
+//! Reply, calls      ·  ·  Ca ·  ·  ·  │ ·  ·  ·  ·  ·  ·
+//! Reply, pause      ·  ·  Re ·  ·  ·  │ ·  ·  ·  ·  ·  ·
+//! Reply, end        ·  ·  En ·  ·  ·  │ ·  ·  ·  ·  ·  ·
+//! KeptBlocks        ·  ·  Br ·  ·  ·  │ ·  ·  ·  ·  ·  ·
+//! KeptCalls         ·  ·  Ca ·  ·  ·  │ ·  ·  ·  ·  ·  ·
+//! Failure           ·  Re Re Re ·  ·  │ ·  ·  ·  ·  ·  ·
+//! Backoff           Wa Wa Wa Wa ·  ·  │ ·  ·  ·  ·  ·  ·
+//! TimeOver          ·  ·  ·  ·  Re ·  │ ·  ·  ·  ·  ·  ·
+//! NoCall            ·  ·  ·  ·  ·  Re │ ·  ·  ·  ·  ·  ·
+//! OnlyForCaller     ·  ·  ·  ·  ·  Ne │ ·  ·  ·  ·  ·  ·
+//! ForTools          =  =  =  =  =  =  │ =  =  =  Ca =  =
+//! Limit             Li ·  ·  ·  ·  Li │ ·  ·  ·  ·  ·  ·
+//! NoLimit, calls    ·  ·  ·  ·  ·  ·  │ ·  ·  Ca ·  ·  ·
+//! NoLimit           ·  ·  ·  ·  ·  ·  │ ·  ·  Re ·  ·  ·
+//! ThreadLost        Th Th Th Th ·  ·  │ ·  ·  ·  ·  ·  ·
+//! Summary, Ca       Ca Ca Ca Ca Ca ·  │ ·  ·  ·  ·  ·  ·
+//! Prompt            =  ·  ·  ·  Re Re │ Re Re Re Re Re Re
+//! Append            =  ·  ·  ·  =  =  │ Re Re =  =  Re =
+//! Retry             =  ·  ·  ·  Re Re │ Re Re Re Re Re Re
+//! Resume, calls     =  =  =  =  =  =  │ Ca =  =  =  Ca =
+//! Resume            =  =  =  =  =  =  │ Re =  =  =  Re =
+//! Stop              St St St St St St │ =  =  St St =  =
 //! ```
 //! The columns are `Ready`, `Sending`, `Receiving`, `ErrorBody`, `Waiting` and `Calling`, then
-//! `Done` with each outcome: `Broken`, `Ended`, `Limit`, `NeedsAnswer` and `Stopped`. A test prints
-//! the table from the code and compares it with this one.
+//! `Done` with each outcome: `Broken`, `Ended`, `Limit`, `NeedsAnswer`, `Stopped` and `ThreadLost`.
+//! A test prints the table from the code and compares it with this one.
 
 use super::state::{Outcome, Verb};
 use crate::error::{Error, Misuse};
@@ -106,6 +107,8 @@ pub(super) enum Input {
     Stop,
     /// A summary succeeded, failed or was abandoned, and the run continues in this state.
     Summary(State),
+    /// The server lost the thread that contained messages which were freed here.
+    ThreadLost,
     /// The time to wait is over.
     TimeOver,
 }
@@ -211,6 +214,10 @@ pub(super) const fn next(state: State, input: Input) -> Result<State, Refused> {
         Input::NoLimit { calls } => match state {
             Done(outcome) if outcome.continues_on(Verb::RaiseLimit) => open(calls),
             Ready | Sending | Receiving | ErrorBody | Waiting(_) | Calling | Done(_) => return Err(Refused),
+        },
+        Input::ThreadLost => match state {
+            Ready | Sending | Receiving | ErrorBody => Done(Outcome::ThreadLost),
+            Waiting(_) | Calling | Done(_) => return Err(Refused),
         },
         Input::Summary(then) => match state {
             Ready | Sending | Receiving | ErrorBody | Waiting(_) => then,

@@ -94,6 +94,9 @@ impl Run<'_> {
                 self.close_pending(closed)?;
             }
         }
+        if let Some(threads) = self.settings.extras.threads {
+            (threads.end)(self);
+        }
         Ok(())
     }
 

@@ -86,9 +86,18 @@ impl Run<'_> {
     /// Removes the last reply and its results, and requests it again. Appended messages stay.
     ///
     /// # Errors
-    /// `Misuse` if there is no reply to remove, or while a request is in progress.
+    /// `Misuse` if there is no reply to remove, if messages before it were
+    /// [freed](crate::wire::MessageThread::Free), or while a request is in progress.
     pub fn ask_again(&mut self) -> Result<(), Error> {
         self.ensure_idle()?;
+        if self.thread.is_freed() {
+            return Err(Misuse::State(
+                "the reply cannot be requested again, because messages before it were freed",
+            )
+            .into());
+        }
+        // The thread contains the reply.
+        self.thread.leave();
         self.cancel_compaction();
         self.exchange.attempt = 0;
         if self.reply.is_empty() && self.is_over_until(Verb::RetryEmpty) {

@@ -26,6 +26,13 @@ pub(super) struct Changes {
     span: Span,
 }
 
+impl Changes {
+    /// Returns whether no change was found.
+    pub(super) const fn is_empty(&self) -> bool {
+        self.span.len() == 0
+    }
+}
+
 impl Run<'_> {
     /// Returns whether the tool that call `i` requests was removed and not added again. A member of
     /// a toolset is never removed.
@@ -70,7 +77,7 @@ impl Run<'_> {
 
     /// Searches the messages before `end` that were not searched yet, so that each is read once,
     /// however many calls there are.
-    fn look_for_changes(&mut self, end: usize) {
+    pub(super) fn look_for_changes(&mut self, end: usize) {
         if self.transcript.take_edited() < self.changes.seen {
             self.changes = Changes::default();
         }

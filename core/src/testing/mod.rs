@@ -14,6 +14,7 @@ mod request;
 mod script;
 mod show;
 mod text;
+mod thread;
 mod transport;
 pub mod validity;
 
@@ -25,4 +26,5 @@ pub use render::Style;
 pub use request::Request;
 pub use script::{Answer, Chunk, Reply, Script};
 pub use show::Conversation;
+pub use thread::ThreadSupport;
 pub use transport::{Fault, ScriptedBody, ScriptedError, ScriptedTransport};

@@ -9,10 +9,11 @@ use super::demo;
 use super::render::{Context, Style, error_json, stream, whole};
 use super::request::Request;
 use super::script::{Answer, AnswerKind, Brain, Chunk, Script};
+use super::thread::{Meaning, ThreadSupport, Threads};
 use super::validity::{self, Tail};
 use crate::history::{MAX_BREAKPOINTS, breakpoints, breakpoints_in_front, is_blank};
 use crate::json::{Kind, Value, check};
-use crate::message::Role;
+use crate::message::{Messages, Role};
 
 /// A response of the server.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -66,6 +67,7 @@ pub struct ScriptedModel {
     last: Option<Answer>,
     broken: bool,
     paused: bool,
+    threads: Threads,
 }
 
 impl ScriptedModel {
@@ -81,6 +83,7 @@ impl ScriptedModel {
             last: None,
             broken: false,
             paused: false,
+            threads: Threads::default(),
         }
     }
 
@@ -109,6 +112,27 @@ impl ScriptedModel {
     pub fn require_key(mut self, key: &str) -> Self {
         self.key = Some(key.to_string());
         self
+    }
+
+    /// Sets how the model treats message threads. The default is [`ThreadSupport::Keep`].
+    ///
+    /// ```
+    /// use toolrunner_core::testing::{Reply, Request, Script, ScriptedModel, ThreadSupport};
+    /// let mut model = ScriptedModel::new(Script::new().reply(Reply::text("Hello")))
+    ///     .threads(ThreadSupport::Refuse);
+    /// let body = r#"{"model":"m","max_tokens":9,"messages":[{"role":"user","content":"Hi"}],
+    ///     "thread":{"type":"create"}}"#;
+    /// assert_eq!(model.respond(Request::new("/v1/messages", body)).status, 400);
+    /// ```
+    pub fn threads(mut self, support: ThreadSupport) -> Self {
+        self.threads.support = support;
+        self
+    }
+
+    /// Forgets all message threads: a request that continues one gets the API's error
+    /// `thread_not_found`.
+    pub fn lose_threads(&mut self) {
+        self.threads.lose();
     }
 
     /// Answers every request without checking it, for scripts whose requests are checked by other
@@ -147,10 +171,9 @@ impl ScriptedModel {
     /// Answers one request.
     pub fn respond(&mut self, request: Request) -> Response {
         let request_id = format!("req_scripted_{:04}", self.requests.len() + 1);
-        let again =
-            self.broken && self.requests.last().is_some_and(|last| last.body == request.body);
+        let again = self.broken && self.is_repeated(&request);
         self.broken = false;
-        let answer = match self.refusal(&request) {
+        let answer = match self.refusal(&request, again) {
             Some(refusal) => refusal,
             None => match self.last.take() {
                 Some(last) if again && !last.breaks() => last,
@@ -158,9 +181,28 @@ impl ScriptedModel {
             },
         };
         let response = self.render(&request, &answer, &request_id);
+        let id = self.reply_id();
+        self.threads.keep(&request, &answer, &id);
         self.last = Some(answer);
         self.requests.push(request);
         response
+    }
+
+    /// Returns whether a request asks for the same as the last one: the body is identical, or it has
+    /// the same conversation, of which a message thread may contain a part.
+    fn is_repeated(&self, request: &Request) -> bool {
+        let Some(last) = self.requests.last() else { return false };
+        let is_threaded = |request: &Request| request.json().member("thread").is_some();
+        last.body == request.body
+            || (is_threaded(last) || is_threaded(request)) && {
+                let [last, this] = [last, request].map(|request| self.threads.meaning(request));
+                this.messages.is_some() && this.messages == last.messages
+            }
+    }
+
+    /// Returns the id of the reply to the current request.
+    fn reply_id(&self) -> String {
+        format!("msg_scripted_{:04}", self.requests.len() + 1)
     }
 
     fn next_answer(&mut self, request: &Request) -> Answer {
@@ -185,7 +227,7 @@ impl ScriptedModel {
     }
 
     /// Returns the error that the API would return, if the request is invalid.
-    fn refusal(&mut self, request: &Request) -> Option<Answer> {
+    fn refusal(&mut self, request: &Request, again: bool) -> Option<Answer> {
         if self.lenient {
             return None;
         }
@@ -203,6 +245,9 @@ impl ScriptedModel {
                     "invalid x-api-key".to_string(),
                 ));
             }
+        }
+        if let Some(refusal) = self.threads.refusal(request, again) {
+            return Some(refusal);
         }
         let wrong = self.wrong(request)?;
         Some(self.complain(400, "invalid_request_error", wrong))
@@ -233,20 +278,26 @@ impl ScriptedModel {
         if field("max_tokens").as_u64().is_none() {
             return Some("max_tokens: Field required".to_string());
         }
-        if field("messages").elements().next().is_none() {
+        if let Some(wrong) = self.threads.wrong(request) {
+            return Some(wrong);
+        }
+        let Meaning { messages, continues, .. } = self.threads.meaning(request);
+        // After a paused turn nothing is new.
+        if !continues && field("messages").elements().next().is_none() {
             return Some("messages: at least one message is required".to_string());
         }
         if let Some(wrong) = wrong_tools(request) {
             return Some(wrong);
         }
         // Calls at the end of a paused turn are not answered.
-        let open = self.paused
-            && request.messages().last().and_then(|message| message.role())
-                == Some(Role::Assistant);
-        if let Err(invalid) =
-            validity::check(request.transcript(), if open { Tail::Open } else { Tail::Sent })
-        {
-            return Some(invalid.to_string());
+        if let Some(messages) = messages {
+            let last = Messages::new(&messages).last().and_then(|message| message.role());
+            let open = self.paused && last == Some(Role::Assistant);
+            if let Err(invalid) =
+                validity::check(&messages, if open { Tail::Open } else { Tail::Sent })
+            {
+                return Some(invalid.to_string());
+            }
         }
         let is_empty =
             |block: Value<'_>| block.member("text").and_then(Value::as_text).is_none_or(is_blank);
@@ -270,8 +321,8 @@ impl ScriptedModel {
                     .and_then(Value::as_text)
                     .unwrap_or_default()
                     .to_string();
-                let id = format!("msg_scripted_{:04}", self.requests.len() + 1);
-                let context = Context { id, model: &model, request_len: request.body.len() };
+                let request_len = self.threads.meaning(request).len;
+                let context = Context { id: self.reply_id(), model: &model, request_len };
                 if streams {
                     (200, stream(reply, &self.style, &context), "text/event-stream; charset=utf-8")
                 } else {

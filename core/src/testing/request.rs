@@ -64,6 +64,14 @@ impl Request {
         })
     }
 
+    /// Returns the ID of the reply whose message thread the request continues.
+    pub fn continued(&self) -> Option<String> {
+        let thread = self.json().member("thread")?;
+        let continues = thread.member("type")?.is_text("continue");
+        let id = thread.member("previous_message_id")?.as_text()?;
+        continues.then(|| id.to_string())
+    }
+
     /// Returns whether the request asks for a stream.
     pub fn stream(&self) -> bool {
         self.json().member("stream").and_then(Value::as_bool).unwrap_or(false)

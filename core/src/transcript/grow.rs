@@ -20,7 +20,12 @@ impl Transcript<'static> {
 
     /// Creates an empty transcript that grows up to `limit` bytes.
     pub const fn growing_to(limit: usize) -> Self {
-        Self { buffer: Buffer::Growing { bytes: Vec::new(), limit }, len: 0, edited: 0 }
+        Self {
+            buffer: Buffer::Growing { bytes: Vec::new(), limit },
+            len: 0,
+            edited: 0,
+            untouched: 0,
+        }
     }
 }
 

@@ -74,6 +74,7 @@ impl Tail<'_, '_> {
     pub(crate) fn replace(self, old: Span) -> Result<usize, Capacity> {
         let len = self.span.len();
         self.transcript.insert_tail(old.start, self.span)?;
+        self.transcript.touch(old.start);
         self.transcript.remove(old.shifted(len));
         Ok(len)
     }

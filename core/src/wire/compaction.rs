@@ -5,19 +5,22 @@
 //! text into slices.
 
 use super::request::write_container;
+use super::thread::KEPT_BY_THREAD;
 use crate::json::{Kind, Object, Text, Value};
 
 /// A function that receives the slices of a body, in order.
 type Push<'p, 'a> = dyn FnMut(&'a [u8]) + 'p;
 
-type WriteMembers =
+/// A function that writes the members that a request carries, and returns whether there are any. If
+/// the third argument is true, it writes a comma before the first member, too.
+pub(super) type WriteMembers =
     for<'a> fn(&'a str, Option<&'a str>, bool, &mut (dyn FnMut(&'a [u8]) + '_)) -> bool;
 
 /// Writes the caller's members in a request for a compaction. This is a function pointer, so that
 /// this file is linked only into programs that request a compaction.
 #[derive(Clone, Copy, Debug)]
 pub struct ServerCompaction {
-    write: WriteMembers,
+    pub(super) write: WriteMembers,
 }
 
 impl ServerCompaction {
@@ -29,23 +32,16 @@ impl ServerCompaction {
             write_kept(push, members, Object::inside(members), level, comma)
         },
     };
-
-    /// Writes the members that may accompany a compaction, and returns whether there are any. If
-    /// `comma`, writes a comma before the first member, too.
-    pub(super) fn write<'a>(
-        self,
-        members: &'a str,
-        container: Option<&'a str>,
-        comma: bool,
-        push: &mut Push<'_, 'a>,
-    ) -> bool {
-        (self.write)(members, container, comma, push)
-    }
 }
 
 /// The object whose members are examined.
 #[derive(Clone, Copy)]
-enum Level<'a> {
+pub(super) enum Level<'a> {
+    /// The parameters of a request that continues a thread.
+    Continuation {
+        /// The container that a reply named.
+        container: Option<&'a str>,
+    },
     Params {
         /// The container that a reply named.
         container: Option<&'a str>,
@@ -67,6 +63,7 @@ enum Fate<'a> {
 fn fate<'a>(level: Level<'a>, name: Text<'_>, value: Value<'_>) -> Fate<'a> {
     let is = |names: &[&str]| names.iter().any(|known| name == **known);
     match level {
+        Level::Continuation { .. } if is(&KEPT_BY_THREAD) => Fate::Goes,
         Level::OutputConfig if is(&["format"]) => Fate::Goes,
         Level::Params { .. }
             if is(&["context_management", "stop_sequences", "output_format", "compaction"]) =>
@@ -85,14 +82,18 @@ fn fate<'a>(level: Level<'a>, name: Text<'_>, value: Value<'_>) -> Fate<'a> {
         {
             Fate::Thinned(Level::OutputConfig)
         }
-        Level::Params { container: Some(id) } if is(&["container"]) => Fate::Container(id),
+        Level::Params { container: Some(id) } | Level::Continuation { container: Some(id) }
+            if is(&["container"]) =>
+        {
+            Fate::Container(id)
+        }
         _ => Fate::Stays,
     }
 }
 
 /// Writes the members of `raw` that stay, separated by commas. If `comma`, writes a comma before
 /// the first member, too. Adjacent members become one slice. Returns whether anything was written.
-fn write_kept<'a>(
+pub(super) fn write_kept<'a>(
     push: &mut Push<'_, 'a>,
     raw: &'a [u8],
     mut members: Object<'a>,

@@ -4,6 +4,7 @@ use core::ops::Deref;
 
 use heapless::Vec;
 
+use super::thread::MessageThread;
 use crate::error::Misuse;
 use crate::json::{Kind, Object, Value, check, escape};
 use crate::policy::{Limits, RetryPolicy};
@@ -84,6 +85,12 @@ pub struct Config<'a> {
     pub betas: &'a str,
     /// Additional header fields, with names in lower case.
     pub headers: &'a [(&'a str, &'a str)],
+    /// Whether the server keeps the conversation in a message thread. Unless it is
+    /// [`MessageThread::Off`], a driver that is created with this configuration sets it for each run
+    /// that it drives. A later change ([`Driver::config_mut`](crate::drive::Driver::config_mut)) has
+    /// no effect: use [`Run::message_thread`](crate::run::Run::message_thread). The header
+    /// `anthropic-beta` gets the necessary beta in a line of its own.
+    pub message_thread: MessageThread,
     /// The limits of a run that has no limits of its own. A run takes them over once, when a driver
     /// starts it ([`Run::configure`](crate::run::Run::configure)). The default is no limit.
     pub limits: Limits,
@@ -118,6 +125,7 @@ impl<'a> Config<'a> {
             api_version: API_VERSION,
             betas: "",
             headers: &[],
+            message_thread: MessageThread::Off,
             limits: Limits::NONE,
             retry: RetryPolicy::DEFAULT,
         }
@@ -179,6 +187,13 @@ impl<'a> Config<'a> {
         self
     }
 
+    /// Sets [`message_thread`](Self::message_thread).
+    #[must_use]
+    pub const fn message_thread(mut self, thread: MessageThread) -> Self {
+        self.message_thread = thread;
+        self
+    }
+
     /// Sets [`limits`](Self::limits).
     #[must_use]
     pub const fn limits(mut self, limits: Limits) -> Self {
@@ -234,7 +249,12 @@ impl<'a> Config<'a> {
             }
             let own = ["model", "max_tokens", "messages", "stream"].iter().any(|own| name == **own);
             let (system, listed) = (self.system.is_some(), tools > 0);
-            if own || (system && name == *"system") || (listed && name == *"tools") {
+            let thread = self.message_thread != MessageThread::Off;
+            if own
+                || (system && name == *"system")
+                || (listed && name == *"tools")
+                || (thread && name == *"thread")
+            {
                 return Err(Misuse::Setting(
                     "params must not repeat a member of the request, such as model",
                 ));
@@ -254,18 +274,27 @@ impl<'a> Config<'a> {
                 "a header field, the key or the address contains a control character",
             ));
         }
-        if self.headers.len() + 6 > MAX_HEADERS {
+        let thread = usize::from(self.message_thread != MessageThread::Off);
+        if self.headers.len() + 6 + thread > MAX_HEADERS {
             return Err(Misuse::Setting("too many header fields"));
         }
         Ok(())
     }
 
-    /// Returns the header fields of a request.
+    /// Returns the header fields of a request that needs no other beta.
+    pub fn fields(&self) -> impl Deref<Target = [(&'a str, &'a str)]> + use<'a> {
+        self.fields_with(None)
+    }
+
+    /// Returns the header fields of a request that also needs `beta`.
     // Not inlined, so that the fields are created in their final location and do not use stack
     // space in the caller's frame.
     #[inline(never)]
-    pub fn fields(&self) -> impl Deref<Target = [(&'a str, &'a str)]> + use<'a> {
-        let mut fields = Vec::<_, MAX_HEADERS>::new();
+    pub(crate) fn fields_with(
+        &self,
+        beta: Option<&'static str>,
+    ) -> Vec<(&'a str, &'a str), MAX_HEADERS> {
+        let mut fields = Vec::new();
         // `check` rejects more fields than fit.
         let mut add = |name, value| {
             let _fits = fields.push((name, value));
@@ -280,6 +309,11 @@ impl<'a> Config<'a> {
         }
         if !self.betas.is_empty() {
             add("anthropic-beta", self.betas);
+        }
+        if let Some(beta) = beta {
+            // A second line adds to the first one (RFC 9110, section 5.3), so that the two need not
+            // be joined in memory.
+            add("anthropic-beta", beta);
         }
         for &(name, value) in self.headers {
             add(name, value);

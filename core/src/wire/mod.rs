@@ -50,6 +50,7 @@ mod fast;
 mod kinds;
 pub(crate) mod request;
 mod sse;
+pub(crate) mod thread;
 mod words;
 
 pub(crate) use base_url::base_of;
@@ -60,4 +61,5 @@ pub(crate) use event::{EventKind, WireKind, json_error, parse, says_error};
 pub(crate) use kinds::{BlockKind, FIELDS, Field, Growth, MEMBERS, MOST_FIELDS, deltas};
 pub(crate) use request::{Front, Pieces};
 pub(crate) use sse::{Arrived, Source, Sse};
+pub use thread::{MessageThread, ThreadContinuation};
 pub(crate) use words::{ErrorWords, error_words};

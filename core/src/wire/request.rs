@@ -9,6 +9,7 @@ use heapless::Vec;
 
 use super::Config;
 use super::compaction::ServerCompaction;
+use super::thread::{KEPT_BY_THREAD, ThreadContinuation};
 use crate::error::{Capacity, CapacityKind};
 use crate::json::{Decimal, Kind, Object, Value};
 use crate::tool::Toolbox;
@@ -37,6 +38,7 @@ pub struct Front<'a> {
     container: Option<&'a str>,
     compaction: &'a str,
     server_compaction: Option<ServerCompaction>,
+    continuation: Option<ThreadContinuation>,
 }
 
 /// The members for which a [`Config`] has fields.
@@ -60,6 +62,7 @@ impl<'a> Front<'a> {
             container: None,
             compaction: config.compaction,
             server_compaction: None,
+            continuation: None,
         }
     }
 
@@ -67,7 +70,15 @@ impl<'a> Front<'a> {
     /// They must be valid, and none may have a name in [`OWN_MEMBERS`]. `compaction` is the value
     /// of the member `compaction` in a request that asks the server to compact.
     pub const fn from_members(members: &'a str, stream: bool, compaction: &'a str) -> Self {
-        Self { typed: None, members, stream, container: None, compaction, server_compaction: None }
+        Self {
+            typed: None,
+            members,
+            stream,
+            container: None,
+            compaction,
+            server_compaction: None,
+            continuation: None,
+        }
     }
 
     /// Adds the values of a run: the container that a reply named, and the rules for a compaction
@@ -81,6 +92,26 @@ impl<'a> Front<'a> {
         self.container = container;
         self.server_compaction = server_compaction;
         self
+    }
+
+    /// Omits the members that the server takes from a message thread, if the request continues one
+    /// ([`Run::thread_continuation`](crate::run::Run::thread_continuation)).
+    /// [`Run::complete`](crate::run::Run::complete) does the same.
+    pub const fn continuing(mut self, continuation: Option<ThreadContinuation>) -> Self {
+        self.continuation = continuation;
+        self
+    }
+
+    /// Passes the members that a message thread keeps to `see`, except the tools that are not among
+    /// the caller's members.
+    pub(crate) fn see_kept_by_thread(self, see: &mut dyn FnMut(&[u8])) {
+        see(self.typed.and_then(|typed| typed.system).unwrap_or_default().as_bytes());
+        for (name, value) in Object::inside(self.members.as_bytes()) {
+            if KEPT_BY_THREAD.iter().any(|kept| name == **kept) {
+                see(name.raw_bytes());
+                see(value.raw());
+            }
+        }
     }
 
     /// Joins the front to one text, with the definitions in `tools` as JSON. If `tools` is `None`,
@@ -108,7 +139,7 @@ impl<'a> Front<'a> {
                 if self.stream {
                     push(b",\"stream\":true");
                 }
-                if let Some(system) = system {
+                if let Some(system) = system.filter(|_| self.continuation.is_none()) {
                     push(b",\"system\":\"");
                     push(system.as_bytes());
                     push(b"\"");
@@ -117,8 +148,9 @@ impl<'a> Front<'a> {
             None => push(b"{"),
         }
         let mut has_members = self.typed.is_some();
-        if let Some(compaction) = self.server_compaction {
-            has_members |= compaction.write(self.members, self.container, has_members, push);
+        let compaction = self.server_compaction.map(|rules| rules.write);
+        if let Some(write) = compaction.or_else(|| self.continuation.map(|rules| rules.write)) {
+            has_members |= write(self.members, self.container, has_members, push);
         } else if !self.members.is_empty() {
             if has_members {
                 push(b",");
@@ -144,7 +176,7 @@ impl<'a> Front<'a> {
             member(b",\"stream\":true", push);
         }
         let mut count = 0_usize;
-        if let Some(tools) = tools {
+        if let Some(tools) = tools.filter(|_| self.continuation.is_none()) {
             member(b",\"tools\":[", push);
             for tool in tools {
                 if count > 0 {
@@ -210,6 +242,11 @@ pub(super) fn write_container<'a>(
     push(whole.get(end..).unwrap_or_default());
 }
 
+/// Returns the definitions of the tools that a request lists, as JSON.
+pub(crate) fn listed<T: Toolbox + ?Sized>(tools: &T) -> impl Iterator<Item = &str> {
+    (0..tools.count()).filter_map(|i| tools.definition(i)?.listed_json())
+}
+
 /// The slices of a [`Front`] and of the definitions of its tools.
 #[derive(Debug)]
 pub struct Pieces<'a> {
@@ -232,9 +269,7 @@ impl<'a> Pieces<'a> {
         tools: &'a T,
     ) -> Result<(), Capacity> {
         let is_listed = |i| tools.definition(i).is_none_or(|tool| !tool.is_unlisted);
-        let listed = (0..tools.count())
-            .any(is_listed)
-            .then(|| (0..tools.count()).filter_map(|i| tools.definition(i)?.listed_json()));
+        let listed = (0..tools.count()).any(is_listed).then(|| listed(tools));
         let mut is_full = false;
         let count = front.write(listed, &mut |piece| is_full |= self.list.push(piece).is_err());
         if is_full || count > MAX_TOOLS {

@@ -87,6 +87,7 @@ states! {
     "ready" => (State::Ready)
         or (State::ErrorBody | State::Receiving | State::Sending | State::Waiting(_)),
     "stopped" => (State::Done(Outcome::Stopped)),
+    "thread_lost" => (State::Done(Outcome::ThreadLost)),
 }
 
 pub(super) fn stop_word(stop: Option<StopReason>) -> &'static str {

@@ -13,7 +13,7 @@ use crate::time::Instant;
 const UNTIL: Instant = Instant::ZERO;
 
 /// The states in the order of the columns.
-const STATES: [State; 11] = [
+const STATES: [State; 12] = [
     State::Ready,
     State::Sending,
     State::Receiving,
@@ -25,10 +25,11 @@ const STATES: [State; 11] = [
     State::Done(Outcome::Limit(Limit::Turns)),
     State::Done(Outcome::NeedsAnswer),
     State::Done(Outcome::Stopped),
+    State::Done(Outcome::ThreadLost),
 ];
 
 /// The inputs in the order of the rows.
-const INPUTS: [Input; 24] = [
+const INPUTS: [Input; 25] = [
     Input::Request,
     Input::Head { is_success: true },
     Input::Head { is_success: false },
@@ -46,6 +47,7 @@ const INPUTS: [Input; 24] = [
     Input::Limit(Limit::Turns),
     Input::NoLimit { calls: true },
     Input::NoLimit { calls: false },
+    Input::ThreadLost,
     Input::Summary(State::Calling),
     Input::Prompt,
     Input::Append,
@@ -70,6 +72,7 @@ const fn letters(state: State) -> &'static str {
         State::Done(Outcome::Limit(_)) => "Li",
         State::Done(Outcome::NeedsAnswer) => "Ne",
         State::Done(Outcome::Stopped) => "St",
+        State::Done(Outcome::ThreadLost) => "Th",
     }
 }
 
@@ -87,6 +90,7 @@ const fn name(input: Input) -> &'static str {
         Input::KeptCalls => "KeptCalls",
         Input::Failure => "Failure",
         Input::Backoff(_) => "Backoff",
+        Input::ThreadLost => "ThreadLost",
         Input::TimeOver => "TimeOver",
         Input::NoCall => "NoCall",
         Input::OnlyForCaller => "OnlyForCaller",
