@@ -141,6 +141,7 @@ pub use toolrunner_core::tool::{
     BoxTools, ContentBlock, Declared, DynTools, FromText, Json, Output, RawTool, Source,
     ToolContext, ToolError, ToolInput, Tools,
 };
+pub use toolrunner_core::wire::MessageThread;
 
 /// Compiles the code blocks of the README as tests.
 #[cfg(doctest)]

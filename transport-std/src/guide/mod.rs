@@ -20,6 +20,7 @@ pages! {
     errors
     features
     limits
+    message_threads
     serve_a_browser
     stream
     suspend_and_resume

@@ -7,6 +7,7 @@
 use super::Run;
 use crate::params::quoted;
 use toolrunner_core::__private::Front;
+use toolrunner_core::error::Error as Misuse;
 
 /// The front of a request's body, and the state of the run that it depends on.
 #[derive(Debug)]
@@ -17,6 +18,8 @@ pub(super) struct Prefix {
     model: Option<String>,
     /// Whether this request asks the server for a compaction.
     compacts: bool,
+    /// Whether this request continues a message thread.
+    continues: bool,
 }
 
 impl Prefix {
@@ -29,25 +32,46 @@ impl Run {
     /// Renders the body up to the conversation, unless it is current: parameters in their order,
     /// then tools.
     pub(super) fn render_prefix(&mut self) {
+        // If this finds an error, it is reported when the request is sent.
+        let _ = self.try_render_prefix();
+    }
+
+    /// Renders the body up to the conversation, unless it is current.
+    ///
+    /// # Errors
+    /// `Misuse` if the request would have too many cache breakpoints, or if it changes what a
+    /// message thread with freed messages keeps.
+    pub(super) fn try_render_prefix(&mut self) -> Result<(), Misuse> {
         let container = self.machine.container();
         let compacts = self.machine.is_compacting_on_server();
         let model =
             self.summary_model.as_deref().filter(|_| self.machine.is_compacting() && !compacts);
         if self.prefix.as_ref().is_some_and(|prefix| {
             compacts == prefix.compacts
+                && self.machine.thread_continuation().is_some() == prefix.continues
                 && container == prefix.container.as_deref()
                 && model == prefix.model.as_deref()
         }) {
-            return;
+            return Ok(());
         }
         let model = model.map(str::to_owned);
         let members = self.members(model.as_deref());
         let front = Front::from_members(&members, self.stream, &self.server_compaction);
-        let bytes = self.machine.complete(front).to_vec(self.turns.tools.listed());
         let container = container.map(str::to_owned);
-        // If this finds an error, it is reported when the request is sent.
-        let _ = self.machine.note_front(&[&bytes]);
-        self.prefix = Some(Prefix { bytes, container, model, compacts });
+        let kept = self.turns.tools.listed().into_iter().flatten();
+        self.machine.note_thread_front(front, kept)?;
+        let continues = self.machine.thread_continuation().is_some();
+        let bytes = self.machine.complete(front).to_vec(self.turns.tools.listed());
+        let noted = self.machine.note_front(&[&bytes]);
+        self.prefix = Some(Prefix { bytes, container, model, compacts, continues });
+        noted
+    }
+
+    /// Returns the body up to the conversation of a request that contains all of it.
+    pub(super) fn whole_prefix(&self) -> Vec<u8> {
+        let members = self.members(None);
+        let front = Front::from_members(&members, self.stream, &self.server_compaction);
+        self.machine.complete(front).continuing(None).to_vec(self.turns.tools.listed())
     }
 
     /// Returns the caller's parameters as members of an object. Those of the next turn, and the

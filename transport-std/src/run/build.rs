@@ -10,6 +10,7 @@ use toolrunner_core::policy::{Limits, RetryPolicy};
 use toolrunner_core::run::{Compaction, OnBreak, Run as Machine, WhenFull};
 use toolrunner_core::tool::Tools;
 use toolrunner_core::transcript::Transcript;
+use toolrunner_core::wire::MessageThread;
 
 use super::concurrent::Concurrent;
 use super::hooks::Hooks;
@@ -57,6 +58,7 @@ pub struct RunBuilder {
     clock: SharedClock,
     invalid: Option<Error>,
     when_full: WhenFull,
+    message_thread: MessageThread,
     pub(super) hooks: Hooks,
     pub(super) trace: Trace,
     pub(super) keeps_text: bool,
@@ -96,6 +98,7 @@ impl RunBuilder {
             invalid,
             settings,
             when_full: WhenFull::NEVER,
+            message_thread: MessageThread::Off,
             hooks: Hooks::default(),
             trace: Trace::default(),
             keeps_text: false,
@@ -275,6 +278,17 @@ impl RunBuilder {
         self
     }
 
+    /// Sets whether the server keeps the conversation in a message thread, so that each request
+    /// contains only the new messages: see [`MessageThread`] and the
+    /// [guide](crate::guide::message_threads). Default: [`MessageThread::Off`].
+    ///
+    /// The requests have the beta `message-threads-2026-08-12`. Amazon Bedrock and Vertex AI have no
+    /// threads, and [client-side fallbacks](crate::fallback) cannot be combined with them.
+    pub const fn message_thread(mut self, thread: MessageThread) -> Self {
+        self.message_thread = thread;
+        self
+    }
+
     /// Sets the clock: another runtime's timers, or a test's clock. Default: tokio's.
     pub fn clock(mut self, clock: impl DynClock) -> Self {
         self.clock = SharedClock(Arc::new(clock));
@@ -384,6 +398,7 @@ impl RunBuilder {
                 *machine.retry_policy_mut() = *run.machine.retry_policy_mut();
                 *machine.compaction_mut() = *run.machine.compaction_mut();
                 *machine.when_full_mut() = *run.machine.when_full_mut();
+                machine.message_thread(run.machine.message_thread_setting());
                 machine.set_on_break(run.on_break);
                 run.machine = machine;
             }
@@ -406,11 +421,18 @@ impl RunBuilder {
         if self.params.json("max_tokens").is_none() {
             self.params.max_tokens(DEFAULT_MAX_TOKENS);
         }
+        if self.message_thread != MessageThread::Off && self.params.json("thread").is_some() {
+            self.note::<()>(Err(Error::Invalid(
+                "the parameter \"thread\" is set beside a message thread: the run sets it itself"
+                    .to_owned(),
+            )));
+        }
         let mut machine = Machine::new(Transcript::growing_to(self.capacity));
         *machine.limits_mut() = self.limits;
         *machine.retry_policy_mut() = self.retry;
         *machine.compaction_mut() = self.compaction;
         *machine.when_full_mut() = self.when_full;
+        machine.message_thread(self.message_thread);
         machine.set_on_break(self.on_break);
         // This cannot fail: no request is under way, and no call has to be renamed.
         let _ = machine.unique_ids(self.unique_ids);

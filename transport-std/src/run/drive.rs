@@ -23,6 +23,9 @@ use crate::http::HttpBody;
 /// thread may run.
 const MOST_AT_ONCE: u32 = 256;
 
+/// The header with the names of betas.
+const BETA: &str = "anthropic-beta";
+
 impl Run {
     /// Continues until the run is over, through all turns and tool calls.
     ///
@@ -316,7 +319,10 @@ impl Run {
             // it.
             self.before_summary = self.message();
         }
-        self.render_prefix();
+        if let Err(error) = self.try_render_prefix() {
+            self.exchange = Exchange::Failed(error.into());
+            return;
+        }
         let prefix = self.prefix.as_ref().map(Prefix::bytes).unwrap_or_default();
         let now = self.turns.clock.now();
         self.times.sends(now);
@@ -332,6 +338,11 @@ impl Run {
             && !headers.iter().any(|(name, _)| name.eq_ignore_ascii_case("traceparent"))
         {
             headers.push(("traceparent", traceparent));
+        }
+        let betas = self.betas_with_thread();
+        if let Some(betas) = &betas {
+            headers.retain(|(name, _)| !name.eq_ignore_ascii_case(BETA));
+            headers.push((BETA, betas));
         }
         let head = Head {
             base_url: self.settings.base_url(),
@@ -352,6 +363,18 @@ impl Run {
             self.announced = false;
             self.exchange = exchange;
         }
+    }
+
+    /// Returns the value of the header for betas, if the request needs another one for its message
+    /// thread.
+    fn betas_with_thread(&self) -> Option<String> {
+        let beta = self.machine.thread_beta()?;
+        let set = self.settings.headers().filter(|(name, _)| name.eq_ignore_ascii_case(BETA));
+        let mut betas: Vec<&str> = set.map(|(_, betas)| betas).collect();
+        if !betas.iter().any(|betas| betas.split(',').any(|known| known.trim() == beta)) {
+            betas.push(beta);
+        }
+        Some(betas.join(","))
     }
 
     /// Returns the next event in the bytes already received, without a future, because one read may

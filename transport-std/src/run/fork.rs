@@ -22,7 +22,10 @@ impl Run {
     /// results, calls that are running are answered as cancelled in the copy, and a reply under way
     /// is requested again. **Calls that have not started run in both.** To avoid this, fork before
     /// the reply that contains them, or after [`Turn::results`](super::Turn::results). Injected
-    /// messages that still wait stay with this run.
+    /// messages that still wait stay with this run. The copy starts a
+    /// [message thread](crate::RunBuilder::message_thread) of its own; if messages were
+    /// [freed](crate::MessageThread::Free), it ends with
+    /// [`Outcome::ThreadLost`](crate::Outcome::ThreadLost).
     ///
     /// ```no_run
     /// # async fn f(mut run: toolrunner_std::Run) -> Result<(), toolrunner_std::Error> {
@@ -49,6 +52,9 @@ impl Run {
         *machine.compaction_mut() = *self.machine.compaction_mut();
         *machine.when_full_mut() = *self.machine.when_full_mut();
         machine.set_on_break(self.on_break);
+        machine.message_thread(self.machine.message_thread_setting());
+        // Only one run can continue the thread.
+        machine.leave_message_thread();
         let id = NEXT.fetch_add(1, Ordering::Relaxed) as u64;
         let Loop { tools, clock, hooks, executor, is_eager, .. } = &self.turns;
         let executor = Concurrent::new(id, executor.concurrency, executor.trace.fork());

@@ -59,9 +59,7 @@ impl Run {
     /// See [`Error`].
     pub async fn count_tokens(&mut self) -> Result<TokenCount, Error> {
         self.check_setup()?;
-        self.render_prefix();
-        let mut body =
-            self.prefix.as_ref().map(|prefix| prefix.bytes().to_vec()).unwrap_or_default();
+        let mut body = self.whole_prefix();
         body.extend_from_slice(self.machine.transcript().bytes());
         body.extend_from_slice(b"]}");
         let mut counted = String::from("{");

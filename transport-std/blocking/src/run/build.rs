@@ -9,6 +9,7 @@ use toolrunner_core::policy::{Limits, RetryPolicy};
 use toolrunner_core::run::{Compaction, Run as Machine};
 use toolrunner_core::tool::{BoxTools, Declared, Tools};
 use toolrunner_core::transcript::Transcript;
+use toolrunner_core::wire::MessageThread;
 
 use super::Run;
 use crate::client::Settings;
@@ -53,6 +54,7 @@ pub struct RunBuilder {
     capacity: usize,
     compaction: Option<Compaction>,
     summary_model: Option<String>,
+    message_thread: MessageThread,
     invalid: Option<Error>,
 }
 
@@ -73,6 +75,7 @@ impl RunBuilder {
             capacity: Transcript::GROWING_LIMIT,
             compaction: None,
             summary_model: None,
+            message_thread: MessageThread::Off,
             invalid: None,
             settings,
         }
@@ -166,6 +169,14 @@ impl RunBuilder {
     /// Sets the model that writes summaries. Default: the run's own.
     pub fn summary_model(mut self, model: impl Into<String>) -> Self {
         self.summary_model = Some(model.into());
+        self
+    }
+
+    /// Sets whether the server keeps the conversation in a message thread, so that each request
+    /// contains only the new messages: see [`MessageThread`]. Default: [`MessageThread::Off`]. The
+    /// requests have the beta `message-threads-2026-08-12`.
+    pub const fn message_thread(mut self, thread: MessageThread) -> Self {
+        self.message_thread = thread;
         self
     }
 
@@ -264,6 +275,7 @@ impl RunBuilder {
                 *machine.limits_mut() = *run.machine.limits();
                 *machine.retry_policy_mut() = *run.machine.retry_policy_mut();
                 *machine.compaction_mut() = *run.machine.compaction_mut();
+                machine.message_thread(run.machine.message_thread_setting());
                 run.machine = machine;
             }
             Err(error) => {
@@ -278,6 +290,11 @@ impl RunBuilder {
         if self.params.json("max_tokens").is_none() {
             self.params.max_tokens(DEFAULT_MAX_TOKENS);
         }
+        if self.message_thread != MessageThread::Off && self.params.json("thread").is_some() {
+            let error =
+                "the parameter \"thread\" is set beside a message thread: the run sets it itself";
+            self.invalid.get_or_insert_with(|| Error::Invalid(error.to_owned()));
+        }
         let toolset = Toolset::new(self.tools, self.lists_tools).unwrap_or_else(|error| {
             self.invalid.get_or_insert(error);
             Toolset::none()
@@ -286,6 +303,7 @@ impl RunBuilder {
         *machine.limits_mut() = self.limits;
         *machine.retry_policy_mut() = self.retry;
         *machine.compaction_mut() = self.compaction;
+        machine.message_thread(self.message_thread);
         // This cannot fail: no request is under way, and no call has to be renamed.
         let _ = machine.unique_ids(self.unique_ids);
         let (control, threads) = (Control::new(self.grace), Threads::new(self.concurrency));

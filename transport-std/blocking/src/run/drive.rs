@@ -5,8 +5,9 @@ use core::pin::pin;
 
 use pollster::block_on;
 use toolrunner_core::__private::Front;
-use toolrunner_core::__private::drive::{Progress, Stop, send};
+use toolrunner_core::__private::drive::{Exchange, Progress, Stop, send};
 use toolrunner_core::drive::Hooks as _;
+use toolrunner_core::error::Error as Misuse;
 use toolrunner_core::observe::Event;
 use toolrunner_core::run::StreamEvent;
 use toolrunner_core::transport::Head;
@@ -158,8 +159,16 @@ impl Run {
             // it.
             self.before_summary = self.message();
         }
-        let front = self.front();
-        let headers = self.settings.headers();
+        let front = match self.front() {
+            Ok(front) => front,
+            Err(error) => {
+                self.exchange = Exchange::Failed(error.into());
+                return;
+            }
+        };
+        let mut headers = self.settings.headers();
+        // A second line adds to the caller's (RFC 9110, section 5.3).
+        headers.extend(self.machine.thread_beta().map(|beta| ("anthropic-beta", beta)));
         let head = Head { base_url: &self.settings.base_url, path: PATH, headers: &headers };
         let (deadline, before) = (self.machine.deadline(), [front.as_slice()]);
         let sending = pin!(send(&mut self.machine, &head, &before, &mut self.transport));
@@ -172,17 +181,23 @@ impl Run {
 
     /// Returns the body of the request up to the conversation: parameters in their order, then
     /// tools.
-    fn front(&self) -> Vec<u8> {
+    ///
+    /// # Errors
+    /// `Misuse` if it changes what a message thread with freed messages keeps.
+    fn front(&mut self) -> Result<Vec<u8>, Misuse> {
         let summary = self.summary_model.as_deref().filter(|_| self.machine.is_compacting());
         let members = self.params.members(summary);
         let front = Front::from_members(&members, self.stream, "");
-        self.machine.complete(front).to_vec(self.turns.tools.listed())
+        let kept = self.turns.tools.listed().into_iter().flatten();
+        self.machine.note_thread_front(front, kept)?;
+        Ok(self.machine.complete(front).to_vec(self.turns.tools.listed()))
     }
 
     /// Tells the machine the front of the next request, whose cache breakpoints count.
     pub(super) fn note_front(&mut self) {
-        let front = self.front();
         // If this finds an error, it is reported when the request is sent.
-        let _ = self.machine.note_front(&[&front]);
+        if let Ok(front) = self.front() {
+            let _ = self.machine.note_front(&[&front]);
+        }
     }
 }
