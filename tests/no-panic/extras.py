@@ -13,7 +13,7 @@ from pathlib import Path
 HERE = Path(__file__).parent
 TARGET = "thumbv7em-none-eabi"
 IMAGE = HERE / "target" / TARGET / "release/machine"
-EXTRAS = ["kept_blocks", "limits", "room", "server_compaction", "summaries", "unique_ids"]
+EXTRAS = ["kept_blocks", "limits", "message_threads", "room", "server_compaction", "summaries", "unique_ids"]
 
 
 def size(extra):

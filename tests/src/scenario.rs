@@ -7,6 +7,7 @@ use serde::{Deserialize, Deserializer};
 use serde_json::value::RawValue;
 use toolrunner_core::json::Text;
 use toolrunner_core::tool::{Definition, Output, ToolCall, ToolError, Toolbox, Tools};
+use toolrunner_core::wire::MessageThread;
 
 use crate::engine::Ending;
 use crate::json::{Difference, Json};
@@ -54,6 +55,33 @@ pub struct Config {
     /// Whether repeated call ids are replaced by unique ones.
     #[serde(default)]
     pub unique_ids: bool,
+    /// Whether the server keeps the conversation in a message thread.
+    #[serde(default)]
+    pub message_thread: Thread,
+}
+
+/// A setting of [`MessageThread`].
+#[derive(Clone, Copy, Debug, Default, Deserialize, PartialEq, Eq)]
+#[serde(rename_all = "snake_case")]
+pub enum Thread {
+    /// No thread.
+    #[default]
+    Off,
+    /// The conversation also stays here.
+    Keep,
+    /// What the server keeps is freed.
+    Free,
+}
+
+impl Thread {
+    /// Returns the setting of a run.
+    pub const fn setting(self) -> MessageThread {
+        match self {
+            Self::Off => MessageThread::Off,
+            Self::Keep => MessageThread::Keep,
+            Self::Free => MessageThread::Free,
+        }
+    }
 }
 
 /// What the caller does after a turn.
@@ -73,6 +101,9 @@ pub struct Actions {
     pub add_tools: Vec<Box<RawValue>>,
     /// Requests a compaction on the server before the next turn.
     pub compact: Option<Compact>,
+    /// Continues from a snapshot of the run, as another process would.
+    #[serde(default)]
+    pub restore: bool,
 }
 
 /// A compaction on the server.
@@ -157,6 +188,9 @@ pub struct Expected {
     /// Instead of the fields above: the beginning of the text of an error that the server did not
     /// report, such as a response that is not a reply.
     pub error: Option<String>,
+    /// Instead of the fields above: `thread_lost`, if the run ends because the server lost a
+    /// message thread.
+    pub outcome: Option<String>,
 }
 
 impl Scenario {
@@ -258,7 +292,18 @@ impl Scenario {
             |names: &[String]| Json::Array(names.iter().cloned().map(Json::String).collect());
         let text = |text: &str| Json::String(text.to_owned());
         let number = |number: u16| Json::Number(number.to_string());
-        let Expected { stop_reason, text: said, tool_use, api_error, status, error } = &self.ending;
+        let Expected { stop_reason, text: said, tool_use, api_error, status, error, outcome } =
+            &self.ending;
+        if *ending == Ending::ThreadLost || outcome.is_some() {
+            let got = match ending {
+                Ending::ThreadLost => "thread_lost".to_owned(),
+                other => format!("{other:?}"),
+            };
+            let expected = outcome.as_deref().unwrap_or("another ending");
+            let is_same = got == expected;
+            let difference = format!("final.outcome: expected {expected}, got {got}");
+            return if is_same { Vec::new() } else { vec![difference] };
+        }
         if let Some(error) = error {
             return match ending {
                 // Without a heap, the text of a refusal begins with the kind of error.
@@ -293,6 +338,7 @@ impl Scenario {
             }
             Ending::Capacity(full) => vec![("error", text(&full.to_string()))],
             Ending::Error(error) => vec![("error", text(error))],
+            Ending::ThreadLost => vec![("outcome", text("thread_lost"))],
         };
         let object = |parts: Vec<(&str, Json)>| {
             Json::Object(parts.into_iter().map(|(name, value)| (name.to_owned(), value)).collect())
@@ -333,7 +379,7 @@ fn unknown(scenario: &RawValue) -> Vec<String> {
             "final" => look(
                 "final.",
                 value,
-                &["stop_reason", "text", "tool_use", "api_error", "status", "error"],
+                &["stop_reason", "text", "tool_use", "api_error", "status", "error", "outcome"],
             ),
             "outcomes" => members(value)
                 .iter()

@@ -6,7 +6,9 @@ use std::net::{TcpListener, TcpStream};
 use std::sync::Arc;
 use std::thread;
 
-use toolrunner_blocking::{Client, Error, RetryPolicy, Run, StopReason, ToolAnswer};
+use toolrunner_blocking::{
+    Client, Error, Outcome, RetryPolicy, Run, RunBuilder, StopReason, ToolAnswer,
+};
 use toolrunner_core::testing::validity::{self, Tail};
 
 use super::embassy::Connection;
@@ -77,21 +79,7 @@ impl Engine for Blocking {
             Err(error) => return Ending::Error(error),
         };
         let tools = scenario.tools();
-        // Time is real here, so waits are short.
-        let retry = RetryPolicy {
-            first_wait: Duration::from_millis(1),
-            retry_after_cap: Duration::ZERO,
-            ..RetryPolicy::DEFAULT
-        };
-        let mut builder = client
-            .run("")
-            .stream(scenario.config.stream)
-            .unique_ids(scenario.config.unique_ids)
-            .retry_policy(retry)
-            .tools(tools.clone());
-        if let Some(most) = scenario.config.max_iterations {
-            builder = builder.max_turns(most);
-        }
+        let builder = configured(&client, scenario, &tools);
         let params = scenario.params.get();
         let mut run = match params.strip_prefix('{') {
             Some(params) if scenario.has_empty_tools() => {
@@ -99,7 +87,7 @@ impl Engine for Blocking {
             }
             _ => builder.body(params),
         };
-        let ended = drive(&mut run, scenario, &tools);
+        let ended = drive(&mut run, &client, scenario, &tools);
         // Pending calls are not compared, so they are closed, as the engine without a heap does.
         if run.machine().next_call().is_some()
             && let Err(error) = run.close_open_calls()
@@ -110,6 +98,7 @@ impl Engine for Blocking {
             return Ending::Error(invalid.to_string());
         }
         match ended {
+            Ok(()) if run.machine().outcome() == Some(Outcome::ThreadLost) => Ending::ThreadLost,
             Ok(()) => ending(&run),
             Err(Error::Api(failure)) => Ending::api(failure.kind, failure.error),
             Err(Error::Capacity(full)) => Ending::Capacity(full),
@@ -118,7 +107,47 @@ impl Engine for Blocking {
     }
 }
 
-fn drive(run: &mut Run, scenario: &Scenario, tools: &ScenarioTools) -> Result<(), Error> {
+fn configured(client: &Client, scenario: &Scenario, tools: &ScenarioTools) -> RunBuilder {
+    // Time is real here, so waits are short.
+    let retry = RetryPolicy {
+        first_wait: Duration::from_millis(1),
+        retry_after_cap: Duration::ZERO,
+        ..RetryPolicy::DEFAULT
+    };
+    let builder = client
+        .run("")
+        .stream(scenario.config.stream)
+        .unique_ids(scenario.config.unique_ids)
+        .message_thread(scenario.config.message_thread.setting())
+        .retry_policy(retry)
+        .tools(tools.clone());
+    match scenario.config.max_iterations {
+        Some(most) => builder.max_turns(most),
+        None => builder,
+    }
+}
+
+/// Continues from a snapshot, in another run.
+fn restored(
+    run: &Run,
+    client: &Client,
+    scenario: &Scenario,
+    tools: &ScenarioTools,
+) -> Result<Run, Error> {
+    let snapshot = run.snapshot()?;
+    let parameters = scenario.params().into_iter().filter(|(name, _)| name != "messages");
+    let builder = parameters.fold(configured(client, scenario, tools), |builder, (name, value)| {
+        builder.param_json(&name, value)
+    });
+    Ok(builder.resume(&snapshot))
+}
+
+fn drive(
+    run: &mut Run,
+    client: &Client,
+    scenario: &Scenario,
+    tools: &ScenarioTools,
+) -> Result<(), Error> {
     let config = &scenario.config;
     loop {
         let Some(mut turn) = run.next_turn()? else {
@@ -149,6 +178,9 @@ fn drive(run: &mut Run, scenario: &Scenario, tools: &ScenarioTools) -> Result<()
             }
             for message in &actions.append_after_results {
                 turn.append(message.get())?;
+            }
+            if actions.restore {
+                *run = restored(run, client, scenario, tools)?;
             }
         }
     }

@@ -60,6 +60,7 @@ pub(super) fn run_over(transport: impl Transport, capacity: usize, scenario: &Sc
         return Ending::Error(invalid.to_string());
     }
     match ended {
+        Ok(Outcome::ThreadLost) => Ending::ThreadLost,
         Ok(_) => ending(&run, reason),
         Err(Error::Api(api)) => {
             Ending::api(run.api_error().map(|text| text.kind.to_string()).unwrap_or_default(), api)
@@ -99,6 +100,7 @@ async fn drive(
     let config = Config::new(&model, max_tokens)
         .base_url("http://api.test")
         .params(&params)
+        .message_thread(scenario.config.message_thread.setting())
         .stream(scenario.config.stream);
     let mut driver = Driver::new(config, transport, &tools, &clock)?;
     loop {
@@ -125,6 +127,9 @@ async fn drive(
                 run.append(message.get())?;
             }
             changes.extend(actions.tool_changes());
+            if actions.restore {
+                restore(run)?;
+            }
         }
         // A chip has no `add_tools`: it appends the message.
         let is_held = run.outcome().is_some() || run.stop_reason() == Some(StopReason::PauseTurn);
@@ -137,6 +142,16 @@ async fn drive(
             run.compact_on_server();
         }
     }
+}
+
+/// Continues from a snapshot, in other memory.
+fn restore(run: &mut Run<'_>) -> Result<(), Error> {
+    let mut snapshot = Vec::new();
+    run.snapshot(&mut snapshot)?;
+    let limits = *run.limits();
+    *run = Run::from_snapshot(&snapshot, Transcript::growing_to(run.transcript().capacity()))?;
+    *run.limits_mut() = limits;
+    Ok(())
 }
 
 /// Returns the parameters of the compactions that the scenario requests, by turn.

@@ -40,6 +40,8 @@ pub enum Ending {
         /// The names of the calls.
         tool_use: Vec<String>,
     },
+    /// With a message thread that the server lost, after a part of it was freed.
+    ThreadLost,
 }
 
 impl Ending {

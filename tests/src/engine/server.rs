@@ -6,7 +6,9 @@ use toolrunner_core::testing::VirtualClock;
 use toolrunner_core::testing::validity::{self, Tail};
 use toolrunner_core::transport::{Body, Head, Reply};
 use toolrunner_std::http::{DynTransport, Sending};
-use toolrunner_std::{Client, Error, HttpBody, HttpTransport, Run, StopReason, ToolAnswer};
+use toolrunner_std::{
+    Client, Error, HttpBody, HttpTransport, Outcome, Run, RunBuilder, StopReason, ToolAnswer,
+};
 
 use super::{Ending, Engine, block_on};
 use crate::replay::Replay;
@@ -45,15 +47,7 @@ impl Engine for Server {
             Err(error) => return Ending::Error(error.to_string()),
         };
         let tools = scenario.tools();
-        let mut builder = client
-            .run("")
-            .stream(scenario.config.stream)
-            .unique_ids(scenario.config.unique_ids)
-            .tools(tools.clone())
-            .clock(VirtualClock::new(0));
-        if let Some(most) = scenario.config.max_iterations {
-            builder = builder.max_turns(most);
-        }
+        let builder = configured(&client, scenario, &tools);
         let params = scenario.params.get();
         let mut run = match params.strip_prefix('{') {
             Some(params) if scenario.has_empty_tools() => {
@@ -61,7 +55,7 @@ impl Engine for Server {
             }
             _ => builder.body(params),
         };
-        let ended = block_on(drive(&mut run, scenario, &tools));
+        let ended = block_on(drive(&mut run, &client, scenario, &tools));
         // Pending calls are not compared, so they are closed, as the engine without a heap does.
         if run.machine().next_call().is_some()
             && let Err(error) = run.close_open_calls()
@@ -72,6 +66,7 @@ impl Engine for Server {
             return Ending::Error(invalid.to_string());
         }
         match ended {
+            Ok(()) if run.machine().outcome() == Some(Outcome::ThreadLost) => Ending::ThreadLost,
             Ok(()) => ending(&run),
             Err(Error::Api(failure)) => Ending::api(failure.kind, failure.error),
             Err(Error::Capacity(full)) => Ending::Capacity(full),
@@ -80,7 +75,41 @@ impl Engine for Server {
     }
 }
 
-async fn drive(run: &mut Run, scenario: &Scenario, tools: &ScenarioTools) -> Result<(), Error> {
+fn configured(client: &Client, scenario: &Scenario, tools: &ScenarioTools) -> RunBuilder {
+    let builder = client
+        .run("")
+        .stream(scenario.config.stream)
+        .unique_ids(scenario.config.unique_ids)
+        .message_thread(scenario.config.message_thread.setting())
+        .tools(tools.clone())
+        .clock(VirtualClock::new(0));
+    match scenario.config.max_iterations {
+        Some(most) => builder.max_turns(most),
+        None => builder,
+    }
+}
+
+/// Continues from a snapshot, in another run.
+fn restored(
+    run: &Run,
+    client: &Client,
+    scenario: &Scenario,
+    tools: &ScenarioTools,
+) -> Result<Run, Error> {
+    let snapshot = run.snapshot()?;
+    let parameters = scenario.params().into_iter().filter(|(name, _)| name != "messages");
+    let builder = parameters.fold(configured(client, scenario, tools), |builder, (name, value)| {
+        builder.param_json(&name, value)
+    });
+    Ok(builder.resume(&snapshot))
+}
+
+async fn drive(
+    run: &mut Run,
+    client: &Client,
+    scenario: &Scenario,
+    tools: &ScenarioTools,
+) -> Result<(), Error> {
     let config = &scenario.config;
     loop {
         let Some(mut turn) = run.next_turn().await? else {
@@ -122,6 +151,9 @@ async fn drive(run: &mut Run, scenario: &Scenario, tools: &ScenarioTools) -> Res
             }
             if let Some(compact) = &actions.compact {
                 turn.run().compact_on_server(compact.instructions.as_deref());
+            }
+            if actions.restore {
+                *run = restored(run, client, scenario, tools)?;
             }
         }
     }

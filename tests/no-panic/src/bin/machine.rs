@@ -9,6 +9,7 @@ use toolrunner_core::run::{Compaction, MakeRoom, OnBreak, Run, Step, ToolAnswer,
 use toolrunner_core::time::Instant;
 use toolrunner_core::transcript::Transcript;
 use toolrunner_core::transport::ReplyHead;
+use toolrunner_core::wire::MessageThread;
 
 unsafe extern "C" {
     /// Defined nowhere: whoever can reach it does not link.
@@ -25,6 +26,7 @@ fn panic(_: &core::panic::PanicInfo<'_>) -> ! {
 fn enable_extra(run: &mut Run<'_>) -> Result<(), Error> {
     match option_env!("EXTRA") {
         Some("kept_blocks") => run.set_on_break(OnBreak::KeepBlocks),
+        Some("message_threads") => run.message_thread(MessageThread::Free),
         Some("limits") => run.limits_mut().turns = Some(black_box(3)),
         Some("room") => *run.when_full_mut() = WhenFull { room: 9, then: MakeRoom::DropOldest },
         Some("server_compaction") => run.compact_on_server(),

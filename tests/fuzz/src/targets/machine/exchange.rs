@@ -4,7 +4,7 @@
 use core::time::Duration;
 
 use toolrunner_core::error::{Error, TransportKind};
-use toolrunner_core::message::StopReason;
+use toolrunner_core::message::{Messages, Role, StopReason};
 use toolrunner_core::observe::Event;
 use toolrunner_core::run::{CallIndex, StreamEvent, ToolAnswer};
 use toolrunner_core::testing::validity::{self, Tail};
@@ -15,6 +15,8 @@ use super::Machine;
 use crate::choices::Choices;
 use crate::replies::{odd_reply, reply, style};
 
+/// What follows the messages of a request with a thread.
+const THREAD: &[u8] = b"],\"thread\":";
 const BEFORE: &[&[u8]] = &[b"{\"model\":\"m\",\"max_tokens\":9,\"messages\":["];
 
 /// The calls of the current reply, as a driver that starts calls early sees them.
@@ -110,8 +112,13 @@ impl Machine<'_> {
                     Some(Duration::MAX),
                 ]);
                 self.run.head_arrived(&head);
-                self.feed(
+                let error: &[u8] = choices.one_of(&[
                     br#"{"type":"error","error":{"type":"overloaded_error","message":"m"}}"#,
+                    br#"{"error":{"message":"m","details":{"error_code":"thread_not_found"}}}"#,
+                    br#"{"error":{"message":"thread: what?"}}"#,
+                ]);
+                self.feed(
+                    error,
                     choices,
                     &mut early,
                 )
@@ -149,12 +156,19 @@ impl Machine<'_> {
     fn check_request(&mut self) {
         let body: Vec<u8> = self.run.body(BEFORE).pieces().flatten().copied().collect();
         let request: serde_json::Value = serde_json::from_slice(&body).expect("a request is JSON");
-        let messages = &body[BEFORE[0].len()..body.len() - 2];
+        let sent = match body.windows(THREAD.len()).rposition(|part| part == THREAD) {
+            Some(end) if request.get("thread").is_some() => &body[BEFORE[0].len()..end],
+            _ => &body[BEFORE[0].len()..body.len() - 2],
+        };
+        // The server has the messages before them.
+        let continues = request["thread"]["type"] == "continue";
+        let whole = self.run.transcript().bytes();
+        assert!(!continues || whole.ends_with(sent), "other messages are sent");
+        let messages = if continues { whole } else { sent };
         self.ledger.sent(messages);
-        let paused = request["messages"]
-            .as_array()
-            .and_then(|all| all.last())
-            .is_some_and(|last| last["role"] == "assistant");
+        let paused = Messages::new(messages)
+            .last()
+            .is_some_and(|last| last.role() == Some(Role::Assistant));
         if let Err(invalid) =
             validity::check(messages, if paused { Tail::Open } else { Tail::Closed })
         {

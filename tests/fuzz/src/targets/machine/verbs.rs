@@ -6,6 +6,7 @@ use toolrunner_core::__private::Notice;
 use toolrunner_core::policy::{Limits, RetryPolicy};
 use toolrunner_core::run::{CallIndex, Compaction, MakeRoom, OnBreak, ToolAnswer};
 use toolrunner_core::time::Instant;
+use toolrunner_core::wire::MessageThread;
 
 use super::{Machine, restored};
 use crate::choices::Choices;
@@ -13,7 +14,7 @@ use crate::choices::Choices;
 impl Machine<'_> {
     pub(super) fn verb(&mut self, choices: &mut Choices<'_>) {
         let i = CallIndex::from(choices.below(4));
-        match choices.below(28) {
+        match choices.below(29) {
             0 => drop(self.say()),
             1 => self.append(choices),
             // Appended messages stay.
@@ -79,6 +80,7 @@ impl Machine<'_> {
                 machine.run.replace_result(i, ToolAnswer::ok("re\"placed")).is_ok()
             }),
             25 | 26 => self.replace_history(choices),
+            27 => self.run.message_thread(choices.one_of(&[MessageThread::Off, MessageThread::Keep])),
             _ => drop(self.run.user("").expect_err("nothing is said")),
         }
     }
