@@ -49,7 +49,7 @@ fn capacities_are_those_of_the_code() {
         ("Tool definitions, on a chip", "24", "core/src/wire/request.rs", "MAX_TOOLS: usize = 24;"),
         (
             "Header fields, on a chip",
-            "12, of which 6 are ours",
+            "12, of which 6 are ours, 7 with a message thread",
             "core/src/wire/config.rs",
             "MAX_HEADERS: usize = 12;",
         ),
@@ -60,6 +60,12 @@ fn capacities_are_those_of_the_code() {
             "ERROR_TEXT: usize = 96;",
         ),
         ("Container id", "96 bytes", "core/src/turn/mod.rs", "Container = heapless::String<96>;"),
+        (
+            "Id of a reply on a message thread",
+            "40 bytes",
+            "core/src/run/thread.rs",
+            "type Id = heapless::String<40, u8>;",
+        ),
         ("Request id", "64 bytes", "core/src/transport.rs", "REQUEST_ID_LEN: usize = 64;"),
         (
             "Body of an API error",
