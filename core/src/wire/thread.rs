@@ -45,8 +45,9 @@ pub enum MessageThread {
     ///
     /// From then on the conversation exists only on the server. If the server loses the thread, the
     /// run ends with [`Outcome::ThreadLost`](crate::run::Outcome::ThreadLost). The reply cannot be
-    /// requested again ([`Run::retry`](crate::run::Run::retry)), compactions do not begin, and
-    /// [`Run::messages`](crate::run::Run::messages) returns only the messages that are still here.
+    /// requested again ([`Run::ask_again`](crate::run::Run::ask_again)), compactions do not begin,
+    /// and [`Run::messages`](crate::run::Run::messages) returns only the messages that are still
+    /// here.
     ///
     /// Nothing is freed while [`Run::unique_ids`](crate::run::Run::unique_ids) is set, or if a
     /// message that would be freed adds or removes a tool.

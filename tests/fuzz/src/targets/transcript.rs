@@ -62,7 +62,8 @@ pub fn run(data: &[u8]) {
             Err(other) => panic!("{other}"),
         }
     }
-    if toolrunner_core::__private::check(data).is_ok_and(|checked| checked.lone_surrogate.is_none()) {
+    if toolrunner_core::__private::check(data).is_ok_and(|checked| checked.lone_surrogate.is_none())
+    {
         assert!(Value::first(data).is_some());
     }
 }

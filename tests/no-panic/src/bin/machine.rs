@@ -5,7 +5,9 @@
 use core::hint::black_box;
 
 use toolrunner_core::error::Error;
-use toolrunner_core::run::{Compaction, MakeRoom, OnBreak, Run, Step, ToolAnswer, WhenFull, WrittenResult};
+use toolrunner_core::run::{
+    Compaction, MakeRoom, OnBreak, Run, Step, ToolAnswer, WhenFull, WrittenResult,
+};
 use toolrunner_core::time::Instant;
 use toolrunner_core::transcript::Transcript;
 use toolrunner_core::transport::ReplyHead;

@@ -117,11 +117,7 @@ impl Machine<'_> {
                     br#"{"error":{"message":"m","details":{"error_code":"thread_not_found"}}}"#,
                     br#"{"error":{"message":"thread: what?"}}"#,
                 ]);
-                self.feed(
-                    error,
-                    choices,
-                    &mut early,
-                )
+                self.feed(error, choices, &mut early)
             }
             // The head never arrived, and nobody waits for it.
             2 => return,
@@ -166,9 +162,8 @@ impl Machine<'_> {
         assert!(!continues || whole.ends_with(sent), "other messages are sent");
         let messages = if continues { whole } else { sent };
         self.ledger.sent(messages);
-        let paused = Messages::new(messages)
-            .last()
-            .is_some_and(|last| last.role() == Some(Role::Assistant));
+        let paused =
+            Messages::new(messages).last().is_some_and(|last| last.role() == Some(Role::Assistant));
         if let Err(invalid) =
             validity::check(messages, if paused { Tail::Open } else { Tail::Closed })
         {

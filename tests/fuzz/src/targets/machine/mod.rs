@@ -12,7 +12,10 @@ use core::time::Duration;
 use toolrunner_core::error::Error;
 use toolrunner_core::message::StopReason;
 use toolrunner_core::policy::{Limits, RetryPolicy};
-use toolrunner_core::run::{CallInFlight, CallIndex, MakeRoom, OnBreak, Outcome, Run, Step, ToolAnswer, WhenFull, WrittenResult};
+use toolrunner_core::run::{
+    CallInFlight, CallIndex, MakeRoom, OnBreak, Outcome, Run, Step, ToolAnswer, WhenFull,
+    WrittenResult,
+};
 use toolrunner_core::testing::validity::{self, Tail};
 use toolrunner_core::testing::{Reply, Style};
 use toolrunner_core::time::Instant;
@@ -235,7 +238,9 @@ impl Machine<'_> {
             2 => (r#"[{"type":"image","source":{"type":"file","file_id":"f"}}]"#.to_owned(), false),
             _ => (r#"[{"type":"text","text":"ok"}]"#.to_owned(), false),
         };
-        self.run.answer(i, ToolAnswer::ok_json(content.as_bytes()).with_error(is_error)).expect("room for the shortest answer");
+        self.run
+            .answer(i, ToolAnswer::ok_json(content.as_bytes()).with_error(is_error))
+            .expect("room for the shortest answer");
         let there = self.run.result(i).expect("an answered call has a result");
         let [found, failed] =
             ["content", "is_error"].map(|name| there.member(name).unwrap_or_default());

@@ -22,8 +22,9 @@ impl Machine<'_> {
             3 => drop(self.begin_anew()),
             4 => self.run.stop(),
             5 => self.run.resume(),
-            6 => self
-                .change_result(i, |machine| machine.run.answer(i, ToolAnswer::ok("by hand")).is_ok()),
+            6 => self.change_result(i, |machine| {
+                machine.run.answer(i, ToolAnswer::ok("by hand")).is_ok()
+            }),
             7 => self
                 .change_result(i, |machine| machine.run.answer_notice(i, Notice::NotRun).is_ok()),
             8 => {
@@ -31,7 +32,11 @@ impl Machine<'_> {
                 self.change_result(i, |machine| {
                     machine
                         .run
-                        .replace_result(i, ToolAnswer::ok_json(br#"[{"type":"text","text":"replaced"}]"#).with_error(is_error))
+                        .replace_result(
+                            i,
+                            ToolAnswer::ok_json(br#"[{"type":"text","text":"replaced"}]"#)
+                                .with_error(is_error),
+                        )
                         .is_ok()
                 });
             }
@@ -41,7 +46,8 @@ impl Machine<'_> {
             12 => {
                 self.run.drop_oldest_turn();
                 if !self.run.is_compacting() {
-                    self.ledger.recount_told(self.run.messages());
+                    // With the blocks of a reply under way of which a call has started.
+                    self.ledger.recount_told(&self.run.conversation());
                 }
             }
             13 => self.when_full(
@@ -80,7 +86,9 @@ impl Machine<'_> {
                 machine.run.replace_result(i, ToolAnswer::ok("re\"placed")).is_ok()
             }),
             25 | 26 => self.replace_history(choices),
-            27 => self.run.message_thread(choices.one_of(&[MessageThread::Off, MessageThread::Keep])),
+            27 => {
+                self.run.message_thread(choices.one_of(&[MessageThread::Off, MessageThread::Keep]))
+            }
             _ => drop(self.run.user("").expect_err("nothing is said")),
         }
     }
