@@ -244,10 +244,10 @@ pub mod __private {
     pub use crate::tool::toolbox::{
         HasToolAttribute, ToolFunction, check_server_tools, check_tools, not_found,
     };
-    pub use crate::transport::piece_body::read_buffered;
     pub use crate::wire::base_url::{BaseUrl, base_of};
     pub use crate::wire::compaction::ServerCompaction;
     pub use crate::wire::request::{Front, OWN_MEMBERS, Pieces as RequestPieces};
+    pub use crate::wire::thread::ThreadContinuation;
     #[cfg(feature = "macros")]
     pub use toolrunner_macros as macros;
 }

@@ -5,7 +5,7 @@
 //! and what a header means.
 
 mod failure;
-pub(crate) mod piece_body;
+mod piece_body;
 
 use core::time::Duration;
 
@@ -15,7 +15,7 @@ use heapless::String;
 use crate::error::{Capacity, CapacityKind, Misuse, TransportKind};
 
 pub use failure::Failure;
-pub use piece_body::{PieceBody, PieceSource};
+pub use piece_body::{PieceBody, PieceSource, read_buffered};
 
 /// The head of a request. The adapter adds `host` and `content-length`, and nothing else.
 #[derive(Clone, Copy)]

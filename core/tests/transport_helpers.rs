@@ -13,8 +13,8 @@ use core::task::{Context, Poll, Waker};
 use std::pin::pin;
 
 use embedded_io_async::{BufRead, ErrorKind, ErrorType, Read};
-use toolrunner_core::__private::read_buffered;
 use toolrunner_core::error::TransportKind;
+use toolrunner_core::transport::read_buffered;
 use toolrunner_core::transport::{Failure, PieceBody, PieceSource, TransportError};
 
 fn now<F: Future>(future: F) -> F::Output {

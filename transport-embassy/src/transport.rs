@@ -2,8 +2,8 @@
 
 use embassy_time::{Duration, Instant, with_deadline};
 use embedded_io_async::{BufRead, ErrorType, Read};
-use toolrunner_core::__private::read_buffered;
 use toolrunner_core::error::{Capacity, CapacityKind};
+use toolrunner_core::transport::read_buffered;
 use toolrunner_core::transport::{Body, Head, Reply, ReplyHead, Transport as CoreTransport};
 
 use crate::http::Http;

@@ -89,7 +89,7 @@ async fn what_is_no_snapshot_is_refused() {
     let mut run = scripted.client().run("m").max_turns(1).user("Go.");
     run.until_done().await.unwrap();
     let good = run.snapshot().unwrap();
-    let newer = good.replace("\"toolrunner_snapshot\":1", "\"toolrunner_snapshot\":2");
+    let newer = good.replace("\"toolrunner_snapshot\":1", "\"toolrunner_snapshot\":3");
     let refused = async |text: &str| {
         scripted.client().run("m").resume(text).until_done().await.unwrap_err().to_string()
     };

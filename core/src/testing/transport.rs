@@ -16,7 +16,7 @@ use super::request::Request;
 use super::script::Chunk;
 use crate::error::TransportKind;
 use crate::time::Clock;
-use crate::transport::piece_body::read_buffered;
+use crate::transport::read_buffered;
 use crate::transport::{Body, Head, Reply, ReplyHead, Transport, TransportError};
 
 /// A fault of one request.

@@ -61,5 +61,6 @@ pub(crate) use event::{EventKind, WireKind, json_error, parse, says_error};
 pub(crate) use kinds::{BlockKind, FIELDS, Field, Growth, MEMBERS, MOST_FIELDS, deltas};
 pub(crate) use request::{Front, Pieces};
 pub(crate) use sse::{Arrived, Source, Sse};
-pub use thread::{MessageThread, ThreadContinuation};
+pub use thread::MessageThread;
+pub(crate) use thread::ThreadContinuation;
 pub(crate) use words::{ErrorWords, error_words};

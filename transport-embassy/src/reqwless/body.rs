@@ -2,7 +2,7 @@
 
 use ::reqwless::response::BodyReader;
 use embedded_io_async::{BufRead, ErrorType, Read};
-use toolrunner_core::__private::read_buffered;
+use toolrunner_core::transport::read_buffered;
 
 use super::stream::Stream;
 use crate::{Error, Link};

@@ -13,8 +13,8 @@ use embedded_io_async::{BufRead, ErrorType, Read};
 use http::HeaderMap;
 use http_body::Body;
 use hyper::body::Incoming;
-use toolrunner_core::__private::read_buffered;
 use toolrunner_core::error::TransportKind;
+use toolrunner_core::transport::read_buffered;
 
 use super::HttpError;
 use super::host::{Host, Http1, Http2};
