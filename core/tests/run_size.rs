@@ -4,7 +4,7 @@
 
 use toolrunner_core::run::Run;
 
-/// The maximum size of a run, in bytes. Last measured: 1848 without `alloc`, 1680 with it.
+/// The maximum size of a run, in bytes. Last measured: 1848 without `alloc`.
 const MOST: usize = if cfg!(feature = "alloc") { 1696 } else { 1856 };
 
 #[test]

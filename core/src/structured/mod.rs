@@ -70,7 +70,7 @@ pub struct Reason {
     #[cfg(feature = "alloc")]
     text: alloc::string::String,
     #[cfg(not(feature = "alloc"))]
-    text: heapless::String<{ Reason::MAX_LEN }>,
+    text: heapless::String<{ Self::MAX_LEN }>,
 }
 
 impl Reason {
