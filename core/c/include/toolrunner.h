@@ -28,7 +28,7 @@
 #define TOOLRUNNER_ABI 1
 
 // Most of the size of a `toolrunner_t`, in machine words.
-#define TOOLRUNNER_WORDS 480
+#define TOOLRUNNER_WORDS 520
 
 // Success, without a result or with nothing found.
 #define TOOLRUNNER_OK 0

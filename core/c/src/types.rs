@@ -8,7 +8,7 @@ use core::ptr;
 pub const TOOLRUNNER_ABI: u32 = 1;
 
 /// Most of the size of a `toolrunner_t`, in machine words.
-pub const TOOLRUNNER_WORDS: usize = 480;
+pub const TOOLRUNNER_WORDS: usize = 520;
 
 /// A machine: a conversation and the state of its loop. The caller provides its storage, for
 /// example in static memory, with all bytes zero before `toolrunner_init`. It needs no cleanup. Do
