@@ -136,7 +136,7 @@ part_playground() {
 
 # Runs each fuzz target for FUZZ_SECONDS seconds with the stable engine. See tests/fuzz.
 part_fuzz() {
-    (cd tests/fuzz && cargo run -q --locked --release --bin fuzz -- --seconds "${FUZZ_SECONDS:-12}")
+    (cd tests/fuzz && cargo run -q --locked --release --bin fuzz -- --seconds "${FUZZ_SECONDS:-8}")
 }
 
 # Runs the test suites of core and of the board's transport under memcheck, except for the tests that tests/valgrind.py leaves out, with a
