@@ -9,15 +9,6 @@ pub struct CryptoBuffer<'b> {
 }
 
 impl<'b> CryptoBuffer<'b> {
-    #[allow(dead_code)]
-    pub(crate) fn empty() -> Self {
-        Self {
-            buf: &mut [],
-            offset: 0,
-            len: 0,
-        }
-    }
-
     pub(crate) fn wrap(buf: &'b mut [u8]) -> Self {
         Self {
             buf,

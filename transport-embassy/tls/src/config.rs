@@ -397,10 +397,12 @@ impl<'a> TlsConfig<'a> {
         self
     }
 
-    pub fn with_psk(mut self, psk: &'a [u8], identities: &[&'a [u8]]) -> Self {
-        // TODO: Remove potential panic
-        self.psk = Some((psk, unwrap!(Vec::from_slice(identities).ok())));
-        self
+    /// # Errors
+    /// `InsufficientSpace` if there are too many identities.
+    pub fn with_psk(mut self, psk: &'a [u8], identities: &[&'a [u8]]) -> Result<Self, TlsError> {
+        let identities = Vec::from_slice(identities).map_err(|_| TlsError::InsufficientSpace)?;
+        self.psk = Some((psk, identities));
+        Ok(self)
     }
 }
 

@@ -504,9 +504,6 @@ where
                 TlsError::InternalError
             })?,
         );
-        //let code = hmac.clone().finalize().into_bytes();
         Ok(hmac.verify(&finished.verify).is_ok())
-        //info!("verified {:?}", verified);
-        //unimplemented!()
     }
 }

@@ -15,7 +15,6 @@ mod common;
 mod config;
 mod connection;
 mod content_types;
-mod crypto_engine;
 mod extensions;
 pub mod flush_policy;
 mod handshake;
@@ -73,7 +72,6 @@ pub enum TlsError {
     InvalidCertificateEntry,
     InvalidCertificateRequest,
     InvalidPrivateKey,
-    UnableToInitializeCryptoEngine,
     ParseError(ParseError),
     OutOfMemory,
     CryptoError,

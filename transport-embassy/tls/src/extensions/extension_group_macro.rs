@@ -3,12 +3,12 @@ macro_rules! extension_group {
         $($extension:ident($extension_data:ty)),+
     }) => {
         #[derive(Debug, Clone)]
-        #[allow(dead_code)] // extension_data may not be used
+        #[allow(dead_code, reason = "not every group reads the data of each extension")]
         pub enum $name$(<$lt>)? {
             $($extension($extension_data)),+
         }
 
-        #[allow(dead_code)] // not all methods are used
+        #[allow(dead_code, reason = "a group is only parsed or only encoded")]
         impl$(<$lt>)? $name$(<$lt>)? {
             pub fn extension_type(&self) -> crate::extensions::ExtensionType {
                 match self {

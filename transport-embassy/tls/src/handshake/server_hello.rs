@@ -1,7 +1,6 @@
 use heapless::Vec;
 
 use crate::cipher_suites::CipherSuite;
-use crate::crypto_engine::CryptoEngine;
 use crate::extensions::extension_data::key_share::KeyShareEntry;
 use crate::extensions::messages::ServerHelloExtension;
 use crate::parse_buffer::ParseBuffer;
@@ -66,17 +65,5 @@ impl<'a> ServerHello<'a> {
         let server_key_share = self.key_share()?;
         let server_public_key = PublicKey::from_sec1_bytes(server_key_share.opaque).ok()?;
         Some(secret.diffie_hellman(&server_public_key))
-    }
-
-    #[allow(dead_code)]
-    pub fn initialize_crypto_engine(&self, secret: &EphemeralSecret) -> Option<CryptoEngine> {
-        let server_key_share = self.key_share()?;
-
-        let group = server_key_share.group;
-
-        let server_public_key = PublicKey::from_sec1_bytes(server_key_share.opaque).ok()?;
-        let shared = secret.diffie_hellman(&server_public_key);
-
-        Some(CryptoEngine::new(group, shared))
     }
 }

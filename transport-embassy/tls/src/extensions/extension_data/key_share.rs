@@ -43,24 +43,6 @@ impl<'a, const N: usize> KeyShareClientHello<'a, N> {
 }
 
 #[derive(Debug, Clone, PartialEq)]
-pub struct KeyShareHelloRetryRequest {
-    pub selected_group: NamedGroup,
-}
-
-#[allow(dead_code)]
-impl KeyShareHelloRetryRequest {
-    pub fn parse(buf: &mut ParseBuffer) -> Result<Self, ParseError> {
-        Ok(Self {
-            selected_group: NamedGroup::parse(buf)?,
-        })
-    }
-
-    pub fn encode(&self, buf: &mut CryptoBuffer) -> Result<(), TlsError> {
-        self.selected_group.encode(buf)
-    }
-}
-
-#[derive(Debug, Clone, PartialEq)]
 pub struct KeyShareEntry<'a> {
     pub(crate) group: NamedGroup,
     pub(crate) opaque: &'a [u8],

@@ -3,7 +3,6 @@ use heapless::Vec;
 use crate::{
     TlsError,
     buffer::CryptoBuffer,
-    extensions::ExtensionType,
     parse_buffer::{ParseBuffer, ParseError},
 };
 
@@ -82,9 +81,6 @@ impl<'a> ServerNameList<'a, 1> {
 }
 
 impl<'a, const N: usize> ServerNameList<'a, N> {
-    #[allow(dead_code)]
-    pub const EXTENSION_TYPE: ExtensionType = ExtensionType::ServerName;
-
     pub fn parse(buf: &mut ParseBuffer<'a>) -> Result<ServerNameList<'a, N>, ParseError> {
         let data_length = buf.read_u16()? as usize;
 
