@@ -201,7 +201,7 @@ pub use toolrunner_macros as macros;
 /// interface. It can change in any release.
 #[doc(hidden)]
 pub mod __private {
-    /// The loop, and the parts of which the executors and front ends of this project consist.
+    /// The loop, and the parts that the executors and front ends of this project use.
     pub mod drive {
         #[cfg(feature = "alloc")]
         pub use crate::drive::execute::put_own;

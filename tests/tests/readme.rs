@@ -49,7 +49,7 @@ fn capacities_are_those_of_the_code() {
         ("Tool definitions, on a chip", "24", "core/src/wire/request.rs", "MAX_TOOLS: usize = 24;"),
         (
             "Header fields, on a chip",
-            "12, of which 6 are ours, 7 with a message thread",
+            "12, including 6 of our own, or 7 with a message thread",
             "core/src/wire/config.rs",
             "MAX_HEADERS: usize = 12;",
         ),

@@ -62,7 +62,8 @@ pub enum Progress {
         /// The error. [`Exchange::take_error`] returns the transport's own.
         error: Error,
     },
-    /// A request must be sent: see [`send`](super::reply::send). If it is not, this is returned again.
+    /// A request must be sent: see [`send`](super::reply::send). Until it is sent, this is returned
+    /// again.
     Send,
     /// This call was answered.
     ToolEnd(CallIndex),

@@ -65,9 +65,8 @@ pub enum Exchange<R, E> {
 }
 
 impl<R, E> Exchange<R, E> {
-    /// Returns the transport's own error after [`Progress::Retry`](super::progress::Progress::Retry),
-    /// [`Progress::Broken`](super::progress::Progress::Broken) or an error, if the transport failed. It is
-    /// available once, and until the loop continues.
+    /// Returns the transport's own error after `Progress::Retry`, `Progress::Broken` or an error, if
+    /// the transport failed. It is available once, and until the loop continues.
     pub fn take_error(&mut self) -> Option<E> {
         let Self::Over(error) = self else { return None };
         let error = error.take();
@@ -102,9 +101,9 @@ pub(super) async fn open<'t, T: Transport, B: Toolbox + ?Sized>(
     send(run, &head, pieces.as_slices(), transport).await
 }
 
-/// Sends the request after [`Progress::Send`](super::progress::Progress::Send), with a head and a beginning
-/// of the body (up to `"messages":[`) that the caller provides. Pass the exchange to
-/// [`Loop::progress`](super::progress::Loop::progress), which handles the errors.
+/// Sends the request after `Progress::Send`, with a head and a beginning of the body (up to
+/// `"messages":[`) that the caller provides. Pass the exchange to `Loop::progress`, which handles
+/// the errors.
 pub async fn send<'t, T: Transport>(
     run: &mut Run<'_>,
     head: &Head<'_>,

@@ -101,7 +101,7 @@ fn skip_line(bytes: &[u8], at: usize) -> usize {
 }
 
 /// Returns the index of the first line feed or carriage return at or after `from`, or the length of
-/// the slice if there is none. Reads as many bytes at a time as [`plain_run`].
+/// the slice without one. Reads as many bytes at a time as [`plain_run`].
 pub(crate) fn line_end(bytes: &[u8], from: usize) -> usize {
     const ONES: u64 = 0x0101_0101_0101_0101;
     const HIGH: u64 = 0x8080_8080_8080_8080;

@@ -54,7 +54,7 @@ const CALL_STATES: [(&str, CallState); 3] = [
 /// The member with the changes of the tools that no request contains yet. It is absent if there are
 /// none.
 const TOOL_CHANGES: &str = "tool_changes";
-/// The members with the message thread. They are absent if there is none.
+/// The members with the message thread. A snapshot of a run without a thread lacks them.
 const THREAD: &str = "thread";
 const THREAD_ID: &str = "thread_id";
 /// [`SNAPSHOT_VERSION`] as it is compared.
@@ -284,7 +284,7 @@ impl<'b> Run<'b> {
         Err(Misuse::Setting("the snapshot has tool changes that wait: it needs `alloc`").into())
     }
 
-    /// Restores the message thread. If its values are not in order, there is none.
+    /// Restores the message thread. With invalid values the run continues without a thread.
     #[inline(never)]
     fn restore_thread(&mut self, snapshot: Value<'_>, is_freed: bool) {
         self.transcript.mark_untouched();

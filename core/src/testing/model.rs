@@ -189,7 +189,7 @@ impl ScriptedModel {
     }
 
     /// Returns whether a request asks for the same as the last one: the body is identical, or it has
-    /// the same conversation, of which a message thread may contain a part.
+    /// the same conversation. On a message thread a request may contain only a part of it.
     fn is_repeated(&self, request: &Request) -> bool {
         let Some(last) = self.requests.last() else { return false };
         let is_threaded = |request: &Request| request.json().member("thread").is_some();

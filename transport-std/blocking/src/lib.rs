@@ -30,10 +30,10 @@
 //!
 //! The loop is that of [`toolrunner_core`], and runs on the caller's thread. Each request and each
 //! call of a tool has a thread of its own, so that a run can wait for the network, for its tools,
-//! for its time limits and for its [`Cancellation`] at the same time. A tool that panics is a
-//! failed call, which the model is told about. Nobody can stop a thread: a tool that exceeds its
-//! time limit, or that does not end after a cancellation, is answered without its result, and its
-//! thread runs to its end.
+//! for its time limits and for its [`Cancellation`] at the same time. If a tool panics, the model
+//! receives an error result. A thread cannot be stopped: a tool that exceeds its time limit, or that
+//! does not end after a cancellation, is answered without its result, and its thread runs to its
+//! end.
 //!
 //! With tokio, use `toolrunner_std`, which has more: gates, traces, proxies in code, HTTP/2, calls
 //! that start while the reply is streaming.

@@ -360,7 +360,7 @@ fn request(
         headers: kept
             .map(|(name, value)| ((*name).to_owned(), secrets.text(value).into_owned()))
             .collect(),
-        // Only streams of events have no form without secrets, and a request is none.
+        // `of` fails only for a stream of events, and a request is not a stream.
         body: exchange::Content::of(body, secrets).unwrap_or(exchange::Content::Empty),
     }
 }

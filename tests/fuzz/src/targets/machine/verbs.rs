@@ -46,7 +46,7 @@ impl Machine<'_> {
             12 => {
                 self.run.drop_oldest_turn();
                 if !self.run.is_compacting() {
-                    // With the blocks of a reply under way of which a call has started.
+                    // Includes the complete blocks of a reply under way once a call has started.
                     self.ledger.recount_told(&self.run.conversation());
                 }
             }
