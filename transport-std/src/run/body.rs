@@ -7,7 +7,7 @@
 use super::Run;
 use crate::params::quoted;
 use toolrunner_core::__private::Front;
-use toolrunner_core::error::Error as Misuse;
+use toolrunner_core::error::Error as CoreError;
 
 /// The front of a request's body, and the state of the run that it depends on.
 #[derive(Debug)]
@@ -41,7 +41,7 @@ impl Run {
     /// # Errors
     /// `Misuse` if the request would have too many cache breakpoints, or if it changes what a
     /// message thread with freed messages keeps.
-    pub(super) fn try_render_prefix(&mut self) -> Result<(), Misuse> {
+    pub(super) fn try_render_prefix(&mut self) -> Result<(), CoreError> {
         let container = self.machine.container();
         let compacts = self.machine.is_compacting_on_server();
         let model =

@@ -7,7 +7,7 @@ use pollster::block_on;
 use toolrunner_core::__private::Front;
 use toolrunner_core::__private::drive::{Exchange, Progress, Stop, send};
 use toolrunner_core::drive::Hooks as _;
-use toolrunner_core::error::Error as Misuse;
+use toolrunner_core::error::Error as CoreError;
 use toolrunner_core::observe::Event;
 use toolrunner_core::run::StreamEvent;
 use toolrunner_core::transport::Head;
@@ -184,7 +184,7 @@ impl Run {
     ///
     /// # Errors
     /// `Misuse` if it changes what a message thread with freed messages keeps.
-    fn front(&mut self) -> Result<Vec<u8>, Misuse> {
+    fn front(&mut self) -> Result<Vec<u8>, CoreError> {
         let summary = self.summary_model.as_deref().filter(|_| self.machine.is_compacting());
         let members = self.params.members(summary);
         let front = Front::from_members(&members, self.stream, "");
