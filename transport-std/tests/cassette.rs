@@ -83,6 +83,22 @@ async fn events(run: &mut Run) -> Vec<String> {
     events
 }
 
+/// The replay's own key must not be searched for in the requests, as a real one is.
+#[tokio::test]
+async fn a_conversation_about_cassettes_is_replayed() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = file(&folder, "words.json");
+    let prompt = "Rewind the cassette, and replay it.";
+    let cassette = record(&path).start().unwrap();
+    let scripted = common::scripted(Script::new().reply(Reply::text("Done.")));
+    start(&client(&cassette, scripted), prompt).until_done().await.unwrap();
+    cassette.finish().unwrap();
+    let cassette = replay(&path).start().unwrap();
+    let mut run = start(&cassette.client().unwrap(), prompt);
+    assert_eq!(run.until_done().await.unwrap().text(), "Done.");
+    cassette.finish().unwrap();
+}
+
 #[tokio::test]
 async fn a_recorded_run_is_replayed_with_its_retries_and_pieces() {
     let folder = tempfile::tempdir().unwrap();

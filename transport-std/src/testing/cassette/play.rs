@@ -143,7 +143,8 @@ fn replay(
 
 /// Returns the reply to the exchange of a workload identity.
 pub(super) fn token() -> CoreReply<HttpBody> {
-    let json = r#"{"access_token":"cassette","token_type":"Bearer","expires_in":3600}"#;
+    // The token is too short to be hidden wherever else it occurs.
+    let json = r#"{"access_token":"replay","token_type":"Bearer","expires_in":3600}"#;
     let body = HttpBody::from_pieces([Bytes::from_static(json.as_bytes())]);
     CoreReply { head: ReplyHead::new(200), body }
 }
