@@ -16,7 +16,10 @@ use crate::json::{self, Kind, Text, Value};
     note = "put `#[tool]` on the function, or `#[toolbox]` on the impl block whose methods are tools",
     note = "a tuple has at most 16 members: nest tuples, as in `((a, b), (c, d))`"
 )]
-#[allow(async_fn_in_trait, reason = "on a chip nothing is Send; `Tools` is the same with Send")]
+#[allow(
+    async_fn_in_trait,
+    reason = "on a chip nothing is Send; `Tools` is this trait with Send futures"
+)]
 pub trait Toolbox {
     /// Returns the number of tools.
     fn count(&self) -> usize;

@@ -12,100 +12,74 @@ use crate::time::Instant;
 
 const UNTIL: Instant = Instant::ZERO;
 
-/// The states in the order of the columns.
-const STATES: [State; 12] = [
-    State::Ready,
-    State::Sending,
-    State::Receiving,
-    State::ErrorBody,
-    State::Waiting(UNTIL),
-    State::Calling,
-    State::Done(Outcome::Broken),
-    State::Done(Outcome::Ended(Some(StopReason::EndTurn))),
-    State::Done(Outcome::Limit(Limit::Turns)),
-    State::Done(Outcome::NeedsAnswer),
-    State::Done(Outcome::Stopped),
-    State::Done(Outcome::ThreadLost),
-];
+/// Defines the columns of the table in their order: the two letters of a state, its pattern, and
+/// an example. A new state or outcome does not compile until it has a column.
+macro_rules! columns {
+    ($($letters:literal $pattern:pat => $example:expr,)+) => {
+        const STATES: [State; [$($letters),+].len()] = [$($example),+];
 
-/// The inputs in the order of the rows.
-const INPUTS: [Input; 25] = [
-    Input::Request,
-    Input::Head { is_success: true },
-    Input::Head { is_success: false },
-    Input::Reply { stop: Some(StopReason::ToolUse), calls: true },
-    Input::Reply { stop: Some(StopReason::PauseTurn), calls: false },
-    Input::Reply { stop: Some(StopReason::EndTurn), calls: false },
-    Input::KeptBlocks,
-    Input::KeptCalls,
-    Input::Failure,
-    Input::Backoff(UNTIL),
-    Input::TimeOver,
-    Input::NoCall,
-    Input::OnlyForCaller,
-    Input::ForTools,
-    Input::Limit(Limit::Turns),
-    Input::NoLimit { calls: true },
-    Input::NoLimit { calls: false },
-    Input::ThreadLost,
-    Input::Summary(State::Calling),
-    Input::Prompt,
-    Input::Append,
-    Input::Retry,
-    Input::Resume { calls: true },
-    Input::Resume { calls: false },
-    Input::Stop,
-];
-
-/// The two letters of a state: its column.
-// A new state or outcome does not compile until it has a column.
-const fn letters(state: State) -> &'static str {
-    match state {
-        State::Ready => "Re",
-        State::Sending => "Se",
-        State::Receiving => "Rc",
-        State::ErrorBody => "Er",
-        State::Waiting(_) => "Wa",
-        State::Calling => "Ca",
-        State::Done(Outcome::Broken) => "Br",
-        State::Done(Outcome::Ended(_)) => "En",
-        State::Done(Outcome::Limit(_)) => "Li",
-        State::Done(Outcome::NeedsAnswer) => "Ne",
-        State::Done(Outcome::Stopped) => "St",
-        State::Done(Outcome::ThreadLost) => "Th",
-    }
+        const fn letters(state: State) -> &'static str {
+            match state { $($pattern => $letters,)+ }
+        }
+    };
 }
 
-/// The name of a row.
-// A new input does not compile until it has a row.
-const fn name(input: Input) -> &'static str {
-    match input {
-        Input::Request => "Request",
-        Input::Head { is_success: true } => "Head, success",
-        Input::Head { is_success: false } => "Head, error",
-        Input::Reply { calls: true, .. } => "Reply, calls",
-        Input::Reply { stop: Some(StopReason::PauseTurn), .. } => "Reply, pause",
-        Input::Reply { .. } => "Reply, end",
-        Input::KeptBlocks => "KeptBlocks",
-        Input::KeptCalls => "KeptCalls",
-        Input::Failure => "Failure",
-        Input::Backoff(_) => "Backoff",
-        Input::ThreadLost => "ThreadLost",
-        Input::TimeOver => "TimeOver",
-        Input::NoCall => "NoCall",
-        Input::OnlyForCaller => "OnlyForCaller",
-        Input::ForTools => "ForTools",
-        Input::Limit(_) => "Limit",
-        Input::NoLimit { calls: true } => "NoLimit, calls",
-        Input::NoLimit { calls: false } => "NoLimit",
-        Input::Summary(_) => "Summary, Ca",
-        Input::Prompt => "Prompt",
-        Input::Append => "Append",
-        Input::Retry => "Retry",
-        Input::Resume { calls: true } => "Resume, calls",
-        Input::Resume { calls: false } => "Resume",
-        Input::Stop => "Stop",
-    }
+columns! {
+    "Re" State::Ready => State::Ready,
+    "Se" State::Sending => State::Sending,
+    "Rc" State::Receiving => State::Receiving,
+    "Er" State::ErrorBody => State::ErrorBody,
+    "Wa" State::Waiting(_) => State::Waiting(UNTIL),
+    "Ca" State::Calling => State::Calling,
+    "Br" State::Done(Outcome::Broken) => State::Done(Outcome::Broken),
+    "En" State::Done(Outcome::Ended(_)) => State::Done(Outcome::Ended(Some(StopReason::EndTurn))),
+    "Li" State::Done(Outcome::Limit(_)) => State::Done(Outcome::Limit(Limit::Turns)),
+    "Ne" State::Done(Outcome::NeedsAnswer) => State::Done(Outcome::NeedsAnswer),
+    "St" State::Done(Outcome::Stopped) => State::Done(Outcome::Stopped),
+    "Th" State::Done(Outcome::ThreadLost) => State::Done(Outcome::ThreadLost),
+}
+
+/// Defines the rows of the table in their order: the name of an input, its pattern, and an example.
+/// A new input does not compile until it has a row.
+macro_rules! rows {
+    ($($name:literal $pattern:pat => $example:expr,)+) => {
+        const INPUTS: [Input; [$($name),+].len()] = [$($example),+];
+
+        const fn name(input: Input) -> &'static str {
+            match input { $($pattern => $name,)+ }
+        }
+    };
+}
+
+rows! {
+    "Request" Input::Request => Input::Request,
+    "Head, success" Input::Head { is_success: true } => Input::Head { is_success: true },
+    "Head, error" Input::Head { is_success: false } => Input::Head { is_success: false },
+    "Reply, calls" Input::Reply { calls: true, .. } =>
+        Input::Reply { stop: Some(StopReason::ToolUse), calls: true },
+    "Reply, pause" Input::Reply { stop: Some(StopReason::PauseTurn), .. } =>
+        Input::Reply { stop: Some(StopReason::PauseTurn), calls: false },
+    "Reply, end" Input::Reply { .. } =>
+        Input::Reply { stop: Some(StopReason::EndTurn), calls: false },
+    "KeptBlocks" Input::KeptBlocks => Input::KeptBlocks,
+    "KeptCalls" Input::KeptCalls => Input::KeptCalls,
+    "Failure" Input::Failure => Input::Failure,
+    "Backoff" Input::Backoff(_) => Input::Backoff(UNTIL),
+    "TimeOver" Input::TimeOver => Input::TimeOver,
+    "NoCall" Input::NoCall => Input::NoCall,
+    "OnlyForCaller" Input::OnlyForCaller => Input::OnlyForCaller,
+    "ForTools" Input::ForTools => Input::ForTools,
+    "Limit" Input::Limit(_) => Input::Limit(Limit::Turns),
+    "NoLimit, calls" Input::NoLimit { calls: true } => Input::NoLimit { calls: true },
+    "NoLimit" Input::NoLimit { calls: false } => Input::NoLimit { calls: false },
+    "ThreadLost" Input::ThreadLost => Input::ThreadLost,
+    "Summary, Ca" Input::Summary(_) => Input::Summary(State::Calling),
+    "Prompt" Input::Prompt => Input::Prompt,
+    "Append" Input::Append => Input::Append,
+    "Retry" Input::Retry => Input::Retry,
+    "Resume, calls" Input::Resume { calls: true } => Input::Resume { calls: true },
+    "Resume" Input::Resume { calls: false } => Input::Resume { calls: false },
+    "Stop" Input::Stop => Input::Stop,
 }
 
 fn line(name: &str, cells: impl Iterator<Item = &'static str>) -> String {
