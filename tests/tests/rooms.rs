@@ -1,6 +1,7 @@
 //! Checks that each top-level module ("room") of core uses only the rooms before it. A reader can
 //! therefore read the rooms in order, and the state machine never sees a transport's bytes or a
-//! driver's future. Checks also that adapters name nothing that only core decides by.
+//! driver's future. Checks also that adapters name nothing that only core decides by, and that their
+//! owned events know every event.
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
@@ -235,6 +236,34 @@ fn decisions_are_seen() {
     assert_eq!(found.len(), 3, "{found:?}");
     assert!(decisions("run/body.rs", "name == \"model\"").is_empty());
     assert_eq!(decisions("run/calls.rs", "name == \"model\"").len(), 1);
+}
+
+/// Returns the names of the variants of core's `Event`.
+fn events() -> Vec<String> {
+    let text = std::fs::read_to_string(source().join("observe.rs")).unwrap();
+    let body = text.split("pub enum Event<").nth(1).unwrap();
+    let body = body.split("\n}\n").next().unwrap();
+    let is_variant = |line: &&str| line.starts_with(|c: char| c.is_ascii_uppercase());
+    let names = body.lines().filter_map(|line| line.strip_prefix("    ")).filter(is_variant);
+    names
+        .map(|line| line.split(|c: char| !c.is_alphanumeric()).next().unwrap().to_owned())
+        .collect()
+}
+
+/// The compiler does not check this: `Event` is not exhaustive outside of core.
+#[test]
+fn owned_events_know_every_event() {
+    let events = events();
+    assert!(events.len() > 10, "{events:?}");
+    for file in ["transport-std/src/run/events.rs", "transport-std/blocking/src/run/iterators.rs"] {
+        let code = code(&Path::new(env!("CARGO_MANIFEST_DIR")).join("..").join(file));
+        for event in &events {
+            let converts = ["{", ",", " ", ")"]
+                .iter()
+                .any(|end| code.contains(&format!("            Event::{event}{end}")));
+            assert!(converts, "{file} does not convert Event::{event}");
+        }
+    }
 }
 
 #[test]

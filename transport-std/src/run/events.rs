@@ -23,7 +23,7 @@ use crate::error::Error;
 /// | `MessageStart` | `{"type":"message_start","message":{…}}` |
 /// | `BlockStart` | `{"type":"content_block_start","index":0,"content_block":{…}}` |
 /// | `Text` | `{"type":"content_block_delta","index":0,"delta":{"type":"text_delta","text":"…"}}` |
-/// | `Thinking`, `Signature`, `Input`, `Citation`, `Compaction` | the same with `thinking_delta`, `signature_delta`, `input_json_delta`, `citations_delta`, `compaction_delta` |
+/// | `Thinking`, `Signature`, `Input`, `Citation`, `Compaction` | like `Text`, with `thinking_delta`, `signature_delta`, `input_json_delta`, `citations_delta`, `compaction_delta` |
 /// | `BlockStop` | `{"type":"content_block_stop","index":0}` |
 /// | `Stop` | `{"type":"message_delta","delta":{"stop_reason":"…"},"usage":{…}}`, as received if the reply is streamed |
 /// | `MessageStop` | `{"type":"message_stop"}`, with `time_to_first_token_ms` and `duration_ms` |
@@ -259,7 +259,7 @@ impl From<&Event<'_>> for OwnedEvent {
             }
             Event::Unknown { raw: received } => Self::Unknown { raw: raw(received) },
             // An event of a newer core than this crate was written for.
-            _ => Self::Ping,
+            _ => Self::Unknown { raw: RawValue::NULL.to_owned() },
         }
     }
 }
