@@ -226,6 +226,8 @@ pub mod __private {
     pub use crate::json::write::{Decimal, Escaped, Sink, escape};
     #[cfg(feature = "alloc")]
     pub use crate::run::cap::cap_content;
+    #[cfg(feature = "alloc")]
+    pub use crate::run::options::Options;
     pub use crate::schema::compose::{flattened, flattened_len};
     #[cfg(feature = "alloc")]
     pub use crate::schema::lenient::lenient;

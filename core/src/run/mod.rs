@@ -86,6 +86,8 @@ mod given;
 mod keep;
 mod ledger;
 mod marks;
+#[cfg(feature = "alloc")]
+pub(crate) mod options;
 mod replace;
 mod results;
 mod room;

@@ -4,6 +4,7 @@ use core::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::Arc;
 
 use serde::Serialize;
+use toolrunner_core::__private::Options;
 use toolrunner_core::__private::drive::{Exchange, Loop};
 use toolrunner_core::json::Value;
 use toolrunner_core::policy::{Limits, RetryPolicy};
@@ -48,17 +49,11 @@ pub struct RunBuilder {
     pub(super) toolset: Toolset,
     concurrency: usize,
     eager: bool,
-    unique_ids: bool,
-    on_break: OnBreak,
-    limits: Limits,
-    retry: RetryPolicy,
+    options: Options,
     capacity: usize,
-    compaction: Option<Compaction>,
     summary_model: Option<String>,
     clock: SharedClock,
     invalid: Option<Error>,
-    when_full: WhenFull,
-    message_thread: MessageThread,
     pub(super) hooks: Hooks,
     pub(super) trace: Trace,
     pub(super) keeps_text: bool,
@@ -87,18 +82,12 @@ impl RunBuilder {
             toolset: Toolset::none(),
             concurrency: DEFAULT_CONCURRENCY,
             eager: false,
-            unique_ids: false,
-            on_break: OnBreak::Drop,
-            limits: Limits::NONE,
-            retry,
+            options: Options { retry, ..Options::default() },
             capacity: Transcript::GROWING_LIMIT,
-            compaction: None,
             summary_model: None,
             clock: SharedClock::default(),
             invalid,
             settings,
-            when_full: WhenFull::NEVER,
-            message_thread: MessageThread::Off,
             hooks: Hooks::default(),
             trace: Trace::default(),
             keeps_text: false,
@@ -180,25 +169,25 @@ impl RunBuilder {
     /// Sets the maximum number of replies of the model. Without it there is no limit; 0 sends
     /// nothing.
     pub const fn max_turns(mut self, most: u32) -> Self {
-        self.limits.turns = Some(most);
+        self.options.limits.turns = Some(most);
         self
     }
 
     /// Sets what the run may spend: see [`Limits`].
     pub const fn limits(mut self, limits: Limits) -> Self {
-        self.limits = limits;
+        self.options.limits = limits;
         self
     }
 
     /// Sets when failed requests are retried.
     pub const fn retry_policy(mut self, retry: RetryPolicy) -> Self {
-        self.retry = retry;
+        self.options.retry = retry;
         self
     }
 
     /// Sets what happens to a reply that breaks off and is not retried. Default: [`OnBreak::Drop`].
     pub const fn on_break(mut self, on_break: OnBreak) -> Self {
-        self.on_break = on_break;
+        self.options.on_break = on_break;
         self
     }
 
@@ -248,13 +237,13 @@ impl RunBuilder {
     /// there the last call with an id keeps it, and earlier ones are renamed. The same id twice in
     /// one reply is still a protocol error.
     pub const fn unique_ids(mut self, on: bool) -> Self {
-        self.unique_ids = on;
+        self.options.unique_ids = on;
         self
     }
 
     /// Sets when the conversation is replaced by a summary that the model writes. Default: never.
     pub const fn compaction(mut self, compaction: Compaction) -> Self {
-        self.compaction = Some(compaction);
+        self.options.compaction = Some(compaction);
         self
     }
 
@@ -274,7 +263,7 @@ impl RunBuilder {
     /// Sets what happens when the conversation nearly fills its [`capacity`](Self::capacity).
     /// Default: nothing.
     pub const fn when_full(mut self, policy: WhenFull) -> Self {
-        self.when_full = policy;
+        self.options.when_full = policy;
         self
     }
 
@@ -285,7 +274,7 @@ impl RunBuilder {
     /// The requests have the beta `message-threads-2026-08-12`. Amazon Bedrock and Vertex AI have no
     /// threads, and [client-side fallbacks](crate::fallback) cannot be combined with them.
     pub const fn message_thread(mut self, thread: MessageThread) -> Self {
-        self.message_thread = thread;
+        self.options.message_thread = thread;
         self
     }
 
@@ -307,10 +296,10 @@ impl RunBuilder {
         match change(self.settings.to_builder()).settings() {
             Ok(settings) => {
                 if settings.retry_after_cap() != self.settings.retry_after_cap() {
-                    self.retry.retry_after_cap = settings.retry_after_cap();
+                    self.options.retry.retry_after_cap = settings.retry_after_cap();
                 }
                 if settings.max_retries() != self.settings.max_retries() {
-                    self.retry.retries = settings.max_retries();
+                    self.options.retry.retries = settings.max_retries();
                 }
                 apply_body_fields(&self.settings, &settings, &mut self.params);
                 self.settings = Arc::new(settings);
@@ -383,25 +372,17 @@ impl RunBuilder {
     /// A text that is not a snapshot, or is one of another version, is reported when the run is
     /// first used.
     pub fn resume(self, snapshot: &str) -> Run {
-        let (capacity, unique_ids) = (self.capacity, self.unique_ids);
+        let (capacity, options) = (self.capacity, self.options);
         let mut run = self.empty();
         let restored =
             Machine::from_snapshot(snapshot.as_bytes(), Transcript::growing_to(capacity)).and_then(
                 |mut machine| {
-                    machine.unique_ids(unique_ids)?;
+                    options.apply(&mut machine)?;
                     Ok(machine)
                 },
             );
         match restored {
-            Ok(mut machine) => {
-                *machine.limits_mut() = *run.machine.limits();
-                *machine.retry_policy_mut() = *run.machine.retry_policy_mut();
-                *machine.compaction_mut() = *run.machine.compaction_mut();
-                *machine.when_full_mut() = *run.machine.when_full_mut();
-                machine.message_thread(run.machine.message_thread_setting());
-                machine.set_on_break(run.on_break);
-                run.machine = machine;
-            }
+            Ok(machine) => run.machine = machine,
             Err(error) => {
                 run.invalid.get_or_insert_with(|| error.into());
             }
@@ -421,21 +402,15 @@ impl RunBuilder {
         if self.params.json("max_tokens").is_none() {
             self.params.max_tokens(DEFAULT_MAX_TOKENS);
         }
-        if self.message_thread != MessageThread::Off && self.params.json("thread").is_some() {
+        if self.options.message_thread != MessageThread::Off && self.params.json("thread").is_some() {
             self.note::<()>(Err(Error::Invalid(
                 "the parameter \"thread\" is set beside a message thread: the run sets it itself"
                     .to_owned(),
             )));
         }
         let mut machine = Machine::new(Transcript::growing_to(self.capacity));
-        *machine.limits_mut() = self.limits;
-        *machine.retry_policy_mut() = self.retry;
-        *machine.compaction_mut() = self.compaction;
-        *machine.when_full_mut() = self.when_full;
-        machine.message_thread(self.message_thread);
-        machine.set_on_break(self.on_break);
         // This cannot fail: no request is under way, and no call has to be renamed.
-        let _ = machine.unique_ids(self.unique_ids);
+        let _ = self.options.apply(&mut machine);
         let id = NEXT.fetch_add(1, Ordering::Relaxed) as u64;
         self.hooks.run = id;
         let executor = Concurrent::new(id, self.concurrency, self.trace);
@@ -450,8 +425,6 @@ impl RunBuilder {
             stream: self.stream,
             turns,
             exchange: Exchange::Idle,
-            on_break: self.on_break,
-            unique_ids: self.unique_ids,
             invalid: self.invalid,
             prefix: None,
             summary_model: self.summary_model,

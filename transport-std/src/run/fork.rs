@@ -2,6 +2,7 @@
 
 use core::sync::atomic::Ordering;
 
+use toolrunner_core::__private::Options;
 use toolrunner_core::__private::drive::{Exchange, Loop};
 use toolrunner_core::run::Run as Machine;
 use toolrunner_core::transcript::Transcript;
@@ -46,13 +47,7 @@ impl Run {
         let snapshot = self.snapshot()?;
         let transcript = Transcript::growing_to(capacity);
         let mut machine = Machine::from_snapshot(snapshot.as_bytes(), transcript)?;
-        machine.unique_ids(self.unique_ids)?;
-        *machine.limits_mut() = *self.machine.limits();
-        *machine.retry_policy_mut() = *self.machine.retry_policy_mut();
-        *machine.compaction_mut() = *self.machine.compaction_mut();
-        *machine.when_full_mut() = *self.machine.when_full_mut();
-        machine.set_on_break(self.on_break);
-        machine.message_thread(self.machine.message_thread_setting());
+        Options::of(&self.machine).apply(&mut machine)?;
         // Only one run can continue the thread.
         machine.leave_message_thread();
         let id = NEXT.fetch_add(1, Ordering::Relaxed) as u64;
@@ -72,8 +67,6 @@ impl Run {
             stream: self.stream,
             turns,
             exchange: Exchange::Idle,
-            on_break: self.on_break,
-            unique_ids: self.unique_ids,
             invalid: None,
             prefix: None,
             summary_model: self.summary_model.clone(),

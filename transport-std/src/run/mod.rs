@@ -99,8 +99,6 @@ pub struct Run {
     turns: Loop<OwnTools, SharedClock, Hooks, Concurrent>,
     /// The request under way. It is kept beside the machine, never in it.
     exchange: Exchange<HttpBody, HttpError>,
-    on_break: OnBreak,
-    unique_ids: bool,
     /// The error in the run's configuration, reported at its first use.
     invalid: Option<Error>,
     /// The body up to the conversation, kept until a part of it changes.
@@ -355,7 +353,6 @@ impl Run {
 
     /// Sets what happens from now on to a reply that breaks off and is not retried.
     pub fn set_on_break(&mut self, on_break: OnBreak) -> &mut Self {
-        self.on_break = on_break;
         self.machine.set_on_break(on_break);
         self
     }

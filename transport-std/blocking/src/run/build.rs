@@ -3,6 +3,7 @@
 use core::time::Duration;
 use std::sync::Arc;
 
+use toolrunner_core::__private::Options;
 use toolrunner_core::__private::drive::{Exchange, Loop};
 use toolrunner_core::json::{Kind, Value};
 use toolrunner_core::policy::{Limits, RetryPolicy};
@@ -48,13 +49,9 @@ pub struct RunBuilder {
     lists_tools: bool,
     concurrency: usize,
     grace: Duration,
-    unique_ids: bool,
-    limits: Limits,
-    retry: RetryPolicy,
+    options: Options,
     capacity: usize,
-    compaction: Option<Compaction>,
     summary_model: Option<String>,
-    message_thread: MessageThread,
     invalid: Option<Error>,
 }
 
@@ -69,13 +66,9 @@ impl RunBuilder {
             lists_tools: false,
             concurrency: DEFAULT_CONCURRENCY,
             grace: DEFAULT_GRACE,
-            unique_ids: false,
-            limits: Limits::NONE,
-            retry: settings.retry,
+            options: Options { retry: settings.retry, ..Options::default() },
             capacity: Transcript::GROWING_LIMIT,
-            compaction: None,
             summary_model: None,
-            message_thread: MessageThread::Off,
             invalid: None,
             settings,
         }
@@ -123,19 +116,19 @@ impl RunBuilder {
     /// Sets the maximum number of replies of the model. Without it there is no limit; 0 sends
     /// nothing.
     pub const fn max_turns(mut self, most: u32) -> Self {
-        self.limits.turns = Some(most);
+        self.options.limits.turns = Some(most);
         self
     }
 
     /// Sets what the run may spend: see [`Limits`].
     pub const fn limits(mut self, limits: Limits) -> Self {
-        self.limits = limits;
+        self.options.limits = limits;
         self
     }
 
     /// Sets when failed requests are retried. Default: the policy of the client.
     pub const fn retry_policy(mut self, retry: RetryPolicy) -> Self {
-        self.retry = retry;
+        self.options.retry = retry;
         self
     }
 
@@ -156,13 +149,13 @@ impl RunBuilder {
     /// Sets whether a call gets a new id if an earlier turn has a call with the same id. Default:
     /// no.
     pub const fn unique_ids(mut self, on: bool) -> Self {
-        self.unique_ids = on;
+        self.options.unique_ids = on;
         self
     }
 
     /// Sets when the conversation is replaced by a summary that the model writes. Default: never.
     pub const fn compaction(mut self, compaction: Compaction) -> Self {
-        self.compaction = Some(compaction);
+        self.options.compaction = Some(compaction);
         self
     }
 
@@ -176,7 +169,7 @@ impl RunBuilder {
     /// contains only the new messages: see [`MessageThread`]. Default: [`MessageThread::Off`]. The
     /// requests have the beta `message-threads-2026-08-12`.
     pub const fn message_thread(mut self, thread: MessageThread) -> Self {
-        self.message_thread = thread;
+        self.options.message_thread = thread;
         self
     }
 
@@ -267,17 +260,11 @@ impl RunBuilder {
     /// ```
     pub fn resume(self, snapshot: &str) -> Run {
         let transcript = Transcript::growing_to(self.capacity);
-        let unique_ids = self.unique_ids;
+        let options = self.options;
         let mut run = self.empty();
         let restored = Machine::from_snapshot(snapshot.as_bytes(), transcript);
-        match restored.and_then(|mut machine| machine.unique_ids(unique_ids).map(|()| machine)) {
-            Ok(mut machine) => {
-                *machine.limits_mut() = *run.machine.limits();
-                *machine.retry_policy_mut() = *run.machine.retry_policy_mut();
-                *machine.compaction_mut() = *run.machine.compaction_mut();
-                machine.message_thread(run.machine.message_thread_setting());
-                run.machine = machine;
-            }
+        match restored.and_then(|mut machine| options.apply(&mut machine).map(|()| machine)) {
+            Ok(machine) => run.machine = machine,
             Err(error) => {
                 run.invalid.get_or_insert_with(|| error.into());
             }
@@ -290,7 +277,7 @@ impl RunBuilder {
         if self.params.json("max_tokens").is_none() {
             self.params.max_tokens(DEFAULT_MAX_TOKENS);
         }
-        if self.message_thread != MessageThread::Off && self.params.json("thread").is_some() {
+        if self.options.message_thread != MessageThread::Off && self.params.json("thread").is_some() {
             let error =
                 "the parameter \"thread\" is set beside a message thread: the run sets it itself";
             self.invalid.get_or_insert_with(|| Error::Invalid(error.to_owned()));
@@ -300,12 +287,8 @@ impl RunBuilder {
             Toolset::none()
         });
         let mut machine = Machine::new(Transcript::growing_to(self.capacity));
-        *machine.limits_mut() = self.limits;
-        *machine.retry_policy_mut() = self.retry;
-        *machine.compaction_mut() = self.compaction;
-        machine.message_thread(self.message_thread);
         // This cannot fail: no request is under way, and no call has to be renamed.
-        let _ = machine.unique_ids(self.unique_ids);
+        let _ = self.options.apply(&mut machine);
         let (control, threads) = (Control::new(self.grace), Threads::new(self.concurrency));
         Run {
             machine,
