@@ -58,7 +58,7 @@ impl Tool {
         for input in &mut signature.inputs {
             let FnArg::Typed(typed) = input else { continue };
             let options = FieldOptions::take(&mut typed.attrs, true)?;
-            if let Some(given) = given(&typed.ty) {
+            if let Some(given) = given(&typed.ty)? {
                 parameters.push(given);
                 continue;
             }
@@ -300,13 +300,20 @@ fn constant(name: &str, suffix: &str) -> Ident {
 
 /// Returns the parameter for a type that is not part of the input: `&mut Output<…>` or
 /// `&ToolContext<…>`.
-fn given(ty: &Type) -> Option<Parameter> {
-    let Type::Reference(reference) = ty else { return None };
-    let Type::Path(path) = &*reference.elem else { return None };
-    match (reference.mutability.is_some(), path.path.segments.last()?.ident.to_string().as_str()) {
-        (true, "Output") => Some(Parameter::Output),
-        (false, "ToolContext") => Some(Parameter::Context),
-        _ => None,
+fn given(ty: &Type) -> Result<Option<Parameter>> {
+    let (ty, reference) = match ty {
+        Type::Reference(reference) => (&*reference.elem, Some(reference.mutability.is_some())),
+        ty => (ty, None),
+    };
+    let Type::Path(path) = ty else { return Ok(None) };
+    let name = path.path.segments.last().map(|segment| segment.ident.to_string());
+    match (reference, name.as_deref()) {
+        (Some(true), Some("Output")) => Ok(Some(Parameter::Output)),
+        (Some(false), Some("ToolContext")) => Ok(Some(Parameter::Context)),
+        (_, Some("ToolContext")) => {
+            Err(Error::new(ty.span(), "a tool takes its context by reference: `&ToolContext<'_>`"))
+        }
+        _ => Ok(None),
     }
 }
 
