@@ -211,6 +211,14 @@ pub mod __private {
         pub use crate::drive::reply::{Exchange, ReplyUnderWay, send};
     }
 
+    /// A gate's call and decision, and the draft of a result, as values that own their texts.
+    #[cfg(feature = "alloc")]
+    pub mod gate {
+        pub use crate::drive::gate::{
+            Decision, GatedCall, ResultDraft, carry_out, draft, gated, not_run, put_draft, text_of,
+        };
+    }
+
     /// Structured output, step by step.
     pub mod structured {
         pub use crate::structured::parts::{ask_again, read};
@@ -223,6 +231,8 @@ pub mod __private {
     pub use crate::json::check::{MAX_DEPTH, check};
     pub use crate::json::number::{parse_f64, write_f32, write_f64};
     pub use crate::json::text::{Piece, Pieces};
+    #[cfg(feature = "alloc")]
+    pub use crate::json::write::quoted;
     pub use crate::json::write::{Decimal, Escaped, Sink, escape};
     #[cfg(feature = "alloc")]
     pub use crate::run::cap::cap_content;

@@ -4,6 +4,7 @@
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 use toolrunner_core::__private::OWN_MEMBERS;
+pub(crate) use toolrunner_core::__private::quoted;
 
 use crate::error::Error;
 
@@ -113,13 +114,4 @@ impl Params {
         }
         self
     }
-}
-
-/// Returns `text` as a JSON string.
-pub(crate) fn quoted(text: &str) -> String {
-    let mut out = vec![b'"'];
-    // A Vec is never full.
-    let _ = toolrunner_core::__private::escape(text).write_to(&mut out);
-    out.push(b'"');
-    String::from_utf8(out).unwrap_or_default()
 }

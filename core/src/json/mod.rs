@@ -30,4 +30,6 @@ pub(crate) use text::{
 };
 pub(crate) use value::means;
 pub use value::{Array, Kind, Object, Value};
+#[cfg(feature = "alloc")]
+pub(crate) use write::quoted;
 pub(crate) use write::{Decimal, Sink, escape};

@@ -115,3 +115,13 @@ impl Decimal {
         self.digits.get(self.start..).unwrap_or_default()
     }
 }
+
+/// Returns `text` as a JSON string.
+#[cfg(feature = "alloc")]
+pub fn quoted(text: &str) -> alloc::string::String {
+    let mut out = alloc::vec::Vec::from([b'"']);
+    // A `Vec` is never full.
+    let _ = escape(text).write_to(&mut out);
+    out.push(b'"');
+    alloc::string::String::from_utf8(out).unwrap_or_default()
+}

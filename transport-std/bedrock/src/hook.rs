@@ -3,6 +3,7 @@
 use core::fmt;
 
 use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
+use toolrunner_core::__private::quoted;
 use toolrunner_core::json::Value;
 use toolrunner_std::http::{HookFuture, OutgoingRequest, RequestHook};
 
@@ -90,14 +91,6 @@ fn push(object: &mut Vec<u8>, name: &str, value: &[u8]) {
     object.extend_from_slice(quoted(name).as_bytes());
     object.push(b':');
     object.extend_from_slice(value);
-}
-
-fn quoted(text: &str) -> String {
-    let mut out = vec![b'"'];
-    // A Vec is never full.
-    let _ = toolrunner_core::__private::escape(text).write_to(&mut out);
-    out.push(b'"');
-    String::from_utf8(out).unwrap_or_default()
 }
 
 impl fmt::Display for Unsupported {

@@ -1,7 +1,8 @@
 //! The parameters of a request: all members of its body except the conversation and the tools, as
 //! JSON, in order.
 
-use toolrunner_core::__private::{OWN_MEMBERS, escape};
+use toolrunner_core::__private::OWN_MEMBERS;
+pub(crate) use toolrunner_core::__private::quoted;
 
 use crate::error::Error;
 
@@ -79,13 +80,4 @@ impl Params {
         }
         self
     }
-}
-
-/// Returns `text` as a JSON string.
-pub(crate) fn quoted(text: &str) -> String {
-    let mut out = vec![b'"'];
-    // A Vec is never full.
-    let _ = escape(text).write_to(&mut out);
-    out.push(b'"');
-    String::from_utf8(out).unwrap_or_default()
 }

@@ -402,7 +402,8 @@ impl RunBuilder {
         if self.params.json("max_tokens").is_none() {
             self.params.max_tokens(DEFAULT_MAX_TOKENS);
         }
-        if self.options.message_thread != MessageThread::Off && self.params.json("thread").is_some() {
+        if self.options.message_thread != MessageThread::Off && self.params.json("thread").is_some()
+        {
             self.note::<()>(Err(Error::Invalid(
                 "the parameter \"thread\" is set beside a message thread: the run sets it itself"
                     .to_owned(),

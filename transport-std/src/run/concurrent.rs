@@ -9,8 +9,8 @@ use std::sync::{Arc, Mutex, PoisonError};
 use futures_util::future::{AbortHandle, Abortable};
 use futures_util::stream::{FuturesUnordered, StreamExt};
 use tokio_util::sync::CancellationToken;
-use toolrunner_core::__private::Notice;
 use toolrunner_core::__private::drive::{Env, Execute, Finished, Job, Verdict, put_own, work};
+use toolrunner_core::__private::{Notice, gate};
 use toolrunner_core::drive::{Decision as Gated, Draft, Hooks as CoreHooks};
 use toolrunner_core::error::{Error as CoreError, Misuse};
 use toolrunner_core::json::{Text, Value};
@@ -20,7 +20,7 @@ use tracing::Instrument;
 
 use super::apart::Apart;
 use super::blocking;
-use super::gate::{Decision, DynGate, GatedCall};
+use super::gate::DynGate;
 use super::hooks::Hooks;
 use super::host::Host;
 use super::tools::Toolset;
@@ -357,41 +357,20 @@ impl Toolbox for Served {
 
 impl CoreHooks for Served {
     async fn before(&self, call: &ToolCall<'_>, out: &mut Output<'_>) -> Gated {
-        let Some(gate) = &self.0.gate else { return Gated::Allow };
-        let call = GatedCall {
-            id: call.id.to_string(),
-            name: call.name.to_string(),
-            input: call.input.as_json().to_owned(),
-            turn: call.turn,
-            requires_approval: self.0.requires_approval,
-        };
-        // What cannot be carried out becomes `Error: not run`.
-        match Apart::new(gate.dyn_decide(call)).await {
-            Ok(Decision::Allow) => Gated::Allow,
-            Ok(Decision::Suspend) => Gated::Suspend,
-            Ok(Decision::Input(json)) => {
-                if out.input(&json).is_err() {
-                    tracing::error!(
-                        "a gate replaced an input with something other than a JSON object"
-                    );
+        let Some(decider) = &self.0.gate else { return Gated::Allow };
+        let call = gate::gated(call, self.0.requires_approval);
+        match Apart::new(decider.dyn_decide(call)).await {
+            Ok(decision) => {
+                let (decision, mistake) = gate::carry_out(decision, out);
+                if let Some(mistake) = mistake {
+                    tracing::error!("{mistake}");
                 }
-                Gated::Input
-            }
-            Ok(Decision::Answer { content, is_error }) => {
-                let is_empty_error = is_error && content == "\"\"";
-                if is_empty_error || out.content(&content).is_err() {
-                    tracing::error!(
-                        "a gate's answer is neither a JSON string nor an array of blocks"
-                    );
-                    not_run(out);
-                }
-                if is_error { Gated::Deny } else { Gated::Answer }
+                decision
             }
             // The gate did not allow the call.
             Err(panic) => {
                 tracing::error!("the gate panicked: {}", Escaped(&panic));
-                not_run(out);
-                Gated::Deny
+                gate::not_run(out)
             }
         }
     }
@@ -399,11 +378,6 @@ impl CoreHooks for Served {
     fn host(&self) -> Option<&dyn ToolHost> {
         Some(&self.0.host)
     }
-}
-
-fn not_run(out: &mut Output<'_>) {
-    // A `Vec` is never full.
-    let _ = Notice::NotRun.write_to(out);
 }
 
 fn lock<T>(mutex: &Mutex<T>) -> std::sync::MutexGuard<'_, T> {

@@ -6,8 +6,9 @@ use core::time::Duration;
 use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 
 use tokio_util::sync::CancellationToken;
+use toolrunner_core::__private::gate;
 use toolrunner_core::drive::{Draft, Hooks as CoreHooks};
-use toolrunner_core::run::{Call, CallIndex, ToolAnswer};
+use toolrunner_core::run::{Call, CallIndex};
 
 use super::RunBuilder;
 use super::apart::run_apart;
@@ -147,22 +148,9 @@ impl CoreHooks for Hooks {
 
     fn after(&self, result: &mut Draft<'_, '_>) {
         if let Some(hook) = &self.hook {
-            let text = |text: Option<toolrunner_core::json::Text<'_>>| {
-                text.map(|text| text.to_string()).unwrap_or_default()
-            };
-            let call = result.call();
-            let mut draft = ResultDraft::new(
-                text(call.map(|call| call.id)),
-                text(call.map(|call| call.name)),
-                result.content().as_json().to_owned(),
-                result.is_error(),
-            );
+            let mut draft = gate::draft(result);
             match run_apart(|| hook(&mut draft)) {
-                Ok(()) => {
-                    let (content, is_error) = draft.into_parts();
-                    let answer = ToolAnswer::ok_json(content.as_bytes());
-                    result.set(answer.with_error(is_error));
-                }
+                Ok(()) => gate::put_draft(draft, result),
                 // The tool has run, so its result stays as it is.
                 Err(panic) => tracing::error!("the hook on results panicked: {panic}"),
             }

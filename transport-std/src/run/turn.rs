@@ -1,5 +1,6 @@
 //! A turn handed to the caller: the reply is complete, but its calls have not run.
 
+use toolrunner_core::__private::gate::text_of;
 use toolrunner_core::error::Misuse;
 use toolrunner_core::json::Value;
 use toolrunner_core::message::{ReplyMessage, Role, StopReason, Usage};
@@ -215,7 +216,7 @@ impl ToolResults<'_> {
     /// Returns the text of the first result that is an error.
     pub fn first_error(&self) -> Option<String> {
         let failed = self.iter().find(|result| result.is_error())?;
-        Some(super::gate::text_of(failed.value().member("content").unwrap_or_default()))
+        Some(text_of(failed.value().member("content").unwrap_or_default()))
     }
 
     /// Returns the message that will be sent, as JSON, or `None` if there are no results.
@@ -274,7 +275,7 @@ impl ToolResult<'_> {
             .result(self.call)
             .and_then(|result| result.member("content"))
             .unwrap_or_default();
-        super::gate::text_of(content)
+        text_of(content)
     }
 
     /// Returns the call that this result answers.

@@ -5,6 +5,7 @@ use std::sync::Arc;
 
 use gcp_auth::TokenProvider;
 use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
+use toolrunner_core::__private::quoted;
 use toolrunner_core::json::Value;
 use toolrunner_std::Secret;
 use toolrunner_std::http::{HookFuture, OutgoingRequest, RequestHook};
@@ -111,14 +112,6 @@ fn push(object: &mut Vec<u8>, name: &str, value: &[u8]) {
     object.extend_from_slice(quoted(name).as_bytes());
     object.push(b':');
     object.extend_from_slice(value);
-}
-
-fn quoted(text: &str) -> String {
-    let mut out = vec![b'"'];
-    // A Vec is never full.
-    let _ = toolrunner_core::__private::escape(text).write_to(&mut out);
-    out.push(b'"');
-    String::from_utf8(out).unwrap_or_default()
 }
 
 impl fmt::Debug for Auth {
