@@ -35,13 +35,14 @@
 //! does not end after a cancellation, is answered without its result, and its thread runs to its
 //! end.
 //!
-//! With tokio, use `toolrunner_std`, which has more: gates, traces, proxies in code, HTTP/2, calls
-//! that start while the reply is streaming.
+//! With tokio, use `toolrunner_std`, which has more: traces, proxies in code, HTTP/2, the API's
+//! other endpoints.
 
 mod cancellation;
 mod client;
 mod clock;
 mod error;
+mod hooks;
 mod params;
 mod reply;
 pub mod run;
@@ -55,6 +56,7 @@ pub use toolrunner_core as machine;
 pub use cancellation::Cancellation;
 pub use client::{Client, ClientBuilder};
 pub use error::{ApiFailure, Error, SetupError};
+pub use hooks::{Decision, GatedCall, ResultDraft};
 pub use params::Params;
 pub use run::{Events, Finished, OwnedEvent, Run, RunBuilder, Turn, Turns};
 pub use secret::Secret;
@@ -79,7 +81,7 @@ pub use toolrunner_core::__private::macros::toolbox_blocking as toolbox;
 pub use toolrunner_core::message::{ReplyMessage, StopReason, Usage};
 pub use toolrunner_core::observe::Event;
 pub use toolrunner_core::policy::{Limit, Limits, RetryPolicy};
-pub use toolrunner_core::run::{Compaction, Outcome, ToolAnswer};
+pub use toolrunner_core::run::{Compaction, MakeRoom, OnBreak, Outcome, ToolAnswer, WhenFull};
 pub use toolrunner_core::tool::{
     BoxTools, ContentBlock, Declared, DynTools, FromText, Json, Output, RawTool, Source,
     ToolContext, ToolError, ToolInput, Tools,

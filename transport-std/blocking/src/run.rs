@@ -20,9 +20,10 @@ use crate::cancellation::Cancellation;
 use crate::client::Settings;
 use crate::clock::SystemClock;
 use crate::error::Error;
+use crate::hooks::Control;
 use crate::params::Params;
 use crate::reply::Envelope;
-use crate::threads::{Control, Threads};
+use crate::threads::Threads;
 use crate::tools::OwnTools;
 use crate::transport::{HttpTransport, Pieces};
 
@@ -184,16 +185,24 @@ impl Run {
     /// # Errors
     /// Returns `Misuse` if no open call has this id, or if the content is not valid.
     pub fn answer_with(&mut self, id: &str, answer: ToolAnswer<'_>) -> Result<&mut Self, Error> {
-        self.check_setup()?;
-        let machine = &self.machine;
-        let is_it = |i: &CallIndex| {
-            machine.call(*i).is_some_and(|call| !call.is_answered && call.id == *id)
-        };
-        let call = machine.calls().find(is_it).ok_or(Misuse::NoSuchCall)?;
+        let call = self.open_call(id)?;
         self.note_front();
         self.machine.answer(call, answer)?;
         self.turns.executor.drop_calls(|running| running == call);
         self.untold.push_back(Progress::ToolEnd(call));
+        Ok(self)
+    }
+
+    /// Allows a call that the [gate](RunBuilder::gate) suspended to run. The gate is not asked
+    /// again.
+    ///
+    /// # Errors
+    /// Returns `Misuse` if no call with this id waits for the caller.
+    pub fn allow(&mut self, id: &str) -> Result<&mut Self, Error> {
+        let call = self.open_call(id)?;
+        if self.turns.allow(&mut self.machine, call)? {
+            self.untold.push_back(Progress::ToolStart(call));
+        }
         Ok(self)
     }
 
@@ -274,6 +283,15 @@ impl Run {
     /// Returns the underlying machine, for its transcript and its calls.
     pub const fn machine(&self) -> &Machine<'static> {
         &self.machine
+    }
+
+    fn open_call(&mut self, id: &str) -> Result<CallIndex, Error> {
+        self.check_setup()?;
+        let machine = &self.machine;
+        let is_it = |i: &CallIndex| {
+            machine.call(*i).is_some_and(|call| !call.is_answered && call.id == *id)
+        };
+        Ok(machine.calls().find(is_it).ok_or(Misuse::NoSuchCall)?)
     }
 
     /// Drops the reply and the calls that are under way.

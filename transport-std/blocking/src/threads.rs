@@ -6,15 +6,14 @@ use core::future::Future;
 use core::panic::AssertUnwindSafe;
 use core::pin::Pin;
 use core::task::{Context, Poll};
-use core::time::Duration;
 use std::panic::catch_unwind;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::Arc;
 use std::thread;
 
 use futures_channel::oneshot;
-use toolrunner_core::__private::Notice;
 use toolrunner_core::__private::drive::{Env, Execute, Finished, Job, Verdict, put_own, work};
-use toolrunner_core::drive::{Draft, Hooks};
+use toolrunner_core::__private::{Notice, gate};
+use toolrunner_core::drive::{Decision as Gated, Draft, Hooks};
 use toolrunner_core::error::{Error as CoreError, Misuse};
 use toolrunner_core::json::{Text, Value};
 use toolrunner_core::run::{CallIndex, Run as Machine};
@@ -22,49 +21,8 @@ use toolrunner_core::tool::{Definition, Output, ToolCall, ToolError, ToolHost, T
 
 use crate::cancellation::Cancellation;
 use crate::clock::SystemClock;
+use crate::hooks::{Control, Gate};
 use crate::tools::Toolset;
-
-/// The hooks of a run: they only cancel it.
-#[derive(Debug)]
-pub(crate) struct Control {
-    pub(crate) cancellation: Cancellation,
-    pub(crate) grace: Duration,
-    /// Asks the calls that are running to end.
-    calls: Mutex<Vec<Cancellation>>,
-}
-
-impl Control {
-    pub(crate) fn new(grace: Duration) -> Self {
-        Self { cancellation: Cancellation::new(), grace, calls: Mutex::default() }
-    }
-
-    fn call(&self) -> Cancellation {
-        let cancellation = Cancellation::new();
-        let mut calls = self.calls.lock().unwrap_or_else(PoisonError::into_inner);
-        calls.retain(Cancellation::is_shared);
-        calls.push(cancellation.clone());
-        cancellation
-    }
-}
-
-impl Hooks for Control {
-    fn is_cancelled(&self) -> bool {
-        self.cancellation.is_cancelled()
-    }
-
-    fn poll_cancelled(&self, context: &mut Context<'_>) -> Poll<()> {
-        self.cancellation.poll(context)
-    }
-
-    fn grace(&self) -> Duration {
-        self.grace
-    }
-
-    fn wind_down(&self) {
-        let mut calls = self.calls.lock().unwrap_or_else(PoisonError::into_inner);
-        calls.drain(..).for_each(|call| call.cancel());
-    }
-}
 
 /// A call that is done.
 struct Done {
@@ -134,7 +92,12 @@ impl Execute<Toolset, Control, SystemClock> for Threads {
             toolset: call.toolset.map(|toolset| toolset.raw().to_owned()),
             input: call.input.as_json().as_bytes().to_vec(),
             turn: run.turns() + u32::from(!run.reply_is_whole()),
+            requires_approval: env
+                .tools
+                .definition(job.tool)
+                .is_some_and(|definition| definition.requires_approval),
             tools: env.tools.clone(),
+            gate: env.hooks.gate.clone(),
             host: Host(cancellation.clone()),
         }));
         let work = Box::pin(threaded.run(job, *env.clock));
@@ -188,7 +151,9 @@ struct Call {
     toolset: Option<String>,
     input: Vec<u8>,
     turn: u32,
+    requires_approval: bool,
     tools: Toolset,
+    gate: Option<Arc<Gate>>,
     host: Host,
 }
 
@@ -220,8 +185,9 @@ impl ToolHost for Host {
     }
 }
 
-/// The tools of one call, which own everything. Its future runs on the run's thread, the tool
-/// itself on another, so that the run waits for the time limit too.
+/// The tools and the gate of one call, which own everything. Its future runs on the run's thread,
+/// the gate and the tool themselves on others, so that the run waits for time limits and
+/// cancellation too.
 struct Threaded(Arc<Call>);
 
 impl Threaded {
@@ -229,13 +195,44 @@ impl Threaded {
         let mut content = Vec::new();
         let mut scratch = self.0.scratch(&self.0.input);
         let call = self.0.tool_call(&self.0.input, &mut scratch);
-        let env = Env { tools: &self, hooks: &(), clock: &clock };
+        let env = Env { tools: &self, hooks: &self, clock: &clock };
         let verdict = work(env, job, call, Output::growing(&mut content)).await;
         if let Verdict::TimedOut(_) = verdict {
             // The tool is on another thread, which nobody can stop.
             self.0.host.0.cancel();
         }
         Done { call: job.call, verdict, answer: verdict.content(content) }
+    }
+}
+
+/// Runs `work` on a thread of its own. Returns its result, or a notice for the model if it panicked
+/// or could not run.
+async fn on_a_thread<T: Send + 'static>(
+    name: &str,
+    work: impl FnOnce() -> T + Send + 'static,
+) -> Result<T, Notice<'static>> {
+    let (give, result) = oneshot::channel();
+    let spawned = thread::Builder::new().name(name.to_owned()).spawn(move || {
+        // The send fails if the run no longer waits, and then nobody needs the result.
+        let _ = give.send(catch_unwind(AssertUnwindSafe(work)));
+    });
+    spawned.map_err(|_| Notice::NotRun)?;
+    match result.await {
+        // The panic hook has printed the message; the model does not receive it.
+        Ok(done) => done.map_err(|_| Notice::Panicked),
+        Err(_) => Err(Notice::Cancelled),
+    }
+}
+
+impl Hooks for Threaded {
+    async fn before(&self, call: &ToolCall<'_>, out: &mut Output<'_>) -> Gated {
+        let Some(decide) = self.0.gate.clone() else { return Gated::Allow };
+        let call = gate::gated(call, self.0.requires_approval);
+        match on_a_thread("toolrunner-gate", move || decide(call)).await {
+            // A mistake becomes `Error: not run`.
+            Ok(decision) => gate::carry_out(decision, out).0,
+            Err(_) => gate::not_run(out),
+        }
     }
 }
 
@@ -275,23 +272,13 @@ impl Toolbox for Threaded {
     ) -> Result<(), ToolError> {
         let call = Arc::clone(&self.0);
         let (input, deadline) = (given.input.raw().to_vec(), given.deadline);
-        let (give, result) = oneshot::channel();
-        let spawned = thread::Builder::new().name("toolrunner-tool".to_owned()).spawn(move || {
-            let done = catch_unwind(AssertUnwindSafe(|| run_here(&call, i, &input, deadline)));
-            // The send fails if the run no longer waits, and then nobody needs the result.
-            let _ = give.send(done);
-        });
-        let notice = match spawned {
-            Err(_) => Notice::NotRun,
-            Ok(_) => match result.await {
-                Ok(Ok((content, is_error))) => {
-                    out.content(core::str::from_utf8(&content).unwrap_or_default())?;
-                    return if is_error { Err(ToolError::written()) } else { Ok(()) };
-                }
-                // The panic hook has printed the message; the model does not receive it.
-                Ok(Err(_)) => Notice::Panicked,
-                Err(_) => Notice::Cancelled,
-            },
+        let done = on_a_thread("toolrunner-tool", move || run_here(&call, i, &input, deadline));
+        let notice = match done.await {
+            Ok((content, is_error)) => {
+                out.content(core::str::from_utf8(&content).unwrap_or_default())?;
+                return if is_error { Err(ToolError::written()) } else { Ok(()) };
+            }
+            Err(notice) => notice,
         };
         notice.write_to(out)?;
         Err(ToolError::written())

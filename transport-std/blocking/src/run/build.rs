@@ -7,7 +7,7 @@ use toolrunner_core::__private::Options;
 use toolrunner_core::__private::drive::{Exchange, Loop};
 use toolrunner_core::json::{Kind, Value};
 use toolrunner_core::policy::{Limits, RetryPolicy};
-use toolrunner_core::run::{Compaction, Run as Machine};
+use toolrunner_core::run::{Compaction, OnBreak, Run as Machine, WhenFull};
 use toolrunner_core::tool::{BoxTools, Declared, Tools};
 use toolrunner_core::transcript::Transcript;
 use toolrunner_core::wire::MessageThread;
@@ -16,9 +16,10 @@ use super::Run;
 use crate::client::Settings;
 use crate::clock::SystemClock;
 use crate::error::Error;
+use crate::hooks::Control;
 use crate::params::Params;
 use crate::reply::Envelope;
-use crate::threads::{Control, Threads};
+use crate::threads::Threads;
 use crate::tools::{OwnTools, Toolset, boxed};
 
 /// The maximum number of tokens of a reply if none is set.
@@ -48,7 +49,8 @@ pub struct RunBuilder {
     /// Whether the request has a list of tools even if it is empty.
     lists_tools: bool,
     concurrency: usize,
-    grace: Duration,
+    eager: bool,
+    pub(crate) control: Control,
     options: Options,
     capacity: usize,
     summary_model: Option<String>,
@@ -65,7 +67,8 @@ impl RunBuilder {
             tools: Vec::new(),
             lists_tools: false,
             concurrency: DEFAULT_CONCURRENCY,
-            grace: DEFAULT_GRACE,
+            eager: false,
+            control: Control::default(),
             options: Options { retry: settings.retry, ..Options::default() },
             capacity: Transcript::GROWING_LIMIT,
             summary_model: None,
@@ -139,10 +142,29 @@ impl RunBuilder {
         self
     }
 
-    /// Sets how long tools may continue after the run is cancelled or its time is over. After that
-    /// their calls are answered as cancelled. Default: [`DEFAULT_GRACE`].
-    pub const fn grace(mut self, grace: Duration) -> Self {
-        self.grace = grace;
+    /// Sets whether a call may start while its reply is still streamed. Default: no, a turn's calls
+    /// start when the reply is complete.
+    ///
+    /// A call starts when the model has moved on from it: at the next block, or when the reply
+    /// stops for tools. The [gate](Self::gate) decides first. A reply is never requested again once
+    /// one of its calls has started: if it ends early, its complete blocks stay, calls that had
+    /// started keep their results, the others are answered as not run, and the run continues with
+    /// the next request after the wait of the retry policy ([`Event::Broken`](crate::Event)).
+    pub const fn eager(mut self, eager: bool) -> Self {
+        self.eager = eager;
+        self
+    }
+
+    /// Sets what happens to a reply that breaks off and is not retried. Default: [`OnBreak::Drop`].
+    pub const fn on_break(mut self, on_break: OnBreak) -> Self {
+        self.options.on_break = on_break;
+        self
+    }
+
+    /// Sets what happens when the conversation nearly fills its [`capacity`](Self::capacity).
+    /// Default: nothing.
+    pub const fn when_full(mut self, policy: WhenFull) -> Self {
+        self.options.when_full = policy;
         self
     }
 
@@ -277,7 +299,8 @@ impl RunBuilder {
         if self.params.json("max_tokens").is_none() {
             self.params.max_tokens(DEFAULT_MAX_TOKENS);
         }
-        if self.options.message_thread != MessageThread::Off && self.params.json("thread").is_some() {
+        if self.options.message_thread != MessageThread::Off && self.params.json("thread").is_some()
+        {
             let error =
                 "the parameter \"thread\" is set beside a message thread: the run sets it itself";
             self.invalid.get_or_insert_with(|| Error::Invalid(error.to_owned()));
@@ -289,14 +312,16 @@ impl RunBuilder {
         let mut machine = Machine::new(Transcript::growing_to(self.capacity));
         // This cannot fail: no request is under way, and no call has to be renamed.
         let _ = self.options.apply(&mut machine);
-        let (control, threads) = (Control::new(self.grace), Threads::new(self.concurrency));
+        let threads = Threads::new(self.concurrency);
+        let mut turns = Loop::new(OwnTools(toolset), SystemClock::default(), self.control, threads);
+        turns.is_eager = self.eager;
         Run {
             machine,
             transport: self.settings.transport.clone(),
             settings: self.settings,
             params: self.params,
             stream: self.stream,
-            turns: Loop::new(OwnTools(toolset), SystemClock::default(), control, threads),
+            turns,
             exchange: Exchange::Idle,
             invalid: self.invalid,
             summary_model: self.summary_model,
