@@ -94,6 +94,9 @@ impl Agent {
     ///
     /// The server sets the run's gate, its cancellation and its grace period, and replaces those
     /// that the builder has. Everything else is the builder's.
+    ///
+    /// With `MessageThread::Keep`, each turn starts a thread of its own, which its further requests
+    /// continue. `MessageThread::Free` fails the turn, because the session keeps the messages.
     pub fn from_fn(
         model: impl Into<String>,
         build: impl Fn(&Session) -> RunBuilder + Send + Sync + 'static,

@@ -2,6 +2,7 @@
 
 mod description;
 mod edges;
+mod threads;
 
 use core::time::Duration;
 
