@@ -4,6 +4,7 @@ mod common;
 
 use common::{assert_valid, calls, echo, scripted};
 use toolrunner_core::testing::{Reply, Request, Script, ScriptedModel, ThreadSupport};
+use toolrunner_std::fallback::Fallbacks;
 use toolrunner_std::testing::Scripted;
 use toolrunner_std::{Event, MessageThread, Outcome, Run};
 
@@ -163,4 +164,17 @@ async fn a_parameter_of_the_same_name_is_an_error() {
     let error = builder.user("Go.").until_done().await.unwrap_err().to_string();
     assert!(error.contains("the parameter \"thread\" is set beside a message thread"), "{error}");
     assert_eq!(scripted.requests().len(), 0);
+}
+
+#[tokio::test]
+async fn fallbacks_of_the_client_are_refused() {
+    let scripted = Scripted::new(ScriptedModel::new(long(1)));
+    let fallbacks = Fallbacks::new().model("other");
+    let client = scripted.builder().fallbacks(fallbacks).build().unwrap();
+    let mut run = client.run("m").message_thread(MessageThread::Keep).user("Hello");
+    let error = run.until_done().await.unwrap_err();
+    assert!(error.to_string().contains("cannot be combined with fallbacks"), "{error}");
+    assert!(scripted.requests().is_empty());
+    // Without a thread, the same client works.
+    assert!(client.run("m").user("Hello").until_done().await.is_ok());
 }

@@ -247,6 +247,11 @@ impl HttpTransport {
         self
     }
 
+    /// Returns whether other models are asked after a refusal.
+    pub(crate) const fn has_fallback(&self) -> bool {
+        self.fallback.is_some()
+    }
+
     /// Calls the hooks, sends a request and waits for the head of the reply.
     pub(crate) async fn exchange(
         &mut self,

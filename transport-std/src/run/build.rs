@@ -402,12 +402,18 @@ impl RunBuilder {
         if self.params.json("max_tokens").is_none() {
             self.params.max_tokens(DEFAULT_MAX_TOKENS);
         }
-        if self.options.message_thread != MessageThread::Off && self.params.json("thread").is_some()
-        {
-            self.note::<()>(Err(Error::Invalid(
+        if self.options.message_thread != MessageThread::Off {
+            let mistake = if self.params.json("thread").is_some() {
                 "the parameter \"thread\" is set beside a message thread: the run sets it itself"
-                    .to_owned(),
-            )));
+            } else if self.settings.transport().has_fallback() {
+                "a message thread cannot be combined with fallbacks of the client: another model \
+                 would be asked to continue it"
+            } else {
+                ""
+            };
+            if !mistake.is_empty() {
+                self.note::<()>(Err(Error::Invalid(mistake.to_owned())));
+            }
         }
         let mut machine = Machine::new(Transcript::growing_to(self.capacity));
         // This cannot fail: no request is under way, and no call has to be renamed.
