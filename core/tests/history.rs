@@ -169,6 +169,61 @@ fn the_fifth_breakpoint_is_refused_where_it_is_added() {
     assert_eq!(until_done(&mut driver, &mut run), ENDED);
 }
 
+/// The search for breakpoints first looks for bytes that every spelling of the name contains.
+#[test]
+fn a_breakpoint_counts_in_any_place_and_spelling() {
+    let front = br#"{"cache_control":{"type":"ephemeral"},"messages":["#;
+    let spellings = [
+        "cache_control",
+        r"cache\u005fcontrol",
+        r"\u0063ache_control",
+        r"cache_c\u006fntrol",
+        r"cache_contro\u006C",
+    ];
+    for (name, pad) in spellings.into_iter().flat_map(|name| (0..100).map(move |pad| (name, pad))) {
+        let text = format!(r#"{{"type":"text","text":"x{}"}}"#, "_c\\\\u".repeat(pad));
+        let marked = format!(r#"{{"type":"text","text":"x","{name}":{{"type":"ephemeral"}}}}"#);
+        let mut run = run();
+        run.replace_history(&said(&[&*text, &marked, &marked, &marked, &text].join(","))).unwrap();
+        run.note_front(&[front]).unwrap();
+        run.replace_history(&said(&[&*text, &marked, &marked, &marked].join(","))).unwrap();
+        run.append(&said(&text)).unwrap();
+        let error = run.append(&said(&[&*marked, &text].join(","))).unwrap_err().to_string();
+        assert!(error.starts_with("misuse: 5 cache breakpoints"), "{name} {pad}: {error}");
+    }
+}
+
+/// The search for changes of the tools first looks for bytes that every spelling of them contains.
+#[test]
+fn a_tool_is_removed_in_any_place_and_spelling() {
+    let removal =
+        r#"{"type":"tool_removal","tool":{"type":"tool_reference","name":"plain"}}"#.to_owned();
+    let system = |name: &str| format!(r#"{{"role":"{name}","content":[{removal}]}}"#);
+    let compaction = |name: &str| {
+        let block = format!(r#"{{"type":"compaction","content":"x","{name}":[{removal}]}}"#);
+        assistant(&block)
+    };
+    let messages = [
+        system("system"),
+        system(r"\u0073ystem"),
+        system(r"syst\u0065m"),
+        compaction("tool_changes"),
+        compaction(r"tool\u005fchanges"),
+        compaction(r"tool_change\u0073"),
+    ];
+    for (message, pad) in messages.iter().flat_map(|message| (0..70).map(move |pad| (message, pad)))
+    {
+        let (tools, clock) = (Counting::usual(), VirtualClock::new(0));
+        let mut driver =
+            drive(Script::new().reply(called()).reply(Reply::text("Done.")), &tools, &clock);
+        let mut run = run();
+        let text = |pad| said(&format!(r#"{{"type":"text","text":"{}x"}}"#, "\\\"s".repeat(pad)));
+        run.replace_history(&[text(pad), message.clone(), text(70 - pad)].join(",")).unwrap();
+        assert_eq!(until_done(&mut driver, &mut run), ENDED);
+        assert!(tools.began.borrow().is_empty(), "{message} {pad}");
+    }
+}
+
 #[test]
 fn a_prefill_that_ends_in_white_space_is_reported() {
     let (tools, clock) = (Counting::usual(), VirtualClock::new(0));

@@ -2,7 +2,7 @@
 //! `A maximum of 4 blocks with cache_control may be provided`, and the API's reference on prompt
 //! caching, which states that the request's own `cache_control` counts as one of the four.
 
-use crate::json::{Kind, Value, plain_run};
+use crate::json::{Kind, Value, may_mention, plain_run};
 use crate::message::Messages;
 
 /// The maximum number of cache breakpoints in a request.
@@ -12,6 +12,10 @@ const NAME: &str = "cache_control";
 
 /// Returns the number of breakpoints in messages.
 pub(crate) fn breakpoints(messages: &[u8]) -> usize {
+    // Few conversations have any, and this is called for each request.
+    if !may_mention(messages, b"_control") {
+        return 0;
+    }
     Messages::new(messages).map(|message| breakpoints_in(message.content())).sum()
 }
 

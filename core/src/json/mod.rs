@@ -22,7 +22,8 @@ pub(crate) use number::{
     write_f64,
 };
 pub(crate) use scan::{
-    IS_CHIP, copy, copy_down, is_ascii, line_end, plain_run, plain_run_seen, skip_space,
+    IS_CHIP, copy, copy_down, is_ascii, line_end, may_mention, plain_run, plain_run_seen,
+    skip_space,
 };
 pub use text::Text;
 pub(crate) use text::{

@@ -100,6 +100,44 @@ fn skip_line(bytes: &[u8], at: usize) -> usize {
     skip_wide(bytes, at, &mut 0, |byte| u8::from(byte == b'\n') | u8::from(byte == b'\r'))
 }
 
+/// Returns whether the strings in `bytes`, which are JSON, may mean a text with `word` in it. `word`
+/// consists of letters, digits, underscores and the quotes around a string. If this returns
+/// `false`, no string does; a reader that looks for `word` then needs no closer look. Always
+/// returns `true` on a small machine.
+pub(crate) fn may_mention(bytes: &[u8], word: &[u8]) -> bool {
+    /// The beginning of the only escape that can represent such a character.
+    const ESCAPE: &[u8] = b"\\u00";
+    let [first, second, ..] = *word else { return true };
+    if !IS_LARGE {
+        return true;
+    }
+    let mut at = 0;
+    while let Some(rest) = bytes.get(at..).filter(|rest| !rest.is_empty()) {
+        let (chunk, next) =
+            (rest.first_chunk::<WIDE>(), rest.get(1..).and_then(<[u8]>::first_chunk));
+        if let (Some(chunk), Some(next)) = (chunk, next) {
+            // The compiler turns this loop into vector instructions.
+            let mut hit = 0;
+            for (&a, &b) in chunk.iter().zip::<&[u8; WIDE]>(next) {
+                hit |= u8::from(a == first) & u8::from(b == second);
+                hit |= u8::from(a == b'\\') & u8::from(b == b'u');
+            }
+            if hit == 0 {
+                at += WIDE;
+                continue;
+            }
+        }
+        let begins = |i: &usize| {
+            rest.get(*i..).is_some_and(|rest| rest.starts_with(word) || rest.starts_with(ESCAPE))
+        };
+        if (0..WIDE.min(rest.len())).any(|i| begins(&i)) {
+            return true;
+        }
+        at += WIDE;
+    }
+    false
+}
+
 /// Returns the index of the first line feed or carriage return at or after `from`, or the length of
 /// the slice without one. Reads as many bytes at a time as [`plain_run`].
 pub(crate) fn line_end(bytes: &[u8], from: usize) -> usize {

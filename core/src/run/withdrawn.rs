@@ -13,7 +13,7 @@
 use super::calls::blocks_in;
 use super::calls::is_type;
 use super::{CallIndex, Run};
-use crate::json::{Text, Value, same};
+use crate::json::{Text, Value, may_mention, same};
 use crate::message::{Message, Messages, Role};
 use crate::transcript::Span;
 
@@ -83,7 +83,13 @@ impl Run<'_> {
         }
         let Changes { mut seen, mut span } = self.changes;
         let bytes = self.transcript.bytes();
-        for message in Messages::new(bytes.get(seen..end).unwrap_or_default()) {
+        let unseen = bytes.get(seen..end).unwrap_or_default();
+        // Few conversations have any, and this is called for each turn with calls.
+        if !may_mention(unseen, b"_changes") && !may_mention(unseen, b"\"system\"") {
+            self.changes = Changes { seen: end.min(bytes.len()).max(seen), span };
+            return;
+        }
+        for message in Messages::new(unseen) {
             let Some(start) = message.value().offset_in(bytes) else { break };
             seen = start + message.raw().len();
             let mut has_changes = false;
