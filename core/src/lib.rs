@@ -208,7 +208,7 @@ pub mod __private {
         pub use crate::drive::execute::{Env, Execute, Finished, Job, Verdict, work};
         pub use crate::drive::fixed::{LaneCall, LaneEnd};
         pub use crate::drive::progress::{Loop, Progress, Stop};
-        pub use crate::drive::reply::{Exchange, ReplyUnderWay, send};
+        pub use crate::drive::reply::{Exchange, ReplyUnderWay, send, send_with_noted_front};
     }
 
     /// A gate's call and decision, and the draft of a result, as values that own their texts.

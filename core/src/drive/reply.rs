@@ -113,7 +113,28 @@ pub async fn send<'t, T: Transport>(
     if let Err(misuse) = run.note_front(before) {
         return Exchange::Failed(misuse.into());
     }
-    match transport.send(head, &run.body(before)).await {
+    let sent = transport.send(head, &run.body(before)).await;
+    answered(run, sent)
+}
+
+/// Sends the request as [`send`] does, but `before` has not changed since [`Run::note_front`], so it
+/// is not searched again.
+pub async fn send_with_noted_front<'t, T: Transport>(
+    run: &mut Run<'_>,
+    head: &Head<'_>,
+    before: &[&[u8]],
+    transport: &'t mut T,
+) -> Exchange<T::Body<'t>, T::Error> {
+    if let Err(misuse) = run.check_breakpoints() {
+        return Exchange::Failed(misuse.into());
+    }
+    let sent = transport.send(head, &run.body(before)).await;
+    answered(run, sent)
+}
+
+#[inline]
+fn answered<B, E: TransportError>(run: &mut Run<'_>, sent: Result<Reply<B>, E>) -> Exchange<B, E> {
+    match sent {
         Ok(Reply { head, body }) => {
             run.head_arrived(&head);
             Exchange::Reply(ReplyUnderWay { body, at_end: false })

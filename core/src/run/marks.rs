@@ -45,6 +45,15 @@ impl Run<'_> {
     /// `Misuse` if the request would have more breakpoints than the API accepts.
     pub fn note_front(&mut self, front: &[&[u8]]) -> Result<(), Error> {
         self.marks.in_front = u16::try_from(breakpoints_in_front(front)).unwrap_or(u16::MAX);
+        self.check_breakpoints()
+    }
+
+    /// Checks the number of breakpoints in the next request, with the front that was noted last.
+    ///
+    /// # Errors
+    /// `Misuse` if the request would have more breakpoints than the API accepts.
+    #[inline]
+    pub(crate) fn check_breakpoints(&mut self) -> Result<(), Error> {
         let count = self.breakpoints();
         self.marks.ensure(count)
     }

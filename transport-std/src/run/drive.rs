@@ -7,7 +7,7 @@ use core::future::poll_fn;
 use core::pin::pin;
 use core::task::Poll;
 
-use toolrunner_core::__private::drive::{Exchange, Loop, Progress, Stop, send};
+use toolrunner_core::__private::drive::{Exchange, Loop, Progress, Stop, send_with_noted_front};
 use toolrunner_core::observe::Event;
 use toolrunner_core::run::StreamEvent;
 use toolrunner_core::time::Clock;
@@ -319,6 +319,7 @@ impl Run {
             // it.
             self.before_summary = self.message();
         }
+        // This notes the front if it has changed.
         if let Err(error) = self.try_render_prefix() {
             self.exchange = Exchange::Failed(error.into());
             return;
@@ -357,7 +358,8 @@ impl Run {
         );
         let (deadline, before) = (self.machine.deadline(), [prefix]);
         let span = tracing::error_span!("request", run = self.id);
-        let sending = send(&mut self.machine, &head, &before, &mut self.transport).instrument(span);
+        let sending = send_with_noted_front(&mut self.machine, &head, &before, &mut self.transport)
+            .instrument(span);
         // If it is abandoned, the loop says so.
         if let Some(exchange) = self.turns.while_wanted(deadline, pin!(sending)).await {
             self.announced = false;
