@@ -6,6 +6,8 @@ use http::HeaderMap;
 
 /// What precedes the name of every header of a rate limit.
 const PREFIX: &str = "anthropic-ratelimit-";
+/// Enough for the lines of the API's own limits.
+const USUAL_LEN: usize = 512;
 
 /// The rate limits that the last reply reported: its headers `anthropic-ratelimit-*`.
 ///
@@ -13,8 +15,10 @@ const PREFIX: &str = "anthropic-ratelimit-";
 /// not listed there are kept too: see [`named`](Self::named).
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct RateLimits {
-    /// Names without the prefix, in lower case, and values. One pointer, because errors contain it.
-    list: Option<Arc<Vec<(String, String)>>>,
+    /// A line for each header: its name without the prefix, in lower case, `": "`, and its value.
+    /// One text, because every reply brings it, and few programs read it. One pointer, because
+    /// errors contain it.
+    lines: Option<Arc<String>>,
 }
 
 /// One rate limit, as the server reported it.
@@ -31,17 +35,25 @@ pub struct RateLimit<'a> {
 
 impl RateLimits {
     pub(crate) fn of(headers: &HeaderMap) -> Self {
-        let of = |(name, value): (&http::HeaderName, &http::HeaderValue)| {
-            let name = name.as_str().strip_prefix(PREFIX)?;
-            Some((name.to_owned(), value.to_str().ok()?.trim().to_owned()))
-        };
-        let list: Vec<_> = headers.iter().filter_map(of).collect();
-        Self { list: (!list.is_empty()).then(|| Arc::new(list)) }
+        let mut lines = String::new();
+        for (name, value) in headers {
+            if let Some(name) = name.as_str().strip_prefix(PREFIX)
+                && let Ok(value) = value.to_str()
+            {
+                if lines.is_empty() {
+                    lines.reserve(USUAL_LEN);
+                }
+                for part in [name, ": ", value.trim(), "\n"] {
+                    lines.push_str(part);
+                }
+            }
+        }
+        Self { lines: (!lines.is_empty()).then(|| Arc::new(lines)) }
     }
 
     /// Returns whether the reply reported no rate limit.
     pub const fn is_empty(&self) -> bool {
-        self.list.is_none()
+        self.lines.is_none()
     }
 
     /// Returns the limit on requests.
@@ -80,9 +92,7 @@ impl RateLimits {
     /// Returns each header as its name, in lower case and without `anthropic-ratelimit-`, and its
     /// value.
     pub fn iter(&self) -> impl Iterator<Item = (&str, &str)> {
-        self.list
-            .iter()
-            .flat_map(|list| list.iter())
-            .map(|(name, value)| (name.as_str(), value.as_str()))
+        // Neither a name nor a value contains a line feed, and a name contains no colon.
+        self.lines.iter().flat_map(|lines| lines.lines()).filter_map(|line| line.split_once(": "))
     }
 }
