@@ -284,7 +284,8 @@ impl Host {
             return;
         }
         if let Ok(runtime) = Handle::try_current() {
-            state.reaper = Some(runtime.spawn(reap(Arc::downgrade(self))).abort_handle());
+            let reaper = reap(Arc::downgrade(self), self.max_idle);
+            state.reaper = Some(runtime.spawn(reaper).abort_handle());
         }
     }
 
@@ -342,12 +343,16 @@ impl State {
     }
 }
 
-/// Closes idle connections as they become too old.
-async fn reap(host: Weak<Host>) {
-    while let Some(next) = host.upgrade().and_then(|host| host.close_old()) {
+/// Closes idle connections as they become too old. The first one does so after `max_idle`: if this
+/// looked for one at once, it would mostly find none, because the next request has taken it, and
+/// the next connection to come back would need another reaper.
+async fn reap(host: Weak<Host>, max_idle: Duration) {
+    let mut next = Instant::now().checked_add(max_idle);
+    while let Some(end) = next {
         // Without timers, old connections are closed when another one comes back.
-        let Some(sleep) = sleep_until(next.into()) else { return };
+        let Some(sleep) = sleep_until(end.into()) else { return };
         sleep.await;
+        next = host.upgrade().and_then(|host| host.close_old());
     }
 }
 
