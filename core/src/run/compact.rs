@@ -135,10 +135,8 @@ impl Run<'_> {
     }
 
     pub(super) fn begin_on_server(&mut self) -> bool {
-        let paused =
-            self.turn.end > self.turn.mark && self.reply.stop == Some(StopReason::PauseTurn);
         if !self.summary.is_requested
-            || paused
+            || self.turn.is_paused
             || self.transcript.is_empty()
             || self.thread.is_freed()
         {

@@ -7,6 +7,7 @@ use super::state::Place;
 use super::table::{Input, State};
 use crate::error::{ApiError, ApiErrorKind, Error, Protocol};
 use crate::json::{Sink, Text, Value};
+use crate::message::StopReason;
 use crate::observe::Event;
 use crate::policy::is_transient;
 use crate::time::Instant;
@@ -324,6 +325,8 @@ impl Run<'_> {
         if self.reply.failure.len() > 0 {
             self.exchange.failure = self.reply.failure;
         }
+        // The reason that the discarded reply named is not that of the last turn.
+        self.reply.stop = self.turn.is_paused.then_some(StopReason::PauseTurn);
         let mark = self.reply.mark;
         self.transcript.truncate(mark);
         self.exchange.failure = self.transcript.tail_of(self.exchange.failure).keep();

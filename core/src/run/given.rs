@@ -8,7 +8,7 @@ use super::{CallIndex, MAX_CALLS, Run};
 use crate::error::{Capacity, CapacityKind, Error, Invalid, Misuse, Rule};
 use crate::history::{Before, Checked, Tail, check, is_type};
 use crate::json::{Array, Value, same};
-use crate::message::{Messages, Role};
+use crate::message::{Messages, Role, StopReason};
 use crate::transcript::Span;
 
 /// The last assistant message of a history, and the message with some of its answers.
@@ -202,6 +202,7 @@ impl Run<'_> {
         }
         // A paused turn is sent back unchanged.
         let is_paused = Wish::of(self.reply.stop) == Wish::Resend;
+        self.turn.is_paused = start < end && self.reply.stop == Some(StopReason::PauseTurn);
         self.turn.is_given = start < end && !self.turn.runs && !is_paused;
         self.note_prefill(if is_paused { Checked::default() } else { checked });
         Ok(())

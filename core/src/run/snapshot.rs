@@ -37,7 +37,7 @@ use super::{CallIndex, Run};
 use crate::error::{Capacity, CapacityKind, Error, Misuse};
 use crate::history::is_type;
 use crate::json::{Bits, Decimal, Kind, SNAPSHOT_DEPTH, Sink, Text, Value, check_to, copy, escape};
-use crate::message::{Messages, Role, Usage};
+use crate::message::{Messages, Role, StopReason, Usage};
 use crate::transcript::Transcript;
 use crate::turn::BadInputs;
 use words::{state_of, stop_of, stop_word, words_of};
@@ -99,7 +99,7 @@ impl<'b> Run<'b> {
         number(out, u64::from(self.snapshot_version()))?;
         text(out, "state", state)?;
         text(out, "detail", detail)?;
-        text(out, "stop", stop_word(self.reply.stop))?;
+        text(out, "stop", stop_word(self.stop_to_store()))?;
         numbers(
             out,
             "turn",
@@ -297,6 +297,14 @@ impl<'b> Run<'b> {
         if is_freed {
             self.thread.set_freed();
         }
+    }
+
+    /// Returns the stop reason of the last turn, not that of a reply under way.
+    fn stop_to_store(&self) -> Option<StopReason> {
+        if self.turn.is_paused {
+            return Some(StopReason::PauseTurn);
+        }
+        self.reply.stop.filter(|_| !self.machine.state().is_in_progress())
     }
 
     const fn snapshot_version(&self) -> u32 {

@@ -231,6 +231,9 @@ pub(super) struct Turn {
     /// Whether the turn's stop reason asks for its calls to run. The calls of a paused turn must
     /// not be answered.
     pub(super) runs: bool,
+    /// Whether the server paused the turn, so that it is sent back as the last message. The stop
+    /// reason of the reply does not tell once that request has begun.
+    pub(super) is_paused: bool,
     /// Whether the turn is part of a history that the caller provided. In this case calls without a
     /// result are answered before anything is sent.
     pub(super) is_given: bool,
@@ -380,6 +383,7 @@ impl Turn {
             states: CallStates::OPEN,
             bad: BadInputs::NONE,
             runs: false,
+            is_paused: false,
             is_given: false,
             has_room: false,
             found: FoundCalls::new(),

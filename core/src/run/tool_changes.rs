@@ -8,7 +8,7 @@ use super::Run;
 use crate::error::{Error, Misuse};
 use crate::history::{Before, Tail, breakpoints, check as check_messages, is_marked};
 use crate::json::{Kind, Sink as _, Value, check, escape};
-use crate::message::{Role, StopReason};
+use crate::message::Role;
 
 /// Changes that no request contains yet.
 #[derive(Clone, Debug, Default)]
@@ -133,9 +133,7 @@ impl Run<'_> {
     /// # Errors
     /// `Capacity` if they do not fit. Then they still wait.
     pub(super) fn send_tool_changes(&mut self) -> Result<(), Error> {
-        let is_paused = self.reply.stop == Some(StopReason::PauseTurn)
-            && self.turn.end > self.turn.mark
-            && self.transcript.len() == self.turn.results_end;
+        let is_paused = self.turn.is_paused && self.transcript.len() == self.turn.results_end;
         if self.has_tool_changes() && !is_paused {
             self.transcript.push_json(self.tool_changes.as_bytes())?;
             self.tool_changes = ToolChanges::default();

@@ -8,7 +8,7 @@ use super::{MAX_CALLS, Run};
 use crate::error::{Capacity, CapacityKind, Error, Protocol};
 use crate::history::{Ending, Ids, is_answerable};
 use crate::json::Array;
-use crate::message::{Messages, Role};
+use crate::message::{Messages, Role, StopReason};
 use crate::transcript::Span;
 use crate::turn::BadInputs;
 
@@ -74,6 +74,7 @@ impl Run<'_> {
             (turn.start, turn.end, turn.results_end, turn.calls) = (message.start, end, end, calls);
             turn.bad = core::mem::replace(&mut self.reply.bad, BadInputs::NONE);
             turn.runs = wish == Wish::Answers;
+            turn.is_paused = self.reply.stop == Some(StopReason::PauseTurn);
             if let Some(CallsFound { found, first, fingerprint }) = calls_found {
                 (turn.found, turn.first) = (found, first);
                 self.ledger.add_calls(fingerprint);

@@ -102,7 +102,9 @@ impl Run<'_> {
         self.exchange.attempt = 0;
         if self.reply.is_empty() && self.is_over_until(Verb::RetryEmpty) {
             // A reply without content is not in the transcript.
-            return Ok(self.machine.go(Input::Retry)?);
+            self.machine.go(Input::Retry)?;
+            self.pause_again();
+            return Ok(());
         }
         if self.turn.results_end <= self.turn.mark {
             return Err(Misuse::State("there is no reply to retry").into());
@@ -117,7 +119,15 @@ impl Run<'_> {
         let comma = usize::from(self.turn.mark == 0 && span.end < self.transcript.len());
         self.transcript.remove(crate::transcript::Span::new(span.start, span.end + comma));
         self.go_back_to_turn_before(span.start);
-        self.machine.go(Input::Retry)
+        self.machine.go(Input::Retry)?;
+        self.pause_again();
+        Ok(())
+    }
+
+    /// Records that the last turn is paused, if the reply that continued it was removed.
+    fn pause_again(&mut self) {
+        self.turn.is_paused =
+            self.turn.end > self.turn.mark && self.transcript.len() == self.turn.end;
     }
 
     /// Ends the run where it is, if it is not over already. It continues after
