@@ -78,8 +78,9 @@ pub(super) struct Thread {
     replaces_lost: bool,
     /// Whether the token counts of the current reply show that the server keeps the thread.
     is_proven: bool,
-    /// Whether the server does not keep the current reply as it is here.
-    is_last: bool,
+    /// Whether the thread ends before the current reply, because the server does not keep the reply
+    /// as it is here.
+    ends_thread: bool,
     /// The input tokens of the current reply when it began. 0 if unknown.
     tokens_at_start: u32,
     /// The input tokens that the thread must have at least.
@@ -104,7 +105,7 @@ impl Thread {
         is_freed: false,
         replaces_lost: false,
         is_proven: false,
-        is_last: false,
+        ends_thread: false,
         tokens_at_start: 0,
         tokens: 0,
         created_with: 0,
@@ -135,7 +136,7 @@ impl Thread {
     /// Records that the conversation contains the current reply in another form than the server
     /// keeps it.
     pub(super) const fn set_changed(&mut self) {
-        self.is_last = true;
+        self.ends_thread = true;
     }
 
     /// Returns whether the current reply may come from a server that ignores the thread.
@@ -302,7 +303,7 @@ pub(super) fn begin(run: &mut Run<'_>) -> Result<bool, Error> {
         thread.leave();
     }
     thread.coming.clear();
-    (thread.is_proven, thread.is_last, thread.tokens_at_start) = (false, false, 0);
+    (thread.is_proven, thread.ends_thread, thread.tokens_at_start) = (false, false, 0);
     choose(run)
 }
 
@@ -374,7 +375,7 @@ pub(super) fn see(run: &mut Run<'_>, stream_event: StreamEvent) -> Result<(), Er
     let usage = event.member("usage").unwrap_or_default();
     // The server keeps no turn that a fallback model wrote.
     let iterations = usage.member("iterations").unwrap_or_default();
-    thread.is_last |= iterations.elements().any(|iteration| {
+    thread.ends_thread |= iterations.elements().any(|iteration| {
         iteration.member("type").is_some_and(|kind| kind.is_text("fallback_message"))
     });
     let uses_server_tools = usage.member("server_tool_use").is_some_and(|uses| !uses.is_null());
@@ -421,7 +422,7 @@ pub(super) fn end(run: &mut Run<'_>) {
     if is_first || thread.tokens_at_start > 0 {
         thread.tokens = thread.tokens_at_start;
     }
-    thread.position = if run.reply.stop == Some(StopReason::Refusal) || thread.is_last {
+    thread.position = if run.reply.stop == Some(StopReason::Refusal) || thread.ends_thread {
         Position::New
     } else if thread.coming.is_empty() || (is_first && run.reply.usage.input_total() == 0) {
         // Without these, nothing can continue the reply, or show that the server ignores it.
