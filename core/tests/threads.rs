@@ -18,14 +18,19 @@ mod common;
 
 use common::*;
 use serde_json::Value as Json;
+use toolrunner_core::__private::{Decimal, Front};
 use toolrunner_core::drive::Driver;
 use toolrunner_core::error::{CapacityKind, Error, Misuse, Protocol, TransportKind};
 use toolrunner_core::message::Usage;
 use toolrunner_core::observe::{Event, FnObserver};
-use toolrunner_core::run::{Compaction, MakeRoom, OnBreak, Outcome, Run, ToolAnswer, WhenFull};
-use toolrunner_core::testing::{
-    Fault, Reply, Request, Script, ScriptedModel, ScriptedTransport, ThreadSupport, VirtualClock,
+use toolrunner_core::run::{
+    Compaction, MakeRoom, OnBreak, Outcome, Run, Step, ToolAnswer, WhenFull,
 };
+use toolrunner_core::testing::{
+    Answer, Fault, Reply, Request, Script, ScriptedModel, ScriptedTransport, ThreadSupport,
+    VirtualClock,
+};
+use toolrunner_core::time::Instant;
 use toolrunner_core::transcript::Transcript;
 use toolrunner_core::wire::{Config, MessageThread};
 
@@ -207,6 +212,43 @@ fn an_ignored_thread_that_shows_only_at_the_end() {
     }
 }
 
+/// The input tokens of a reply in one JSON object are a sum if the server ran tools of its own.
+#[test]
+fn tokens_count_for_a_thread_only_if_they_are_those_of_one_request() {
+    let whole = |id: &str, blocks: &str, tokens: u64, more: &str| {
+        format!(
+            r#"{{"id":"{id}","type":"message","role":"assistant","content":[{blocks}{{"type":"text","text":"So."}}],"stop_reason":"end_turn","usage":{{"input_tokens":{tokens},"output_tokens":3{more}}}}}"#
+        )
+    };
+    let counts = r#","server_tool_use":{"web_search_requests":0,"web_fetch_requests":0}"#;
+    let ran = |kind: &str, result: &str| {
+        format!(
+            r#"{{"type":"{kind}","id":"s1","name":"x","input":{{}}}},{{"type":"{result}","tool_use_id":"s1","content":[]}},"#
+        )
+    };
+    let (tools, clock) = (Counting::usual(), VirtualClock::new(0));
+    for (blocks, tokens, more, second) in [
+        (String::new(), 100, counts, "continue 1"),
+        (ran("server_tool_use", "code_execution_tool_result"), 1000, "", "create 3+"),
+        (ran("server_tool_use", "code_execution_tool_result"), 1000, counts, "create 3+"),
+        (ran("mcp_tool_use", "mcp_tool_result"), 1000, counts, "create 3+"),
+        (ran("tool_use_of_tomorrow", "note"), 100, "", "continue 1"),
+    ] {
+        let script = Script::new().raw(200, &[], whole("msg_1", &blocks, tokens, more)).raw(
+            200,
+            &[],
+            whole("msg_2", "", 120, ""),
+        );
+        let transport = ScriptedTransport::new(ScriptedModel::new(script).lenient());
+        let mut driver = over(transport, MessageThread::Keep, &tools, &clock);
+        let mut run = run();
+        assert_eq!(go(&mut driver, &mut run), ENDED);
+        run.user("And?").unwrap();
+        assert_eq!(go(&mut driver, &mut run), ENDED, "{blocks}");
+        assert_eq!(shapes(&mut driver), ["create 1+", second], "{blocks}");
+    }
+}
+
 #[test]
 fn after_a_broken_reply_a_new_thread_starts() {
     let (tools, clock) = (Counting::usual(), VirtualClock::new(0));
@@ -280,6 +322,52 @@ fn a_freed_thread_that_is_lost_ends_the_run() {
     assert_eq!(until_done(&mut driver, &mut run), ENDED);
     assert_eq!(shapes(&mut driver)[before..], ["create 1+"]);
     assert_eq!(tools.began(), ["t0", "t1", "t2"]);
+}
+
+/// The thread exists, so the words are about something else.
+#[test]
+fn an_error_that_happens_to_mention_a_thread_ends_no_freed_run() {
+    let (tools, clock) = (Counting::usual(), VirtualClock::new(0));
+    let words = "messages.0.content.0: a picture of a thread is too large";
+    let script = (0..3)
+        .fold(Script::new(), |script, i| script.reply(calls(&format!("t{i}"))))
+        .answer(Answer::error(400, "invalid_request_error", words))
+        .reply(Reply::text("Done."));
+    let mut driver = over(scripted(script), MessageThread::Free, &tools, &clock);
+    let mut run = run();
+    go_turns(&mut driver, &mut run, 3);
+    assert!(run.has_freed_messages());
+    let Err(Error::Api(error)) = go(&mut driver, &mut run) else { panic!("no error") };
+    assert_eq!(error.status, 400);
+    let last = run.calls().next().unwrap();
+    run.replace_result(last, ToolAnswer::ok("no picture")).unwrap();
+    assert_eq!(go(&mut driver, &mut run), ENDED);
+    assert_eq!(shapes(&mut driver)[3..], ["continue 1", "continue 1"]);
+}
+
+/// A driver may notice only after the choice of the request that the thread was left.
+#[test]
+fn a_freed_thread_that_is_left_while_its_request_begins_is_not_sent_in_part() {
+    type Leave = fn(&mut Run<'_>);
+    let leaves: [Leave; 2] =
+        [|run| run.leave_message_thread(), |run| run.message_thread(MessageThread::Off)];
+    for leave in leaves {
+        let (tools, clock) = (Counting::usual(), VirtualClock::new(0));
+        let (_, mut run) = freed(&tools, &clock);
+        let config = config(MessageThread::Free);
+        let max_tokens = Decimal::new(64);
+        while run.step(Instant::ZERO).unwrap() == Step::Call {
+            let call = run.next_call().unwrap();
+            run.answer(call, ToolAnswer::ok("by hand")).unwrap();
+        }
+        leave(&mut run);
+        let noted = run.note_thread_front(Front::new(&config, &max_tokens), [].into_iter());
+        assert!(matches!(noted, Err(Error::Misuse(Misuse::State(_)))), "{noted:?}");
+        let noted = run.note_thread_front(Front::new(&config, &max_tokens), [].into_iter());
+        assert!(noted.is_err(), "still");
+        run.abandoned();
+        assert_eq!(run.step(Instant::ZERO), Ok(Step::Done(Outcome::ThreadLost)));
+    }
 }
 
 /// The server has all of a broken reply or nothing: only one of the two is lost.
@@ -457,6 +545,32 @@ fn a_snapshot_whose_thread_does_not_match_continues_with_the_whole_conversation(
         let mut restored = Run::from_snapshot(snapshot.as_bytes(), Transcript::growing()).unwrap();
         assert_eq!(until_done(&mut driver, &mut restored), ENDED);
         assert_eq!(shapes(&mut driver)[2], expected, "{to}");
+    }
+}
+
+/// An id is stored and sent as the server wrote it.
+#[test]
+fn an_id_with_escapes_survives_a_snapshot() {
+    let (tools, clock) = (Counting::usual(), VirtualClock::new(0));
+    for id in [r"msg\/1", r#"msg\"1"#, r"msg\u00e9", "msgé"] {
+        let reply = |id: &str| {
+            format!(
+                r#"{{"id":"{id}","role":"assistant","content":[{{"type":"text","text":"So."}}],"stop_reason":"end_turn","usage":{{"input_tokens":100,"output_tokens":3}}}}"#
+            )
+        };
+        let script = Script::new().raw(200, &[], reply(id)).raw(200, &[], reply("msg_2"));
+        let transport = ScriptedTransport::new(ScriptedModel::new(script).lenient());
+        let mut driver = over(transport, MessageThread::Keep, &tools, &clock);
+        let mut run = run();
+        assert_eq!(go(&mut driver, &mut run), ENDED);
+        let mut restored =
+            Run::from_snapshot(saved(&run).as_bytes(), Transcript::growing()).unwrap();
+        restored.user("And?").unwrap();
+        assert_eq!(go(&mut driver, &mut restored), ENDED);
+        let body = &driver.transport_mut().model().requests()[1].body;
+        let body: Json = serde_json::from_slice(body).unwrap();
+        let sent: Json = serde_json::from_str(&format!("\"{id}\"")).unwrap();
+        assert_eq!(body["thread"]["previous_message_id"], sent, "{id}");
     }
 }
 

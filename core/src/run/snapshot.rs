@@ -140,7 +140,11 @@ impl<'b> Run<'b> {
         text(out, "container", &self.container)?;
         if let Some((id, values)) = self.thread.to_store(self.transcript.untouched(), self.turn.end)
         {
-            text(out, THREAD_ID, id)?;
+            // As the server wrote it: it may have escapes.
+            name(out, THREAD_ID)?;
+            out.put(b"\"")?;
+            out.put(id.as_bytes())?;
+            out.put(b"\"")?;
             numbers(out, THREAD, &values)?;
         }
         out.put(b",\"messages\":[")?;
@@ -288,11 +292,10 @@ impl<'b> Run<'b> {
     #[inline(never)]
     fn restore_thread(&mut self, snapshot: Value<'_>, is_freed: bool) {
         self.transcript.mark_untouched();
-        let id = snapshot.member(THREAD_ID).and_then(Value::as_text).and_then(Text::as_plain);
-        if let Some(id) = id
+        if let Some(id) = snapshot.member(THREAD_ID).and_then(Value::as_text)
             && let Some(Ok(values)) = snapshot.member(THREAD).map(read)
         {
-            self.thread = Thread::restored(id, values, self.turn.end);
+            self.thread = Thread::restored(id.raw(), values, self.turn.end);
         }
         if is_freed {
             self.thread.set_freed();

@@ -258,7 +258,8 @@ impl Run<'_> {
     /// [completed](Self::complete), if it has changed.
     ///
     /// # Errors
-    /// `Misuse` if they differ and a part of the conversation was [freed](MessageThread::Free).
+    /// `Misuse` if they differ, or the thread was left after the [`step`](Self::step), and a part of
+    /// the conversation was [freed](MessageThread::Free).
     pub fn note_thread_front<'t>(
         &mut self,
         front: Front<'_>,
@@ -283,14 +284,22 @@ impl Run<'_> {
 pub(super) fn note_front(run: &mut Run<'_>, hash: u32) -> Result<(), Error> {
     let before = core::mem::replace(&mut run.thread.front, hash);
     // The request that was chosen before depends on it.
-    if run.machine.state() == State::Sending
-        && let Err(error) = choose(run)
-    {
-        // The next request may have the old ones again.
-        run.thread.front = before;
-        return Err(error);
+    if run.machine.state() != State::Sending {
+        return Ok(());
     }
-    Ok(())
+    match choose(run) {
+        Ok(true) => Ok(()),
+        // The thread was left after the step.
+        Ok(false) => Err(Misuse::State(
+            "the request cannot be sent, because a part of the conversation exists only in the message thread that was left",
+        )
+        .into()),
+        Err(error) => {
+            // The next request may have the old ones again.
+            run.thread.front = before;
+            Err(error)
+        }
+    }
 }
 
 /// Decides what the next request contains. Returns whether it can be sent: not if it would have to
@@ -388,8 +397,7 @@ pub(super) fn see(run: &mut Run<'_>, stream_event: StreamEvent) -> Result<(), Er
             }
             // In a reply that is one JSON object this is the sum over the requests that the server
             // made for its own tools.
-            let is_sum = !reply.is_streamed() && uses_server_tools;
-            thread.tokens_at_start = if is_sum { 0 } else { reported };
+            thread.tokens_at_start = if has_server_tools(event) { 0 } else { reported };
             false
         }
         StreamEventKind::MessageStop => true,
@@ -408,6 +416,14 @@ pub(super) fn see(run: &mut Run<'_>, stream_event: StreamEvent) -> Result<(), Er
         thread.is_proven = true;
     }
     Ok(())
+}
+
+/// Returns whether a message contains calls that the server ran, or their results.
+fn has_server_tools(message: Value<'_>) -> bool {
+    message.member("content").unwrap_or_default().elements().any(|block| {
+        let kind = block.member("type").and_then(Value::as_text).map_or("", |kind| kind.raw());
+        kind != "tool_use" && (kind.ends_with("tool_use") || kind.ends_with("tool_result"))
+    })
 }
 
 /// Ends a request whose reply is complete: decides whether the reply can be continued, and frees
@@ -495,8 +511,11 @@ pub(super) fn recovers(run: &mut Run<'_>, error: &Error) -> bool {
                     is_lost => (Position::New, is_lost),
                 }
             } else if code.is_text("thread_unsupported_request")
-                // A server that does not know the member names it in its own words.
-                || (matches!(api.status, 400 | 404 | 422) && mentions_thread(words.message.raw_bytes()))
+                // A server that does not know the member names it in its own words. One that has
+                // kept a thread knows it, so the words are about something else.
+                || (!run.thread.is_freed
+                    && matches!(api.status, 400 | 404 | 422)
+                    && mentions_thread(words.message.raw_bytes()))
             {
                 (Position::Unthreaded, false)
             } else {
