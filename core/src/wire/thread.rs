@@ -27,7 +27,8 @@ pub(crate) const KEPT_BY_THREAD: [&str; 2] = ["system", "tools"];
 /// refuses threads, if it ignores the thread, or if it does not report what shows that it keeps
 /// one: the IDs and the input tokens of its replies. It ignores the thread if it reports fewer
 /// input tokens, including caches, than for an earlier request of the thread. A reply to such a
-/// request is discarded.
+/// request is discarded. If the new messages alone have more tokens than the earlier requests, this
+/// is not noticed.
 ///
 /// A compaction, on the client or by the server, is a request with the whole conversation and
 /// without the thread. The conversation that it leaves starts a new thread.
