@@ -80,6 +80,21 @@ impl OpenBlock {
 }
 
 impl Reply {
+    /// Returns whether a block that starts is repeated: the same block has begun at this index, and
+    /// nothing of it has arrived since.
+    pub(super) fn has_just_begun(
+        &self,
+        index: Option<u16>,
+        block: Source<'_>,
+        t: &Transcript<'_>,
+    ) -> bool {
+        self.open.iter().any(|open| {
+            Some(open.index) == index
+                && open.field.is_none()
+                && open.span.of(t.bytes()) == block.bytes(t)
+        })
+    }
+
     /// Appends a block to the message.
     pub(super) fn start_block(
         &mut self,

@@ -106,7 +106,11 @@ impl Reply {
             }
             (Phase::Start, _) => Err(unexpected("message_start first")),
             (Phase::Open, WireKind::BlockStart { index, block }) => {
-                self.start_block(index, source.part(block), lone, t).map(Some)
+                let block = source.part(block);
+                if self.has_just_begun(index, block, t) {
+                    return Ok(None);
+                }
+                self.start_block(index, block, lone, t).map(Some)
             }
             (Phase::Open, WireKind::BlockDelta { index, field, value, more }) => {
                 self.deltas(index, (field, value), more, lone, source, t).map(Some)
@@ -120,7 +124,9 @@ impl Reply {
                 let span = source.in_tail(t)?;
                 let value =
                     |part: Option<Span>| Value::whole(part?.shifted(span.start).of(t.whole()));
-                if let Some(stop) = value(stop).and_then(Value::as_text) {
+                // An empty reason is none.
+                if let Some(stop) = value(stop).and_then(Value::as_text).filter(|it| !it.is_empty())
+                {
                     self.stop = Some(StopReason::from_text(stop));
                 }
                 take_container(value(named), container)?;

@@ -158,13 +158,11 @@ pub(crate) fn parse(data: &[u8], named: Option<EventKind>) -> Result<Wire, Proto
     Ok(Wire { kind, lone_surrogate: checked.lone_surrogate.is_some() })
 }
 
-/// Returns whether a member `error` reports an error. Gateways write `null`, `""` or `false` if
-/// there is none.
+/// Returns whether a member `error` reports an error. Gateways write `null`, `""`, `{}` or `false`
+/// if there is none.
 pub(crate) fn says_error(error: Option<Value<'_>>) -> bool {
-    error.is_some_and(|error| match error.kind() {
-        Kind::Object | Kind::Array => true,
-        Kind::String => error.raw().len() > 2,
-        _ => false,
+    error.is_some_and(|error| {
+        matches!(error.kind(), Kind::Object | Kind::Array | Kind::String) && error.raw().len() > 2
     })
 }
 

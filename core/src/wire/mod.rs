@@ -13,9 +13,9 @@
 //! |---|---|
 //! | A frame with a name | If the API has no event with this name, the frame is skipped and its data is not parsed. Otherwise the `type` in the JSON determines the event, or else the frame's name. `ping`, `error` and `message_stop` need no valid data. |
 //! | A frame without a name, or with the standard's default name `message` | The `type` in the JSON determines the event. Once a stream has named an event of a message (`message_*`, `content_block_*`), frames without a name are skipped, unless they report an error. |
-//! | A repeated `message_start` or `content_block_stop` | Ignored. |
-//! | A repeated `message_delta` | Its values replace the earlier ones. A value that is missing or `null` stays unchanged. |
-//! | An error: `event: error` with any data, or an object with an `error` or with a `type` that ends in `_error` | [`Error::Api`](crate::error::Error::Api) with status 200 and the server's text. The request is sent again only if the type is `overloaded_error`, `api_error`, `rate_limit_error` or `timeout_error`. |
+//! | A repeated `message_start` or `content_block_stop`, or `content_block_start` before a delta | Ignored. |
+//! | A repeated `message_delta` | Its values replace the earlier ones. A value that is missing, `null` or `""` stays unchanged. |
+//! | An error: `event: error` with any data, or an object with an `error` that is not empty or with a `type` that ends in `_error` | [`Error::Api`](crate::error::Error::Api) with status 200 and the server's text. The request is sent again only if the type is `overloaded_error`, `api_error`, `rate_limit_error` or `timeout_error`. |
 //! | The stream ends, or sends `[DONE]`, without `message_stop` | The reply is complete if it has a stop reason and no open block. Otherwise `[DONE]` is ignored, and the end is [`Protocol::EndedEarly`](crate::error::Protocol::EndedEarly). |
 //! | An event without an `index` | It concerns the only open block. A block that starts gets the next index. |
 //! | A repeated `index` after its block has ended | A new block. [`Event`](crate::observe::Event)s contain the block's position in the message, not the stream's index. |

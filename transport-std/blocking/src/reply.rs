@@ -71,11 +71,14 @@ impl Envelope {
     }
 }
 
-/// Adds the members of an object that are not `null`.
+/// Adds the members of an object that are not `null`. An empty string replaces nothing.
 fn add(members: &mut Members, object: Option<Value<'_>>) {
     let more = object.map(Value::members).into_iter().flatten();
     for (name, value) in more.filter(|(_, value)| !value.is_null()) {
-        set(members, name.raw(), value.as_json());
+        let is_known = members.iter().any(|(known, _)| known == name.raw());
+        if value.raw() != b"\"\"" || !is_known {
+            set(members, name.raw(), value.as_json());
+        }
     }
 }
 

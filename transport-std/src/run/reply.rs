@@ -87,7 +87,7 @@ impl Envelope {
         let event = Value::first(&self.whole.delta);
         let delta = event.and_then(|event| event.member("delta"));
         let later = |name: &str| {
-            delta.and_then(|delta| delta.member(name)).filter(|value| !value.is_null())
+            delta.and_then(|delta| delta.member(name)).filter(|value| is_given(*value))
         };
         let mut json = vec![b'{'];
         // Some servers omit the role, but a reply is always the assistant's.
@@ -157,10 +157,16 @@ fn together(first: Value<'_>, later: Value<'_>) -> Vec<u8> {
     json
 }
 
-/// Merges the members of two objects. If both have a member, the later value is used, unless it is
-/// `null`.
+/// Returns whether a value of a later event replaces an earlier one. Gateways write `null` or `""`
+/// if there is none.
+fn is_given(value: Value<'_>) -> bool {
+    !value.is_null() && value.raw() != b"\"\""
+}
+
+/// Merges the members of two objects. If both have a member, the later value is used if it
+/// [is given](is_given).
 fn merged(first: Value<'_>, later: Value<'_>) -> Vec<u8> {
-    let given = |name: &str| later.member(name).filter(|value| !value.is_null());
+    let given = |name: &str| later.member(name).filter(|value| is_given(*value));
     let mut json = vec![b'{'];
     for (name, value) in first.members() {
         push_member(&mut json, name.raw(), given(name.raw()).unwrap_or(value).raw());
