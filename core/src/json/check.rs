@@ -6,6 +6,7 @@ use crate::error::Misuse;
 
 use super::bits::Bits;
 use super::scan::{IS_LARGE, plain_key, plain_run, short_string_end, skip_space};
+use super::text::unescape;
 
 /// The deepest nesting of objects and arrays that [`check`] accepts.
 ///
@@ -332,16 +333,13 @@ fn any_string(bytes: &[u8], mut at: usize, lone: &mut Option<usize>) -> Result<u
             Some(b'\\') => match bytes.get(at + 1) {
                 Some(b'"' | b'\\' | b'/' | b'b' | b'f' | b'n' | b'r' | b't') => at += 2,
                 Some(b'u') => {
-                    let Some(unit) = hex4(bytes, at + 2) else {
+                    let Some((code, used)) = bytes.get(at..).and_then(unescape) else {
                         return fail(at + 2, "four hexadecimal digits");
                     };
-                    let pair = (0xd800..0xdc00).contains(&unit)
-                        && bytes.get(at + 6..at + 8) == Some(b"\\u")
-                        && hex4(bytes, at + 8).is_some_and(|low| (0xdc00..0xe000).contains(&low));
-                    if !pair && (0xd800..0xe000).contains(&unit) && lone.is_none() {
+                    if (0xd800..0xe000).contains(&code) && lone.is_none() {
                         *lone = Some(at);
                     }
-                    at += if pair { 12 } else { 6 };
+                    at += used;
                 }
                 _ => return fail(at + 1, "an escape"),
             },

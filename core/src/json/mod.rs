@@ -27,7 +27,7 @@ pub(crate) use scan::{
 };
 pub use text::Text;
 pub(crate) use text::{
-    Each, Piece, chars, count_parts, number_parts, same, text_parts, write_parts,
+    Each, Piece, chars, count_parts, join, number_parts, same, text_parts, unescape, write_parts,
 };
 pub(crate) use value::means;
 pub use value::{Array, Kind, Object, Value};

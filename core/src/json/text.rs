@@ -166,21 +166,7 @@ impl PartialEq<str> for Text<'_> {
         if self.raw.len() <= other.len() {
             return self.raw == other.as_bytes() && self.is_plain();
         }
-        if self.is_plain() {
-            return false;
-        }
-        let mut rest = other;
-        for piece in self.pieces() {
-            let next = match piece {
-                Piece::Plain(text) => rest.strip_prefix(text),
-                Piece::Char(c) => rest.strip_prefix(c),
-            };
-            match next {
-                Some(next) => rest = next,
-                None => return false,
-            }
-        }
-        rest.is_empty()
+        !self.is_plain() && chars(*self).eq(other.chars())
     }
 }
 
@@ -247,26 +233,42 @@ impl<'a> Iterator for Pieces<'a> {
             self.raw = rest;
             return Some(Piece::Plain(plain));
         }
-        let (char, used) = match bytes.get(1)? {
-            b'b' => ('\u{8}', 2),
-            b'f' => ('\u{c}', 2),
-            b'n' => ('\n', 2),
-            b'r' => ('\r', 2),
-            b't' => ('\t', 2),
-            b'u' => match hex4(bytes, 2)? {
-                high @ 0xd800..0xdc00 => match hex4(bytes, 8) {
-                    Some(low @ 0xdc00..0xe000) if bytes.get(6..8) == Some(b"\\u") => {
-                        (char::from_u32(0x10000 + ((high - 0xd800) << 10) + (low - 0xdc00))?, 12)
-                    }
-                    _ => (char::REPLACEMENT_CHARACTER, 6),
-                },
-                unit => (char::from_u32(unit).unwrap_or(char::REPLACEMENT_CHARACTER), 6),
-            },
-            &other => (char::from(other), 2),
-        };
+        let (char, used) = escaped_char(bytes)?;
         self.raw = self.raw.get(used..)?;
         Some(Piece::Char(char))
     }
+}
+
+/// Reads the escape at the start of `bytes`. Returns the character, or the half of a surrogate pair
+/// that has no other half, and the length of the escape. Returns `None` if there is no escape.
+pub(crate) fn unescape(bytes: &[u8]) -> Option<(u32, usize)> {
+    let [b'\\', escape, rest @ ..] = bytes else { return None };
+    Some(match escape {
+        b'b' => (8, 2),
+        b'f' => (12, 2),
+        b'n' => (10, 2),
+        b'r' => (13, 2),
+        b't' => (9, 2),
+        b'u' => match (hex4(rest, 0)?, rest.get(4..6)) {
+            (high @ 0xd800..0xdc00, Some(b"\\u")) => match hex4(rest, 6) {
+                Some(low @ 0xdc00..0xe000) => (join(high, low), 12),
+                _ => (high, 6),
+            },
+            (unit, _) => (unit, 6),
+        },
+        &other => (u32::from(other), 2),
+    })
+}
+
+/// Returns the character of a surrogate pair.
+pub(crate) const fn join(high: u32, low: u32) -> u32 {
+    0x10000 + ((high - 0xd800) << 10) + (low - 0xdc00)
+}
+
+/// Reads an escape like [`unescape`]. An unpaired half of a surrogate pair reads as U+FFFD.
+fn escaped_char(bytes: &[u8]) -> Option<(char, usize)> {
+    let (code, used) = unescape(bytes)?;
+    Some((char::from_u32(code).unwrap_or(char::REPLACEMENT_CHARACTER), used))
 }
 
 /// A function that receives a text part by part. All callers use this one type, so that a
@@ -319,12 +321,27 @@ pub(crate) fn same(a: Text<'_>, b: Text<'_>) -> bool {
 }
 
 /// Returns an iterator over the characters of the unescaped text.
-pub(crate) fn chars(text: Text<'_>) -> impl Iterator<Item = char> {
-    text.pieces().flat_map(|piece| {
-        let (plain, one) = match piece {
-            Piece::Plain(plain) => (plain, None),
-            Piece::Char(c) => ("", Some(c)),
-        };
-        plain.chars().chain(one)
-    })
+pub(crate) const fn chars(text: Text<'_>) -> Chars<'_> {
+    Chars { raw: text.raw() }
+}
+
+/// An iterator over the characters of a text.
+pub(crate) struct Chars<'a> {
+    raw: &'a str,
+}
+
+impl Iterator for Chars<'_> {
+    type Item = char;
+
+    fn next(&mut self) -> Option<char> {
+        let mut rest = self.raw.chars();
+        let plain = rest.next()?;
+        if plain != '\\' {
+            self.raw = rest.as_str();
+            return Some(plain);
+        }
+        let (char, used) = escaped_char(self.raw.as_bytes())?;
+        self.raw = self.raw.get(used..)?;
+        Some(char)
+    }
 }

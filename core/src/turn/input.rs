@@ -7,7 +7,7 @@ use heapless::Vec;
 
 use super::unexpected;
 use crate::error::{Capacity, Error};
-use crate::json::{Bits, JsonError, Kind, Value, check, copy, hex4};
+use crate::json::{Bits, JsonError, Kind, Value, check, join, unescape};
 use crate::transcript::{Span, Transcript};
 use crate::wire::Field;
 
@@ -91,22 +91,17 @@ pub(super) fn escaped_unit(unit: u32) -> [u8; 6] {
 
 /// Returns whether `raw` begins with the escape of a second half of a surrogate pair.
 pub(super) fn begins_with_low(raw: &[u8]) -> bool {
-    unit(raw, 0).is_some_and(|unit| (0xdc00..0xe000).contains(&unit))
+    unescape(raw).is_some_and(|(unit, _)| (0xdc00..0xe000).contains(&unit))
 }
 
 /// Returns whether `raw`, the content of a string, ends with the escape of a first half of a
 /// surrogate pair.
 pub(super) fn ends_with_high(raw: &[u8]) -> bool {
-    let Some(at) = raw.len().checked_sub(6) else { return false };
-    let backslashes =
-        raw.get(..at).unwrap_or_default().iter().rev().take_while(|byte| **byte == b'\\').count();
+    let Some((before, last)) = raw.split_last_chunk::<6>() else { return false };
+    let backslashes = before.iter().rev().take_while(|byte| **byte == b'\\').count();
     // After an odd number of backslashes, the next backslash is itself escaped.
-    backslashes % 2 == 0 && unit(raw, at).is_some_and(|unit| (0xd800..0xdc00).contains(&unit))
-}
-
-/// Returns the code unit whose escape is at `at`, or `None` if there is none.
-fn unit(raw: &[u8], at: usize) -> Option<u32> {
-    if raw.get(at..)?.starts_with(b"\\u") { hex4(raw, at + 2) } else { None }
+    backslashes % 2 == 0
+        && unescape(last).is_some_and(|(unit, used)| used == 6 && (0xd800..0xdc00).contains(&unit))
 }
 
 /// Unescapes the content of a JSON string in place, and returns its new length, which is never
@@ -124,39 +119,16 @@ pub(super) fn unescape_in_place(bytes: &mut [u8], half: &mut Half) -> usize {
             (read, write) = (read + 1, write + 1);
             continue;
         }
-        let (char, used) = match bytes.get(read + 1) {
-            Some(b'u') => match unit(bytes, read) {
-                Some(high @ 0xd800..0xdc00) => {
-                    if read + 6 == bytes.len() {
-                        *half = u16::try_from(high).ok().and_then(NonZeroU16::new);
-                        return write;
-                    }
-                    match unit(bytes, read + 6) {
-                        Some(low @ 0xdc00..0xe000) => (join(high, low), 12),
-                        _ => (None, 6),
-                    }
-                }
-                Some(low @ 0xdc00..0xe000) => match half.take() {
-                    Some(high) => (join(u32::from(high.get()), low), 6),
-                    None => (None, 6),
-                },
-                unit => (unit.and_then(char::from_u32), 6),
-            },
-            Some(&escape) => {
-                let char = match escape {
-                    b'b' => '\u{8}',
-                    b'f' => '\u{c}',
-                    b'n' => '\n',
-                    b'r' => '\r',
-                    b't' => '\t',
-                    other => char::from(other),
-                };
-                (Some(char), 2)
+        let (code, used) = bytes.get(read..).and_then(unescape).unwrap_or((u32::MAX, 1));
+        let code = match code {
+            0xd800..0xdc00 if read + used == bytes.len() => {
+                *half = u16::try_from(code).ok().and_then(NonZeroU16::new);
+                return write;
             }
-            // A single backslash at the end, which checked text does not contain.
-            None => (None, 1),
+            0xdc00..0xe000 => half.take().map_or(code, |high| join(u32::from(high.get()), code)),
+            code => code,
         };
-        match char {
+        match char::from_u32(code) {
             Some(char) => {
                 for &byte in char.encode_utf8(&mut utf8).as_bytes() {
                     put(bytes, write, byte);
@@ -176,10 +148,6 @@ pub(super) fn unescape_in_place(bytes: &mut [u8], half: &mut Half) -> usize {
     write
 }
 
-fn join(high: u32, low: u32) -> Option<char> {
-    char::from_u32(0x10000 + ((high - 0xd800) << 10) + (low - 0xdc00))
-}
-
 fn put(bytes: &mut [u8], at: usize, byte: u8) {
     if let Some(place) = bytes.get_mut(at) {
         *place = byte;
@@ -190,26 +158,16 @@ fn put(bytes: &mut [u8], at: usize, byte: u8) {
 /// The API rejects unpaired surrogates.
 pub(super) fn mend_surrogates(bytes: &mut [u8]) {
     let mut at = 0;
-    while at < bytes.len() {
-        if bytes.get(at) != Some(&b'\\') {
-            at += 1;
-            continue;
+    while let Some(rest) = bytes.get_mut(at..)
+        && !rest.is_empty()
+    {
+        let (code, used) = unescape(rest).unwrap_or((0, 1));
+        if (0xd800..0xe000).contains(&code)
+            && let Some(place) = rest.first_chunk_mut::<6>()
+        {
+            *place = *b"\\ufffd";
         }
-        at += match unit(bytes, at) {
-            None => 2,
-            Some(0xd800..0xdc00)
-                if unit(bytes, at + 6).is_some_and(|low| (0xdc00..0xe000).contains(&low)) =>
-            {
-                12
-            }
-            Some(0xd800..0xe000) => {
-                if let Some(place) = bytes.get_mut(at..at + 6) {
-                    copy(place, b"\\ufffd");
-                }
-                6
-            }
-            Some(_) => 6,
-        };
+        at += used;
     }
 }
 
