@@ -7,7 +7,7 @@ use heapless::Vec;
 
 use super::unexpected;
 use crate::error::{Capacity, Error};
-use crate::json::{Bits, JsonError, Kind, Value, check, join, unescape};
+use crate::json::{Bits, IS_CHIP, JsonError, Kind, Value, check, join, unescape};
 use crate::transcript::{Span, Transcript};
 use crate::wire::Field;
 
@@ -119,16 +119,24 @@ pub(super) fn unescape_in_place(bytes: &mut [u8], half: &mut Half) -> usize {
             (read, write) = (read + 1, write + 1);
             continue;
         }
+        // Most escapes of an input are those of quotes.
+        if !IS_CHIP && let Some(&quote @ (b'"' | b'\\')) = bytes.get(read + 1) {
+            put(bytes, write, quote);
+            (read, write) = (read + 2, write + 1);
+            continue;
+        }
         let (code, used) = bytes.get(read..).and_then(unescape).unwrap_or((u32::MAX, 1));
-        let code = match code {
-            0xd800..0xdc00 if read + used == bytes.len() => {
+        let char = match (char::from_u32(code), code) {
+            (None, 0xd800..0xdc00) if read + used == bytes.len() => {
                 *half = u16::try_from(code).ok().and_then(NonZeroU16::new);
                 return write;
             }
-            0xdc00..0xe000 => half.take().map_or(code, |high| join(u32::from(high.get()), code)),
-            code => code,
+            (None, 0xdc00..0xe000) => {
+                half.take().and_then(|high| char::from_u32(join(u32::from(high.get()), code)))
+            }
+            (char, _) => char,
         };
-        match char::from_u32(code) {
+        match char {
             Some(char) => {
                 for &byte in char.encode_utf8(&mut utf8).as_bytes() {
                     put(bytes, write, byte);
