@@ -125,6 +125,55 @@ async fn no_secret_is_recorded_and_the_recording_is_replayed() {
     }
 }
 
+/// Programs escape more than JSON requires: all that is not ASCII, slashes, or what HTML reserves.
+#[tokio::test]
+async fn a_secret_is_hidden_whatever_is_escaped_in_it() {
+    const NAME: &str = "Zoë/<\u{1f600}>";
+    let forms = [
+        NAME.to_owned(),
+        r"Zo\u00eb/<\ud83d\ude00>".to_owned(),
+        r"Zo\u00EB\/\u003c\uD83D\uDE00\u003E".to_owned(),
+        r"\u005ao\u00eb\u002f<\ud83d\ude00>".to_owned(),
+        r"Zo\\u00eb\\/<\\ud83d\\ude00>".to_owned(),
+    ];
+    let folder = tempfile::tempdir().unwrap();
+    for (i, form) in forms.iter().enumerate() {
+        let path = folder.path().join(format!("{i}.json"));
+        let input = format!("{{\"q\":\"{form}\"}}");
+        let script = Script::new()
+            .reply(Reply::new().tool_use("t1", "who", "{}"))
+            .reply(Reply::text(&input));
+        let cassette = Cassette::at(&path).mode(CassetteMode::Record).hide(NAME).start().unwrap();
+        let scripted = toolrunner_std::testing::Scripted::new(
+            toolrunner_core::testing::ScriptedModel::new(script).style(style(i % 2 == 0)),
+        );
+        let inner = HttpTransport::from_dyn(scripted);
+        let client = builder().transport(cassette.transport(inner)).build().unwrap();
+        client.run("m").tools(who).user(&input).until_done().await.unwrap();
+        cassette.finish().unwrap();
+        let text = fs::read_to_string(&path).unwrap();
+        let hidden = text.matches("[hidden]").count();
+        assert!(hidden >= 3, "{form}: {text}");
+        for part in ["Zo", "1f600", "d83d", "D83D", "00eb", "00EB"] {
+            assert!(!text.contains(part), "{part} of {form}: {text}");
+        }
+        // The text around it stays JSON.
+        serde_json::from_str::<serde_json::Value>(&text).unwrap();
+        assert!(text.contains(r#"{\"q\":\"[hidden]\"}"#), "{text}");
+    }
+    // What only looks like it stays.
+    let path = folder.path().join("other.json");
+    let cassette = Cassette::at(&path).mode(CassetteMode::Record).hide("ab/c").start().unwrap();
+    let inner = HttpTransport::from_dyn(common::scripted(Script::new().reply(Reply::text("Yes."))));
+    let client = builder().transport(cassette.transport(inner)).build().unwrap();
+    let prompt = r"ab\c ab\\u002 ab\u0030c \ab ab\";
+    client.run("m").user(prompt).until_done().await.unwrap();
+    let requests = cassette.requests();
+    let sent: serde_json::Value = serde_json::from_slice(&requests[0].body).unwrap();
+    assert_eq!(sent["messages"][0]["content"], prompt);
+    cassette.finish().unwrap();
+}
+
 /// A stream whose format is not that of the API cannot be rewritten.
 #[tokio::test]
 async fn a_secret_that_cannot_be_removed_is_not_written() {

@@ -109,6 +109,9 @@ impl Secrets {
             if text.contains(secret.reveal()) {
                 text = Cow::Owned(text.replace(secret.reveal(), HIDDEN));
             }
+            if let Some(hidden) = without_escaped(&text, secret.reveal()) {
+                text = Cow::Owned(hidden);
+            }
         }
         text
     }
@@ -200,4 +203,62 @@ fn parameters(path: &str) -> impl Iterator<Item = (&str, &str)> {
     let query = path.split_once('?').map_or("", |(_, query)| query);
     let parts = query.split('&').filter(|part| !part.is_empty());
     parts.map(|part| part.split_once('=').unwrap_or((part, "")))
+}
+
+/// Replaces a secret whose characters are escaped in JSON text, such as `\u00eb` or `\/`, which many
+/// programs write where it is not necessary. Returns `None` if there is none. A secret with quotes
+/// or backslashes, which are always escaped, is one of the [values](Secrets::add).
+fn without_escaped(text: &str, secret: &str) -> Option<String> {
+    if !text.contains('\\') || secret.contains(['"', '\\']) {
+        return None;
+    }
+    let (mut hidden, mut rest, mut is_hidden) = (String::new(), text, false);
+    while let Some(first) = rest.chars().next() {
+        let len = match escaped_prefix(rest, secret) {
+            Some(len) => {
+                hidden.push_str(HIDDEN);
+                is_hidden = true;
+                len
+            }
+            None => {
+                hidden.push(first);
+                first.len_utf8()
+            }
+        };
+        rest = rest.get(len..).unwrap_or_default();
+    }
+    is_hidden.then_some(hidden)
+}
+
+/// Returns how many bytes at the beginning of `text` are `secret`, with any of its characters
+/// escaped. Text within a string has more than one backslash before an escape.
+fn escaped_prefix(text: &str, secret: &str) -> Option<usize> {
+    let mut rest = text;
+    for c in secret.chars() {
+        rest = match rest.strip_prefix(c) {
+            Some(behind) => behind,
+            None => {
+                let escape = rest.trim_start_matches('\\');
+                if escape.len() == rest.len() {
+                    return None;
+                }
+                let short = match c {
+                    '/' => '/',
+                    '\n' => 'n',
+                    '\r' => 'r',
+                    '\t' => 't',
+                    _ => 'u',
+                };
+                match escape.strip_prefix(short).filter(|_| short != 'u') {
+                    Some(behind) => behind,
+                    None => c.encode_utf16(&mut [0; 2]).iter().try_fold(rest, |rest, unit| {
+                        let escape = rest.trim_start_matches('\\').strip_prefix('u')?;
+                        let (hex, behind) = escape.split_at_checked(4)?;
+                        (u16::from_str_radix(hex, 16) == Ok(*unit)).then_some(behind)
+                    })?,
+                }
+            }
+        };
+    }
+    Some(text.len() - rest.len())
 }
