@@ -500,6 +500,79 @@ async fn a_policy_sees_each_url_before_the_browser() {
     );
 }
 
+/// A path that does not even claim to be in the directory is refused without a look at the files,
+/// as in the SDKs: on some systems the look itself does harm.
+#[cfg(unix)]
+#[tokio::test]
+async fn a_path_is_judged_by_its_text_before_the_files_are_touched() {
+    use std::os::unix::fs::symlink;
+    use std::path::Path;
+
+    let dir = tempfile::tempdir().unwrap();
+    let root = dir.path().join("real");
+    fs::create_dir_all(root.join("sub")).unwrap();
+    fs::write(root.join("a.txt"), "a").unwrap();
+    // A link to the directory, by which the program and the model know it, and one that nobody
+    // named.
+    let (known, other) = (dir.path().join("known"), dir.path().join("other"));
+    symlink(&root, &known).unwrap();
+    symlink(&root, &other).unwrap();
+    let upload = |path: String| {
+        let target = json!({"type": "ref", "ref": "ref_1"});
+        ("file_upload", json!({"paths": [path], "target": target}))
+    };
+    let in_root = |root: &Path| root.join("a.txt").to_str().unwrap().to_owned();
+    let canonical = root.canonicalize().unwrap();
+    let (outside, no_file) = (
+        "file_upload path is outside the configured upload roots",
+        "file_upload path is not a file",
+    );
+    let cases = [
+        (in_root(&known), "Uploaded."),
+        (in_root(&canonical), "Uploaded."),
+        (in_root(&other), outside),
+        (String::new(), "file_upload path is empty or contains a NUL byte"),
+        ("a.txt\0".to_owned(), "file_upload path is empty or contains a NUL byte"),
+        ("a/".repeat(2049), "file_upload path is too long"),
+        (r"sub\..\a.txt".to_owned(), "file_upload path must not contain a '..' component"),
+        (".".to_owned(), no_file),
+        ("sub".to_owned(), no_file),
+    ];
+    let calls: Vec<_> = cases.iter().map(|(path, _)| upload(path.clone())).collect();
+    let toolset = all_on(Recorder::default()).uploads_from(&known).unwrap();
+    let (_, results) = played(toolset, "browser", &calls).await;
+    for ((path, expected), result) in cases.iter().zip(&results) {
+        assert_eq!(texts(result)[0], *expected, "{path:?}");
+    }
+}
+
+/// The API would refuse the state, and with it every later request.
+#[tokio::test]
+async fn a_state_that_the_api_would_refuse_is_an_error_of_the_call() {
+    let many = |count: usize| (0..count).map(|i| tab(&format!("tab_{i}"), i == 0)).collect();
+    let tabs: [(Vec<Tab>, &str); 5] = [
+        (many(100), ""),
+        (Vec::new(), ""),
+        (
+            many(101),
+            "The browser has 101 open tabs, but a result can state at most 100. Close some of them.",
+        ),
+        (
+            vec![tab("a", true), tab("b", true)],
+            "The browser does not report exactly one of its tabs as the active one.",
+        ),
+        (vec![tab("a", true), tab("a", false)], "The browser reports two tabs with the same id."),
+    ];
+    for (tabs, expected) in tabs {
+        let reports = vec![BrowserReport { tabs, changes: Vec::new() }];
+        let results = reported(&[("get_page_text", json!({}))], reports).await;
+        assert_eq!(results[0]["is_error"] == true, !expected.is_empty(), "{}", results[0]);
+        if !expected.is_empty() {
+            assert_eq!(text(&results[0]), expected);
+        }
+    }
+}
+
 #[tokio::test]
 async fn uploads_stay_in_their_directory_and_are_off_by_default() {
     let dir = tempfile::tempdir().unwrap();

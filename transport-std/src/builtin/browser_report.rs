@@ -4,6 +4,8 @@
 //! Sources: `beta_browser_state_block_param.py` and the types of its changes, and
 //! `lib/tools/_toolsets/_pipeline.py` and `_render.py` of the Python SDK 2.14.0.
 
+use std::collections::BTreeSet;
+
 use serde::ser::{Serialize, SerializeMap, Serializer};
 
 use super::toolset::{FIELD, one_line};
@@ -12,6 +14,7 @@ use super::toolset::{FIELD, one_line};
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct BrowserReport {
     /// All open tabs, at most 100. Exactly one of them is active, unless there are no tabs.
+    /// Otherwise the call becomes an error that says so.
     pub tabs: Vec<Tab>,
     /// What happened since the last report.
     pub changes: Vec<BrowserChange>,
@@ -77,6 +80,29 @@ pub enum BrowserChange {
         /// The text of the page.
         message: String,
     },
+}
+
+impl BrowserReport {
+    /// The most tabs that the API accepts.
+    const TABS: usize = 100;
+
+    /// Returns why the API would refuse the tabs, and with them the conversation.
+    pub(super) fn fault(&self) -> Option<String> {
+        let count = self.tabs.len();
+        if count > Self::TABS {
+            return Some(format!(
+                "The browser has {count} open tabs, but a result can state at most {}. Close some of them.",
+                Self::TABS
+            ));
+        }
+        if count > 0 && self.tabs.iter().filter(|tab| tab.is_active).count() != 1 {
+            return Some(
+                "The browser does not report exactly one of its tabs as the active one.".to_owned(),
+            );
+        }
+        let ids: BTreeSet<_> = self.tabs.iter().map(|tab| &tab.id).collect();
+        (ids.len() < count).then(|| "The browser reports two tabs with the same id.".to_owned())
+    }
 }
 
 impl BrowserChange {

@@ -125,8 +125,9 @@ impl<B: Browser> BrowserToolset<B> {
         self
     }
 
-    /// Lets `file_upload` read files below a directory. Links are followed, and must not lead out
-    /// of it. Without this, an upload of a path is refused.
+    /// Lets `file_upload` read files below a directory. A path is relative to it, or begins with it.
+    /// Links are followed, and must not lead out of it. Without this, an upload of a path is
+    /// refused.
     ///
     /// The path is checked before the browser opens it, so nobody else must be able to change the
     /// directory. Let it hold only what the task needs.
@@ -134,7 +135,8 @@ impl<B: Browser> BrowserToolset<B> {
     /// # Errors
     /// Returns the error of the file system, for example if the directory does not exist.
     pub fn uploads_from(mut self, directory: impl AsRef<Path>) -> io::Result<Self> {
-        self.uploads.root = Some(directory.as_ref().canonicalize()?);
+        let named = std::path::absolute(&directory)?;
+        self.uploads.root = Some((named.canonicalize()?, named));
         Ok(self)
     }
 
@@ -438,6 +440,10 @@ impl<B: Browser> Tools for BrowserToolset<B> {
             }
             _ => Ok((member, answer)),
         });
+        let answer = match report.fault() {
+            Some(fault) => answer.and(Err(ToolError::format(format_args!("{fault}")))),
+            None => answer,
+        };
         let error = match answer {
             Ok((member, answer)) => {
                 // What a result could not hold waits for the next one.

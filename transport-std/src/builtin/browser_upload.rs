@@ -2,17 +2,20 @@
 //! the Python SDK 2.14.0.
 
 use std::collections::BTreeSet;
-use std::path::{Component, Path, PathBuf};
+use std::path::{Path, PathBuf};
 
 use toolrunner_core::tool::ToolError;
 
 use super::browser::Upload;
 
+/// The longest path, in bytes.
+const LONGEST: usize = 4096;
+
 /// The files that may be uploaded. None by default.
 #[derive(Debug, Default)]
 pub(super) struct Uploads {
-    /// A directory without links in its path.
-    pub(super) root: Option<PathBuf>,
+    /// The directory without links in its path, and as the program named it.
+    pub(super) root: Option<(PathBuf, PathBuf)>,
     pub(super) documents: BTreeSet<String>,
 }
 
@@ -35,20 +38,42 @@ impl Uploads {
                 "document not in the upload allowlist"
             }));
         }
-        let paths =
-            paths.iter().map(|path| self.path(Path::new(path))).collect::<Result<_, _>>()?;
+        let paths = paths.iter().map(|path| self.path(path)).collect::<Result<_, _>>()?;
         Ok(Upload { paths, documents })
     }
 
-    fn path(&self, path: &Path) -> Result<PathBuf, ToolError> {
-        let Some(root) = &self.root else {
+    fn path(&self, path: &str) -> Result<PathBuf, ToolError> {
+        let outside = ToolError::new("file_upload path is outside the configured upload roots");
+        let Some((root, named)) = &self.root else {
             return Err(ToolError::new("file_upload has no configured upload roots"));
         };
-        if path.components().any(|part| part == Component::ParentDir) {
+        if path.is_empty() || path.contains('\0') {
+            return Err(ToolError::new("file_upload path is empty or contains a NUL byte"));
+        }
+        if path.len() > LONGEST {
+            return Err(ToolError::new("file_upload path is too long"));
+        }
+        // On every system, because a link can lead elsewhere than the text says.
+        if path.split(['/', '\\']).any(|part| part == "..") {
             return Err(ToolError::new("file_upload path must not contain a '..' component"));
         }
+        // The text decides first. To look for a path of the model's choice would tell whether it
+        // exists, and on some systems mounts a share, or sends credentials to a host.
+        let path = Path::new(path);
+        let inside = path.strip_prefix(root).or_else(|_| path.strip_prefix(named));
+        let claimed = match inside {
+            Ok(inside) => root.join(inside),
+            Err(_) => root.join(path),
+        };
+        if !claimed.starts_with(root) {
+            return Err(outside);
+        }
         // A file that does not exist has the same answer, so that nobody can probe for files.
-        let found = root.join(path).canonicalize().ok().filter(|found| found.starts_with(root));
-        found.ok_or(ToolError::new("file_upload path is outside the configured upload roots"))
+        let found = claimed.canonicalize().ok().filter(|found| found.starts_with(root));
+        match found {
+            Some(found) if found.is_file() => Ok(found),
+            Some(_) => Err(ToolError::new("file_upload path is not a file")),
+            None => Err(outside),
+        }
     }
 }
