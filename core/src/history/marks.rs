@@ -51,6 +51,11 @@ enum Member {
 /// tools and on blocks of the system prompt. The pieces of the body may be split at any byte. A
 /// deeper `cache_control`, such as a schema's property of that name, does not count.
 pub(crate) fn breakpoints_in_front(pieces: &[&[u8]]) -> usize {
+    if let [whole] = pieces
+        && !may_mention(whole, b"_control")
+    {
+        return 0;
+    }
     let mut front = Front {
         count: 0,
         depth: 0,

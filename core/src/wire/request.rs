@@ -118,7 +118,8 @@ impl<'a> Front<'a> {
     /// the body has no member `tools`.
     #[cfg(feature = "alloc")]
     pub fn to_vec(self, tools: Option<impl Iterator<Item = &'a str>>) -> alloc::vec::Vec<u8> {
-        let mut joined = alloc::vec::Vec::new();
+        // Enough for the parameters and a tool.
+        let mut joined = alloc::vec::Vec::with_capacity(512);
         self.write(tools, &mut |piece| joined.extend_from_slice(piece));
         joined
     }
