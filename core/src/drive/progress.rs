@@ -227,6 +227,23 @@ where
         }
     }
 
+    /// Returns the next event of the reply as [`at_hand`](Self::at_hand) does, but only if it is a
+    /// delta in the exact form of the API. This is small enough to be inlined where the event is
+    /// used.
+    #[inline]
+    pub fn delta_at_hand<R: BufRead<Error = E>, E: TransportError>(
+        &mut self,
+        run: &mut Run<'_>,
+        exchange: &mut Exchange<R, E>,
+        at_hand: impl Fn(&R) -> &[u8],
+    ) -> Option<StreamEvent> {
+        if self.is_eager || self.must_end(run, exchange) {
+            return None;
+        }
+        let Exchange::Reply(reply) = exchange else { return None };
+        reply.delta_at_hand(run, at_hand)
+    }
+
     /// Continues `run` to the next thing that happens, and at most up to `stop`. `exchange` is the
     /// request under way.
     ///

@@ -188,6 +188,22 @@ where
         Ok(fed?)
     }
 
+    /// Returns the next event in the bytes that `at_hand` returns, if it is a delta in the exact form
+    /// of the API. Otherwise returns `None` and changes nothing.
+    #[inline]
+    pub(super) fn delta_at_hand(
+        &mut self,
+        run: &mut Run<'_>,
+        at_hand: impl Fn(&B) -> &[u8],
+    ) -> Option<StreamEvent> {
+        let chunk = at_hand(&self.body);
+        let mut rest = chunk;
+        let stream_event = run.feed_delta(&mut rest)?;
+        let used = chunk.len() - rest.len();
+        self.body.consume(used);
+        Some(stream_event)
+    }
+
     /// Returns the next event, or `None` when the reply is complete. The rest of its body has been
     /// read then, for at most one second, so that the connection can be reused.
     pub(super) async fn next_happened<C: Clock>(

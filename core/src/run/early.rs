@@ -251,6 +251,12 @@ impl Run<'_> {
         true
     }
 
+    /// Returns whether space must stay free for calls that run.
+    #[inline]
+    pub(super) const fn has_hold(&self) -> bool {
+        self.early.hold != 0
+    }
+
     /// Checks that the space that must stay free while calls run is free.
     #[inline]
     pub(super) fn keep_hold(&mut self, stream_event: Option<StreamEvent>) -> Result<(), Error> {

@@ -6,7 +6,7 @@ use super::Run;
 use super::state::Place;
 use super::table::{Input, State};
 use crate::error::{ApiError, ApiErrorKind, Error, Protocol};
-use crate::json::{Sink, Text, Value};
+use crate::json::{IS_CHIP, Sink, Text, Value};
 use crate::message::StopReason;
 use crate::observe::Event;
 use crate::policy::is_transient;
@@ -154,6 +154,21 @@ impl Run<'_> {
                 *input = &[];
                 Ok(None)
             }
+        }
+    }
+
+    /// Takes the delta at the start of `input`, if it is one that needs nothing else to be done, and
+    /// advances `input` past it. Otherwise returns `None`, changes nothing, and [`feed`](Self::feed)
+    /// is needed.
+    #[inline]
+    pub(crate) fn feed_delta(&mut self, input: &mut &[u8]) -> Option<StreamEvent> {
+        #[cfg(feature = "alloc")]
+        if self.has_hold() {
+            return None;
+        }
+        match self.machine.state() {
+            State::Receiving => self.reply.feed_delta(input, &mut self.transcript),
+            _ => None,
         }
     }
 
@@ -335,8 +350,14 @@ impl Run<'_> {
     /// Marks what [`feed`](Self::feed) returned as shown, and returns it as an event. A reply whose
     /// content was shown is not requested again automatically if it breaks off. An observer that
     /// can forget a discarded reply uses [`peek`](Self::peek) instead.
+    #[inline]
     pub fn mark_shown(&mut self, stream_event: StreamEvent) -> Event<'_> {
         self.exchange.handed_on |= stream_event.kind.is_content();
+        // Most events are texts. Where this is inlined, their event stays in registers.
+        if !IS_CHIP && stream_event.kind == StreamEventKind::Text {
+            let bytes = stream_event.span.of(self.transcript.whole());
+            return Event::Text { index: stream_event.index, text: text(bytes) };
+        }
         self.peek(stream_event)
     }
 

@@ -193,6 +193,7 @@ impl Reply {
     /// Handles a delta on the fast path: the only open block continues the field that grew last, so
     /// that only the bytes are inserted. Returns `None` in all other cases, for which
     /// [`delta`](Self::delta) is needed.
+    #[cfg_attr(target_pointer_width = "64", inline)]
     pub(super) fn next_delta(
         &mut self,
         index: usize,

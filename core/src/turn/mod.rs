@@ -250,6 +250,32 @@ impl Reply {
         matches!(self.form, Form::Stream)
     }
 
+    /// Consumes the delta at the start of `input` and returns its event, if the delta is in the exact
+    /// form of the API and continues the only open block. Otherwise returns `None` and changes
+    /// nothing. [`feed`](Self::feed) does the same, but where this is inlined, the event stays in
+    /// registers: memory would be read in larger parts than it was just written, which takes the
+    /// processor longer than everything else about a short delta.
+    #[inline]
+    pub(crate) fn feed_delta(
+        &mut self,
+        input: &mut &[u8],
+        transcript: &mut Transcript<'_>,
+    ) -> Option<StreamEvent> {
+        let expects_delta = matches!(self.form, Form::Stream)
+            && matches!(self.phase, Phase::Open)
+            && matches!(self.due, Due::Nothing);
+        if !expects_delta {
+            return None;
+        }
+        let found = self.sse.fast_delta(input)?;
+        // `feed` returns the error if the text does not fit.
+        let stream_event =
+            self.next_delta(found.index, found.field, found.text, transcript).ok()??;
+        self.sse.note_delta();
+        *input = input.get(found.used..).unwrap_or_default();
+        Some(stream_event)
+    }
+
     /// Consumes bytes, up to the first ones that cause an event. Advances `input`.
     pub(crate) fn feed(
         &mut self,

@@ -8,13 +8,13 @@ use super::kinds::Field;
 use crate::json::{hex4, is_ascii, plain_run_seen};
 
 /// A delta in the exact form of the API.
-pub(super) struct FastDelta<'i> {
-    pub(super) index: usize,
-    pub(super) field: Field,
+pub(crate) struct FastDelta<'i> {
+    pub(crate) index: usize,
+    pub(crate) field: Field,
     /// The content of the string, still escaped. It contains no half of a surrogate pair.
-    pub(super) text: &'i [u8],
+    pub(crate) text: &'i [u8],
     /// The length of the whole frame in bytes, including the blank line.
-    pub(super) used: usize,
+    pub(crate) used: usize,
 }
 
 // Split in two, because the compiler compares short strings inline.

@@ -7,7 +7,7 @@
 //! are not stored.
 
 use super::event::{EventKind, WireKind};
-use super::fast;
+use super::fast::{self, FastDelta};
 use super::kinds::Field;
 use crate::error::Capacity;
 use crate::json::{Sink, copy_down, line_end};
@@ -165,6 +165,19 @@ impl Sse {
         }
     }
 
+    /// Returns the delta at the start of `input` if it takes the fast path, and else `None`. Call
+    /// [`note_delta`](Self::note_delta) if it is used.
+    #[inline]
+    pub(crate) fn fast_delta<'i>(&self, input: &'i [u8]) -> Option<FastDelta<'i>> {
+        if cfg!(feature = "fast-path") && self.is_between() { fast::delta(input) } else { None }
+    }
+
+    /// Records that a delta of the fast path was consumed.
+    #[inline]
+    pub(crate) const fn note_delta(&mut self) {
+        self.evidence = Evidence::Names;
+    }
+
     /// Returns the next frame in `input`, and advances `input`. Returns `None` if all bytes were
     /// consumed and more are needed.
     #[inline]
@@ -174,11 +187,8 @@ impl Sse {
         transcript: &mut Transcript<'_>,
     ) -> Result<Option<Arrived<'i>>, Capacity> {
         loop {
-            if cfg!(feature = "fast-path")
-                && self.is_between()
-                && let Some(found) = fast::delta(input)
-            {
-                self.evidence = Evidence::Names;
+            if let Some(found) = self.fast_delta(input) {
+                self.note_delta();
                 *input = input.get(found.used..).unwrap_or_default();
                 return Ok(Some(Arrived::Delta {
                     index: found.index,

@@ -68,6 +68,13 @@ impl Run {
             if self.busy >= MOST_AT_ONCE {
                 self.let_others_run().await;
             }
+            // Most events are deltas that have arrived already.
+            if let Some(stream_event) = self.delta_at_hand() {
+                if self.note(stream_event) {
+                    return Ok(Some(self.machine.mark_shown(stream_event)));
+                }
+                continue;
+            }
             if let Some(stream_event) = self.at_hand() {
                 if self.note(stream_event) {
                     return Ok(Some(self.machine.mark_shown(stream_event)));
@@ -387,6 +394,16 @@ impl Run {
             return None;
         }
         self.turns.at_hand(&mut self.machine, &mut self.exchange, HttpBody::at_hand)
+    }
+
+    /// Returns the next event in the bytes already received if it is a delta in the exact form of the
+    /// API.
+    #[inline]
+    fn delta_at_hand(&mut self) -> Option<StreamEvent> {
+        if !self.untold.is_empty() {
+            return None;
+        }
+        self.turns.delta_at_hand(&mut self.machine, &mut self.exchange, HttpBody::at_hand)
     }
 
     /// Records what happened in a reply. Returns whether the caller receives the event: those of a
