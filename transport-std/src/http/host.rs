@@ -46,6 +46,8 @@ pub(super) struct Http1 {
     pub(super) token: Token,
     task: Task,
     runtime: Id,
+    /// Whether the server is known to keep this connection open after a reply.
+    pub(super) is_kept_open: bool,
 }
 
 /// hyper's task for the connection. It is aborted on drop, so that the socket is closed at once and
@@ -65,7 +67,8 @@ impl Http1 {
         timer: IdleTimer,
         runtime: Id,
     ) -> Self {
-        Self { sender, timer, token: Token::default(), task: Task(task), runtime }
+        let (token, task) = (Token::default(), Task(task));
+        Self { sender, timer, token, task, runtime, is_kept_open: false }
     }
 
     /// Returns whether the whole last request was written and its body dropped. Otherwise the
@@ -207,17 +210,18 @@ impl Host {
         Ok(target)
     }
 
-    /// Returns an idle connection of this runtime, the most recently used one first, so that the
-    /// others can reach their idle time-out. Connections of other runtimes are not used: their
+    /// Returns an idle connection of this runtime, and how long it has been idle, the most recently
+    /// used one first, so that the others can reach their idle time-out. Connections of other runtimes are not used: their
     /// runtime may not be driven while this one waits, and then they make no progress.
-    pub(super) fn take_waiting(&self, runtime: Id) -> Option<Http1> {
+    pub(super) fn take_waiting(&self, runtime: Id) -> Option<(Http1, Duration)> {
         let mut state = self.state();
         while let Some(at) =
             state.waiting.iter().rposition(|(connection, _)| connection.runtime == runtime)
         {
             let (connection, since) = state.waiting.remove(at);
-            if !connection.sender.is_closed() && since.elapsed() < self.max_idle {
-                return Some(connection);
+            let idle = since.elapsed();
+            if !connection.sender.is_closed() && idle < self.max_idle {
+                return Some((connection, idle));
             }
         }
         None

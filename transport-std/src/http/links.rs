@@ -38,6 +38,8 @@ use crate::escaped::Escaped;
 const MAX_HOSTS: usize = 64;
 /// The time limit for the body of an error. Whatever was received by then is reported.
 const ERROR_BODY_TIME: Duration = Duration::from_secs(2);
+/// How long a connection may be idle and be used without looking at its socket.
+const FRESH: Duration = Duration::from_millis(1);
 
 /// The headers whose values the logs of HTTP libraries may show. Any other may be a key that the
 /// caller or a hook has set.
@@ -195,7 +197,10 @@ impl Links {
     /// The runtime may not have been driven at all since the last use, as between two calls of
     /// `block_on`, so hyper may not yet know that the server has closed the connection. Yielding
     /// lets the runtime poll its sockets first, because a request that was written to a connection
-    /// is not sent again without being counted as a retry.
+    /// is not sent again without being counted as a retry. This costs two system calls and a turn of
+    /// the runtime, which is left out right after a reply: between the turns of a loop. It is not
+    /// left out after the first reply on a connection, because some servers close every connection
+    /// then without announcing that.
     async fn waiting(host: &Host, runtime: Id) -> Option<Link> {
         if host.shared(runtime).is_some() {
             yield_now().await;
@@ -203,8 +208,11 @@ impl Links {
                 return Some(Link::Http2(shared));
             }
         }
-        while let Some(mut connection) = host.take_waiting(runtime) {
-            yield_now().await;
+        while let Some((mut connection, idle)) = host.take_waiting(runtime) {
+            if !connection.is_kept_open || idle >= FRESH {
+                yield_now().await;
+            }
+            connection.is_kept_open = true;
             // The last request and reply are complete, so this waits only for hyper's own task.
             let (sender, timer) = (&mut connection.sender, &mut connection.timer);
             let ready = poll_fn(|cx| {
