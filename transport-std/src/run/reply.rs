@@ -5,6 +5,13 @@ use toolrunner_core::message::{Message, ReplyMessage};
 use toolrunner_core::observe::Event;
 use toolrunner_core::run::Run as Machine;
 
+/// The length in bytes up to which a message is kept with its content until the run is over, because
+/// to find the content takes longer than to copy it.
+const MOST_WITH_CONTENT: usize = 2048;
+
+/// The same length for a run that rests.
+const MOST_AT_REST: usize = 1024;
+
 /// The fields of the last complete reply, as received.
 #[derive(Clone, Debug, Default)]
 pub(super) struct Envelope {
@@ -18,7 +25,8 @@ pub(super) struct Envelope {
 
 #[derive(Clone, Debug, Default)]
 struct Fields {
-    /// The message of `message_start`, without content.
+    /// The message of `message_start`. A reply that is a single JSON document has its content here,
+    /// which is not used.
     start: Vec<u8>,
     /// All `message_delta` events, merged.
     delta: Vec<u8>,
@@ -31,20 +39,9 @@ impl Envelope {
                 let Fields { start, delta } = &mut self.coming;
                 delta.clear();
                 start.clear();
-                // A reply that is a single JSON document has its content here: only the brackets
-                // are kept.
-                let raw = message.raw();
-                let content = message.member("content").filter(|content| content.raw().len() > 2);
-                let parts = content.and_then(|content| {
-                    Some((raw.split_at_checked(content.offset_in(raw)?)?, content.raw().len()))
-                });
-                match parts {
-                    Some(((before, rest), len)) => {
-                        start.extend_from_slice(before);
-                        start.extend_from_slice(b"[]");
-                        start.extend_from_slice(rest.get(len..).unwrap_or_default());
-                    }
-                    None => start.extend_from_slice(raw),
+                start.extend_from_slice(message.raw());
+                if start.len() > MOST_WITH_CONTENT {
+                    drop_content(start);
                 }
             }
             Event::Stop { raw: Some(raw), .. } => {
@@ -72,6 +69,9 @@ impl Envelope {
     /// Releases unused memory.
     pub(super) fn shrink_to_fit(&mut self) {
         self.coming = Fields::default();
+        if self.whole.start.len() > MOST_AT_REST {
+            drop_content(&mut self.whole.start);
+        }
         self.whole.start.shrink_to_fit();
         self.whole.delta.shrink_to_fit();
     }
@@ -123,6 +123,16 @@ impl Envelope {
         }
         json.push(b'}');
         ReplyMessage::from_json(core::str::from_utf8(&json).ok()?).ok()
+    }
+}
+
+/// Removes the content of a message except for its brackets.
+fn drop_content(message: &mut Vec<u8>) {
+    let content = Value::first(message).and_then(|value| value.member("content"));
+    let place =
+        content.and_then(|content| Some((content.offset_in(message)?, content.raw().len())));
+    if let Some((at, len)) = place.filter(|(_, len)| *len > 2) {
+        message.splice(at..at + len, *b"[]");
     }
 }
 
