@@ -5,7 +5,7 @@ use core::fmt;
 use crate::error::Misuse;
 
 use super::bits::Bits;
-use super::scan::{IS_LARGE, plain_key, plain_run, short_string_end, skip_space};
+use super::scan::{IS_CHIP, IS_LARGE, plain_key, plain_run, short_string_end, skip_space};
 use super::text::unescape;
 
 /// The deepest nesting of objects and arrays that [`check`] accepts.
@@ -224,7 +224,11 @@ impl<'a> Walk<'a> {
     /// Checks the whole value at the current offset, and returns its bytes.
     pub(crate) fn value(&mut self) -> Result<&'a [u8], JsonError> {
         let start = self.at;
-        self.at = value(self.bytes, start, (self.depth, self.most), &mut self.lone_surrogate)?;
+        // Most values are not nested, and most need no more than one function.
+        self.at = match self.bytes.get(start) {
+            Some(b'"') if !IS_CHIP => string(self.bytes, start + 1, &mut self.lone_surrogate)?,
+            _ => value(self.bytes, start, (self.depth, self.most), &mut self.lone_surrogate)?,
+        };
         Ok(self.bytes.get(start..self.at).unwrap_or_default())
     }
 

@@ -29,8 +29,8 @@ pub use text::Text;
 pub(crate) use text::{
     Each, Piece, chars, count_parts, join, number_parts, same, text_parts, unescape, write_parts,
 };
-pub(crate) use value::means;
 pub use value::{Array, Kind, Object, Value};
+pub(crate) use value::{means, meant};
 #[cfg(feature = "alloc")]
 pub(crate) use write::quoted;
 pub(crate) use write::{Decimal, Sink, escape};

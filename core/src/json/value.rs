@@ -3,6 +3,7 @@
 use super::JsonError;
 use super::scan::{plain_key, skip_space, skip_value, string_end};
 use super::text::Text;
+use crate::transcript::Span;
 
 /// A JSON value in its text: a slice without white space at its ends.
 #[derive(Clone, Copy, Default, PartialEq, Eq)]
@@ -175,6 +176,29 @@ impl<'a> Value<'a> {
     }
 }
 
+impl<'a> Value<'a> {
+    /// Returns the value at this range, or `None` if the range is empty.
+    pub(crate) fn at(span: Span, whole: &'a [u8]) -> Option<Self> {
+        let raw = span.of(whole);
+        (!raw.is_empty()).then_some(Self { raw })
+    }
+
+    /// Returns the range of this value in `whole`, or `None` if it is not a part of `whole`.
+    pub(crate) fn span_in(self, whole: &[u8]) -> Option<Span> {
+        let start = self.offset_in(whole)?;
+        Some(Span::new(start, start + self.raw.len()))
+    }
+}
+
+/// Returns the index of the name that the unescaped form of `raw`, the content of a string, equals.
+pub(crate) fn meant(raw: &[u8], names: &[&str]) -> Option<usize> {
+    let plain = names.iter().position(|name| name.as_bytes() == raw);
+    if plain.is_some() || !raw.contains(&b'\\') {
+        return plain;
+    }
+    names.iter().position(|name| Text::from_bytes(raw) == **name)
+}
+
 /// Returns whether the unescaped form of `raw`, the content of a string, equals `text`. `text` must
 /// not contain characters that need an escape.
 pub(crate) fn means(raw: &[u8], text: &str) -> bool {
@@ -249,9 +273,7 @@ impl<'a> Object<'a> {
 
     fn pick_into(&mut self, names: &[&str], found: &mut [Option<Value<'a>>]) {
         while let Some((key, value)) = self.next_raw() {
-            if let Some((_, place)) =
-                names.iter().zip(found.iter_mut()).find(|(name, _)| means(key, name))
-            {
+            if let Some(place) = meant(key, names).and_then(|i| found.get_mut(i)) {
                 *place = Some(value);
             }
         }

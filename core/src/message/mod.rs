@@ -28,7 +28,6 @@ pub use block::{
 #[cfg(feature = "alloc")]
 pub use owned::{NotAMessage, OwnedMessage, ReplyMessage};
 pub use stop::StopReason;
-pub(crate) use usage::Counts;
 pub use usage::Usage;
 
 use crate::json::{Kind, Text, Value};

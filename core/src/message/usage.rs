@@ -1,6 +1,6 @@
 //! The number of tokens that a turn used.
 
-use crate::json::{Value, means};
+use crate::json::Value;
 
 /// The number of tokens that one turn used, or the sum over several turns.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -29,19 +29,27 @@ impl Usage {
     /// counts are cumulative, so a later one replaces an earlier one. Counts that are missing or
     /// `null` stay unchanged.
     pub fn overwrite(&mut self, usage: Value<'_>) {
-        let mut counts = Counts::default();
-        let mut members = usage.members();
-        while let Some((name, value)) = members.next_raw() {
-            counts.note(name, value);
-        }
-        self.take(counts);
+        self.take(usage.pick([
+            "input_tokens",
+            "output_tokens",
+            "cache_creation_input_tokens",
+            "cache_read_input_tokens",
+        ]));
     }
 
-    pub(crate) fn take(&mut self, Counts([input, output, created, read]): Counts) {
-        self.input_tokens = input.unwrap_or(self.input_tokens);
-        self.output_tokens = output.unwrap_or(self.output_tokens);
-        self.cache_creation_input_tokens = created.unwrap_or(self.cache_creation_input_tokens);
-        self.cache_read_input_tokens = read.unwrap_or(self.cache_read_input_tokens);
+    /// Replaces the counts with those of these values, in the order of the fields, that are one.
+    pub(crate) fn take(&mut self, new: [Option<Value<'_>>; 4]) {
+        let counts = [
+            &mut self.input_tokens,
+            &mut self.output_tokens,
+            &mut self.cache_creation_input_tokens,
+            &mut self.cache_read_input_tokens,
+        ];
+        for (count, new) in counts.into_iter().zip(new) {
+            if let Some(new) = new.and_then(Value::as_u64) {
+                *count = new;
+            }
+        }
     }
 
     /// Adds the tokens of another turn. Each sum saturates at [`u64::MAX`].
@@ -64,27 +72,5 @@ impl Usage {
     /// Returns the total number of input and output tokens.
     pub const fn total(&self) -> u64 {
         self.input_total().saturating_add(self.output_tokens)
-    }
-}
-
-/// The counts in a `usage` object of the API, in the order of the fields of [`Usage`]. They are
-/// collected member by member.
-#[derive(Clone, Copy, Debug, Default)]
-pub(crate) struct Counts([Option<u64>; 4]);
-
-impl Counts {
-    /// Records a member. `name` is the name as it is stored, still escaped. If a name occurs twice,
-    /// the first count is used.
-    pub(crate) fn note(&mut self, name: &[u8], value: Value<'_>) {
-        const NAMES: [&str; 4] = [
-            "input_tokens",
-            "output_tokens",
-            "cache_creation_input_tokens",
-            "cache_read_input_tokens",
-        ];
-        if let Some((count, _)) = self.0.iter_mut().zip(NAMES).find(|(_, known)| means(name, known))
-        {
-            *count = count.or(value.as_u64());
-        }
     }
 }

@@ -17,7 +17,7 @@ use crate::error::{ApiError, ApiErrorKind, Capacity, CapacityKind, Error, Protoc
 use crate::json::{IS_CHIP, Value};
 use crate::message::{StopReason, Usage};
 use crate::transcript::{Span, Transcript};
-use crate::wire::{Arrived, BlockKind, Field, Source, Sse, deltas, error_words};
+use crate::wire::{Arrived, BlockKind, Ending, Field, Source, Sse, deltas, error_words};
 use blocks::OpenBlock;
 pub(crate) use input::BadInputs;
 use open::OpenBlocks;
@@ -329,7 +329,7 @@ impl Reply {
                             }
                         }
                         Arrived::Plain(kind) => {
-                            self.apply(kind, false, Source::Chunk(&[]), transcript, container)?
+                            self.apply(&kind, false, Span::default(), transcript, container)?
                         }
                         Arrived::Frame(name, data) => {
                             self.frame(name, data, transcript, container)?
@@ -428,6 +428,24 @@ impl Reply {
         let kind = error_words(words.of(transcript.whole()))
             .map_or(ApiErrorKind::Unknown, |words| words.api_kind());
         Error::Api(ApiError::new(200, kind, None))
+    }
+
+    /// Takes over the parts of a message, which begins at `start`. Those that are missing stay
+    /// unchanged.
+    fn take_end(
+        &mut self,
+        &Ending { stop, container: named, counts }: &Ending,
+        start: usize,
+        t: &Transcript<'_>,
+        container: &mut Container,
+    ) -> Result<(), Capacity> {
+        let value = |part: Span| Value::at(part.shifted(start), t.whole());
+        // An empty reason is none.
+        if let Some(stop) = value(stop).and_then(Value::as_text).filter(|it| !it.is_empty()) {
+            self.stop = Some(StopReason::from_text(stop));
+        }
+        self.usage.take(counts.map(value));
+        take_container(value(named), container)
     }
 
     /// Writes the end of the message. A message without content is not written.

@@ -1,10 +1,9 @@
 //! A streamed reply: the effect of each frame, depending on the current phase.
 
 use super::blocks::OpenBlock;
-use super::{Container, Phase, Reply, StreamEvent, StreamEventKind, take_container, unexpected};
+use super::{Container, Phase, Reply, StreamEvent, StreamEventKind, unexpected};
 use crate::error::{Error, Protocol};
-use crate::json::{Value, check};
-use crate::message::StopReason;
+use crate::json::check;
 use crate::transcript::{Span, Transcript};
 use crate::wire::{EventKind, Field, Growth, Source, WireKind, parse};
 
@@ -26,24 +25,25 @@ impl Reply {
     pub(super) fn frame(
         &mut self,
         name: Option<EventKind>,
-        source: Source<'_>,
+        data: Source<'_>,
         t: &mut Transcript<'_>,
         container: &mut Container,
     ) -> Result<Option<StreamEvent>, Error> {
         // This is an event stream and not another kind of text, so the stored start of the response
         // is not needed.
         self.failure = Span::default();
-        let data = source.bytes(t);
+        let at = data.in_tail(t)?;
+        let data = at.of(t.whole());
         match name {
             // The name is sufficient for these events. The data of an error may be any text.
             Some(EventKind::Error) => {
-                return self.apply(WireKind::Error, false, source, t, container);
+                return self.apply(&WireKind::Error, false, at, t, container);
             }
             Some(EventKind::MessageStop) => {
-                return self.apply(WireKind::MessageStop, false, source, t, container);
+                return self.apply(&WireKind::MessageStop, false, at, t, container);
             }
             Some(EventKind::Ping) => {
-                return self.apply(WireKind::Ping, false, source, t, container);
+                return self.apply(&WireKind::Ping, false, at, t, container);
             }
             // The end of a stream in the form of OpenAI's API.
             None if data.trim_ascii() == b"[DONE]" => {
@@ -61,20 +61,20 @@ impl Reply {
         let is_foreign = name.is_none() && self.sse.is_named();
         match parse(data, name) {
             Ok(wire) if !is_foreign || matches!(wire.kind, WireKind::Error) => {
-                self.apply(wire.kind, wire.lone_surrogate, source, t, container)
+                self.apply(&wire.kind, wire.lone_surrogate, at, t, container)
             }
-            Err(error) if !is_foreign => Err(self.fail(error, source, t)),
+            Err(error) if !is_foreign => Err(self.fail(error, Source::Tail(at), t)),
             _ => Ok(None),
         }
     }
 
     /// Applies an event, depending on the current phase. This match lists everything that an event
-    /// may do.
+    /// may do. `at` is the range of its JSON in the tail.
     pub(super) fn apply(
         &mut self,
-        kind: WireKind,
+        kind: &WireKind,
         lone: bool,
-        source: Source<'_>,
+        at: Span,
         t: &mut Transcript<'_>,
         container: &mut Container,
     ) -> Result<Option<StreamEvent>, Error> {
@@ -85,58 +85,40 @@ impl Reply {
                 span: Span::default(),
             })),
             (_, WireKind::Unknown) => {
-                let span = source.in_tail(t)?;
-                Ok(Some(StreamEvent { kind: StreamEventKind::Unknown, index: 0, span }))
+                Ok(Some(StreamEvent { kind: StreamEventKind::Unknown, index: 0, span: at }))
             }
-            (_, WireKind::Error) => {
-                let words = source.in_tail(t)?;
-                Err(self.api_error(words, t))
-            }
-            (Phase::Start, WireKind::MessageStart { message, container: named, usage }) => {
+            (_, WireKind::Error) => Err(self.api_error(at, t)),
+            (Phase::Start, WireKind::MessageStart(message, parts)) => {
                 self.phase = Phase::Open;
-                let span = source.part(message).in_tail(t)?;
-                let moved = |part: Span| {
-                    Span::new(part.start.saturating_sub(message.start) + span.start, 0)
-                        .with_len(part.len())
-                };
-                let value = |part: Option<Span>| Value::whole(moved(part?).of(t.whole()));
-                self.usage.take(usage);
-                take_container(value(named), container)?;
+                self.take_end(parts, at.start, t, container)?;
+                let span = message.shifted(at.start);
                 Ok(Some(StreamEvent { kind: StreamEventKind::MessageStart, index: 0, span }))
             }
             (Phase::Start, _) => Err(unexpected("message_start first")),
-            (Phase::Open, WireKind::BlockStart { index, block }) => {
-                let block = source.part(block);
+            (Phase::Open, &WireKind::BlockStart { index, block }) => {
+                let block = Source::Tail(block.shifted(at.start));
                 if self.has_just_begun(index, block, t) {
                     return Ok(None);
                 }
                 self.start_block(index, block, lone, t).map(Some)
             }
-            (Phase::Open, WireKind::BlockDelta { index, field, value, more }) => {
-                self.deltas(index, (field, value), more, lone, source, t).map(Some)
+            (Phase::Open, &WireKind::BlockDelta { index, field, value, more }) => {
+                let [value, more] = [value, more].map(|span| span.shifted(at.start));
+                self.deltas(index, (field, value), more, lone, t).map(Some)
             }
-            (Phase::Open, WireKind::BlockStop { index }) => match self.find(index)? {
+            (Phase::Open, &WireKind::BlockStop { index }) => match self.find(index)? {
                 Some(position) => self.next_due_of(Due::BlockStop(position), t).map(Some),
                 // The block has already ended.
                 None => Ok(None),
             },
-            (Phase::Open, WireKind::MessageDelta { stop, container: named, usage }) => {
-                let span = source.in_tail(t)?;
-                let value =
-                    |part: Option<Span>| Value::whole(part?.shifted(span.start).of(t.whole()));
-                // An empty reason is none.
-                if let Some(stop) = value(stop).and_then(Value::as_text).filter(|it| !it.is_empty())
-                {
-                    self.stop = Some(StopReason::from_text(stop));
-                }
-                take_container(value(named), container)?;
-                self.usage.take(usage);
-                Ok(Some(StreamEvent { kind: StreamEventKind::MessageDelta, index: 0, span }))
+            (Phase::Open, WireKind::MessageDelta(parts)) => {
+                self.take_end(parts, at.start, t, container)?;
+                Ok(Some(StreamEvent { kind: StreamEventKind::MessageDelta, index: 0, span: at }))
             }
             // A gateway may omit the end of a block. All open blocks end here.
             (Phase::Open, WireKind::MessageStop) => self.next_due_of(Due::MessageStop, t).map(Some),
             // A repeated start: the message has already begun.
-            (Phase::Open, WireKind::MessageStart { .. }) => Ok(None),
+            (Phase::Open, WireKind::MessageStart(..)) => Ok(None),
             // Unreachable, because a stream is not read after it has stopped.
             (Phase::Stopped, _) => Ok(None),
         }
@@ -147,16 +129,15 @@ impl Reply {
         &mut self,
         index: Option<u16>,
         (field, value): (Field, Span),
-        more: Option<Span>,
+        more: Span,
         lone: bool,
-        source: Source<'_>,
         t: &mut Transcript<'_>,
     ) -> Result<StreamEvent, Error> {
         // The values are handled in the order of their positions, because inserting the first one
         // may overwrite the bytes before it.
-        let more_first = more.is_some_and(|more| more.start < value.start);
-        let value = Some((field, source.part(value)));
-        let more = more.map(|more| (Field::EncryptedContent, source.part(more)));
+        let more_first = more.start < value.start;
+        let value = (field, value);
+        let more = (Field::EncryptedContent, more);
         let both = if more_first { [more, value] } else { [value, more] };
         let place = self
             .find(index)?
@@ -164,14 +145,14 @@ impl Reply {
             .map_or_else(|| usize::from(self.blocks), OpenBlock::place);
         let mut told =
             StreamEvent { kind: StreamEventKind::of(field), index: place, span: Span::default() };
-        for (field, value) in both.into_iter().flatten() {
+        for (field, value) in both.into_iter().filter(|(_, value)| value.len() > 0) {
             let value = match field.growth() {
                 Growth::Array => Some(value),
                 Growth::Json | Growth::Text | Growth::Whole => unquoted(value, t)?,
             };
             let Some(value) = value else { continue };
             let before = t.len();
-            let stream_event = self.delta(index, field, value, lone, t)?;
+            let stream_event = self.delta(index, field, Source::Tail(value), lone, t)?;
             if field != Field::EncryptedContent {
                 told = stream_event;
             } else if stream_event.span.start <= told.span.start {
@@ -255,20 +236,11 @@ impl Reply {
     }
 }
 
-/// Returns the content of a JSON string, or `None` for `null`.
-fn unquoted<'i>(value: Source<'i>, t: &Transcript<'_>) -> Result<Option<Source<'i>>, Error> {
-    let raw = match value {
-        Source::Chunk(raw) => raw,
-        Source::Tail(span) => span.of(t.whole()),
-    };
-    match (raw.first(), value) {
-        (Some(b'"'), Source::Chunk(raw)) => {
-            Ok(Some(Source::Chunk(raw.get(1..raw.len().saturating_sub(1)).unwrap_or_default())))
-        }
-        (Some(b'"'), Source::Tail(span)) => {
-            Ok(Some(Source::Tail(Span::new(span.start + 1, span.end.saturating_sub(1)))))
-        }
-        (Some(b'n'), _) => Ok(None),
+/// Returns the range of the content of a JSON string, or `None` for `null`.
+fn unquoted(value: Span, t: &Transcript<'_>) -> Result<Option<Span>, Error> {
+    match value.of(t.whole()).first() {
+        Some(b'"') => Ok(Some(Span::new(value.start + 1, value.end.saturating_sub(1)))),
+        Some(b'n') => Ok(None),
         _ => Err(unexpected("a string in a delta")),
     }
 }

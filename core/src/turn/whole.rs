@@ -3,15 +3,14 @@
 
 use super::blocks::ensure_said_by_the_model;
 use super::input::{close_call, ensure_named, mend_surrogates, read_input};
-use super::{Container, Form, Phase, Reply, StreamEvent, StreamEventKind, take_container};
+use super::{Container, Form, Phase, Reply, StreamEvent, StreamEventKind};
 use crate::error::{Capacity, Error, Protocol};
 use crate::history::is_blank;
 use crate::json::{IS_CHIP, JsonError, Kind, Object, Sink, Value, Walk, means};
-use crate::message::StopReason;
 use crate::transcript::{Span, Transcript};
 use crate::wire::{
-    BlockKind, FIELDS, Field, Growth, MEMBERS, MOST_FIELDS, Source, error_words, json_error,
-    says_error,
+    BlockKind, CONTENT, FIELDS, Field, Growth, MEMBERS, MESSAGE_ENDING, MOST_FIELDS, Parts, Source,
+    WHOLE, WHOLE_ERROR, error_words, json_error, says_error,
 };
 
 /// The progress of a whole-JSON reply.
@@ -130,20 +129,32 @@ impl Reply {
         container: &mut Container,
     ) -> Result<Span, Error> {
         let came = Source::Tail(body);
-        let parts = match Parts::find(body.of(t.whole())) {
-            Ok(parts) => parts,
+        let (mut parts, mut has_blocks_only) = (Parts::NONE, true);
+        let walked = Walk::new(body.of(t.whole())).and_then(|mut walk| {
+            parts.read(&mut walk, WHOLE, &mut |walk| {
+                has_blocks_only = true;
+                if !walk.enter_array() {
+                    return walk.value().map(drop);
+                }
+                while walk.element()? {
+                    has_blocks_only &= is_block(walk)?;
+                }
+                Ok(())
+            })?;
+            walk.end()
+        });
+        let checked = match walked {
+            Ok(checked) => checked,
             Err(error) if error.at >= body.len() => return Err(Protocol::EndedEarly.into()),
             Err(error) => return Err(self.fail(json_error(error), came, t)),
         };
-        if parts.lone_surrogate
+        if checked.lone_surrogate.is_some()
             && let Some(bytes) = t.whole_mut().get_mut(body.start..body.end)
         {
             mend_surrogates(bytes);
         }
-        let values = parts
-            .found
-            .map(|span| span.and_then(|span| Value::whole(span.shifted(body.start).of(t.whole()))));
-        let [error, content, stop, usage, named] = values;
+        let value = |i| Value::at(parts.get(i).shifted(body.start), t.whole());
+        let (error, content) = (value(WHOLE_ERROR), value(CONTENT));
         // `null` is an empty content, and a string is one text block.
         let kind = content
             .map(Value::kind)
@@ -157,21 +168,17 @@ impl Reply {
         let Some((content, kind)) = content.zip(kind) else {
             return Err(self.fail(Protocol::NotAMessage, came, t));
         };
-        if !parts.has_blocks_only {
+        if !has_blocks_only {
             return Err(self.fail(
                 Protocol::Event { expected: "content blocks with exactly one type" },
                 came,
                 t,
             ));
         }
-        self.stop = stop.and_then(Value::as_text).map(StopReason::from_text);
-        if let Some(usage) = usage {
-            self.usage.overwrite(usage);
-        }
-        take_container(named, container)?;
-        self.phase = Phase::Open;
         let start = content.offset_in(t.whole()).unwrap_or(body.start);
         let end = start + content.raw().len();
+        self.take_end(&parts.ending(MESSAGE_ENDING), body.start, t, container)?;
+        self.phase = Phase::Open;
         Ok(match kind {
             Kind::Array => Span::new(start + 1, end.saturating_sub(1)),
             Kind::String => Span::new(start, end),
@@ -291,7 +298,7 @@ impl Block {
             let value = value.and_then(|(_, value)| value);
             let is_array = field.growth() == Growth::Array;
             let value = value.filter(|value| !is_array || value.kind() == Kind::Array);
-            *place = value.and_then(|value| place_of(value, t)).unwrap_or_default();
+            *place = value.and_then(|value| value.span_in(t.bytes())).unwrap_or_default();
             // The elements are after the bracket.
             place.start += usize::from(is_array && place.len() > 0);
         }
@@ -320,63 +327,19 @@ impl Block {
     }
 }
 
-fn place_of(value: Value<'_>, t: &Transcript<'_>) -> Option<Span> {
-    Some(Span::new(value.offset_in(t.bytes())?, 0).with_len(value.raw().len()))
-}
-
-/// The parts of a whole reply that the loop needs, found in the same pass that checks the reply.
-struct Parts {
-    /// The ranges in the body of `error`, `content`, `stop_reason`, `usage` and `container`.
-    found: [Option<Span>; 5],
-    /// Whether all elements of the content are objects with a type.
-    has_blocks_only: bool,
-    lone_surrogate: bool,
-}
-
-impl Parts {
-    fn find(body: &[u8]) -> Result<Self, JsonError> {
-        const NAMES: [&str; 5] = ["error", "content", "stop_reason", "usage", "container"];
-        let (mut found, mut has_blocks_only) = ([None; 5], true);
-        let mut walk = Walk::new(body)?;
-        if walk.enter() {
-            while let Some(key) = walk.key()? {
-                let start = walk.at();
-                let place = NAMES.iter().zip(found.iter_mut()).find(|(name, _)| means(key, name));
-                // If several members have the same name, the last one is used, as in the views.
-                if place.as_ref().is_some_and(|(name, _)| **name == "content") && walk.enter_array()
-                {
-                    has_blocks_only = true;
-                    while walk.element()? {
-                        has_blocks_only &= is_block(&mut walk)?;
-                    }
-                } else {
-                    walk.value()?;
-                }
-                if let Some((_, place)) = place {
-                    *place = Some(Span::new(start, walk.at()));
-                }
-            }
-        } else {
-            walk.value()?;
-        }
-        Ok(Self { found, has_blocks_only, lone_surrogate: walk.end()?.lone_surrogate.is_some() })
-    }
-}
-
 /// Checks the value at the current offset, and returns whether it is a content block: an object
 /// with a single type, as in a stream.
 fn is_block(walk: &mut Walk<'_>) -> Result<bool, JsonError> {
     let (mut kind, mut is_one): (Option<&[u8]>, _) = (None, true);
-    if walk.enter() {
-        while let Some(key) = walk.key()? {
-            let value = walk.value()?;
-            if means(key, "type") {
-                is_one &= kind.is_none_or(|kind| kind == value);
-                kind = Some(value);
-            }
+    if !walk.enter() {
+        return walk.value().map(|_| false);
+    }
+    while let Some(key) = walk.key()? {
+        let value = walk.value()?;
+        if means(key, "type") {
+            is_one &= kind.is_none_or(|kind| kind == value);
+            kind = Some(value);
         }
-    } else {
-        walk.value()?;
     }
     Ok(is_one && kind.is_some_and(|kind| kind.starts_with(b"\"")))
 }

@@ -1,10 +1,9 @@
 //! Parsing the JSON of one event into ranges. Source: the streaming reference of the Messages API.
 //! Unknown types are values, not errors.
 
-use super::kinds::Field;
+use super::kinds::{Field, deltas};
 use crate::error::Protocol;
-use crate::json::{IS_CHIP, JsonError, Kind, Value, Walk, means};
-use crate::message::Counts;
+use crate::json::{JsonError, Kind, Value, Walk, means, meant};
 use crate::transcript::Span;
 
 /// An event: its kind, and the ranges of its parts in the event's JSON.
@@ -15,14 +14,23 @@ pub(crate) struct Wire {
     pub(crate) lone_surrogate: bool,
 }
 
+/// The parts of a message that are not its content. A missing one is empty.
+#[derive(Clone, Copy, Debug, Default)]
+pub(crate) struct Ending {
+    pub(crate) stop: Span,
+    pub(crate) container: Span,
+    /// In the order of [`Usage`](crate::message::Usage).
+    pub(crate) counts: [Span; 4],
+}
+
 #[derive(Clone, Copy, Debug)]
 pub(crate) enum WireKind {
     BlockDelta {
         index: Option<u16>,
         field: Field,
         value: Span,
-        /// The `encrypted_content` of a compaction delta.
-        more: Option<Span>,
+        /// The `encrypted_content` of a compaction delta, or empty.
+        more: Span,
     },
     BlockStart {
         index: Option<u16>,
@@ -32,16 +40,8 @@ pub(crate) enum WireKind {
         index: Option<u16>,
     },
     Error,
-    MessageDelta {
-        stop: Option<Span>,
-        container: Option<Span>,
-        usage: Counts,
-    },
-    MessageStart {
-        message: Span,
-        container: Option<Span>,
-        usage: Counts,
-    },
+    MessageDelta(Ending),
+    MessageStart(Span, Ending),
     MessageStop,
     Ping,
     /// An event or a delta whose type is not known here.
@@ -83,79 +83,153 @@ pub(crate) const fn json_error(error: JsonError) -> Protocol {
     Protocol::Json { at: error.at, expected: error.expected }
 }
 
-/// Parses and checks the JSON of an event in one pass. Its `type` determines the event. If that is
-/// not a type of the API, an object with an `error` is an error, and otherwise the event is
-/// `named`, the frame's name.
+/// Checks and parses the JSON of an event in one pass. Its `type` determines the event. If that is
+/// not a type of the API, an object with an `error` is an error, and otherwise the event is `named`,
+/// the frame's name.
 pub(crate) fn parse(data: &[u8], named: Option<EventKind>) -> Result<Wire, Protocol> {
-    let (mut kind, mut index, mut delta, mut block, mut message) =
-        (&[][..], None, None, None, None);
-    let mut has_error = false;
-    let mut usage = Counts::default();
-    let mut walk = Walk::new(data).map_err(json_error)?;
-    if walk.enter() {
-        while let Some(key) = walk.key().map_err(json_error)? {
-            let start = walk.at();
-            if means(key, "delta") {
-                delta = Some(Delta::walk(&mut walk).map_err(json_error)?);
-            } else if means(key, "message") {
-                let mut told = Counts::default();
-                let container = message_here(&mut walk, &mut told).map_err(json_error)?;
-                message = Some((Span::new(start, walk.at()), container, told));
-            } else if means(key, "usage") {
-                usage_here(&mut walk, &mut usage).map_err(json_error)?;
-            } else {
-                let value = walk.value().map_err(json_error)?;
-                if means(key, "type") {
-                    kind = value;
-                } else if means(key, "index") {
-                    index = Value::whole(value)
-                        .and_then(Value::as_u64)
-                        .and_then(|index| u16::try_from(index).ok());
-                } else if means(key, "content_block") {
-                    block = Some(Span::new(start, walk.at()));
-                } else if means(key, "error") {
-                    has_error = says_error(Value::whole(value));
-                }
-            }
-        }
-    } else {
-        walk.value().map_err(json_error)?;
-    }
-    let checked = walk.end().map_err(json_error)?;
-    let typed =
-        kind.strip_prefix(b"\"").and_then(|kind| EventKind::from_name(kind.strip_suffix(b"\"")?));
+    let mut parts = Parts::NONE;
+    let walked = Walk::new(data).and_then(|mut walk| {
+        parts.read(&mut walk, EVENT, &mut |walk| walk.value().map(drop))?;
+        walk.end()
+    });
+    let checked = walked.map_err(json_error)?;
+    let value = |i: usize| Value::at(parts.get(i), data);
+    let kind = value(KIND).and_then(Value::as_text).unwrap_or_default().raw_bytes();
     // `{"type":"overloaded_error",…}` is an error without the object in which the API wraps it.
-    has_error |= kind.ends_with(b"_error\"");
-    let event = typed.or(if has_error { Some(EventKind::Error) } else { named });
+    let has_error = says_error(value(ERROR)) || kind.ends_with(b"_error");
+    let event =
+        EventKind::from_name(kind).or(if has_error { Some(EventKind::Error) } else { named });
+    let index = value(INDEX).and_then(Value::as_u64).and_then(|index| u16::try_from(index).ok());
+    let part = |i: usize, expected: &'static str| {
+        let span = parts.get(i);
+        if span.len() > 0 { Ok(span) } else { Err(Protocol::Event { expected }) }
+    };
     let kind = match event {
         Some(EventKind::BlockDelta) => {
-            let delta = delta.ok_or(Protocol::Event { expected: "a delta" })?;
-            delta.wire_kind(index, data)
+            part(DELTA, "a delta")?;
+            match Field::of_delta(parts.get(DELTA_KIND).of(data)) {
+                Some((field, i)) if parts.get(VALUES + i).len() > 0 => WireKind::BlockDelta {
+                    index,
+                    field,
+                    value: parts.get(VALUES + i),
+                    more: match field {
+                        Field::Compaction => parts.get(ENCRYPTED),
+                        _ => Span::default(),
+                    },
+                },
+                _ => WireKind::Unknown,
+            }
         }
         Some(EventKind::BlockStart) => {
-            let block = block.filter(|block| Value::whole(block.of(data)).is_some_and(is_block));
-            WireKind::BlockStart {
-                index,
-                block: block
-                    .ok_or(Protocol::Event { expected: "a content block with exactly one type" })?,
+            const BLOCK_EXPECTED: &str = "a content block with exactly one type";
+            let block = part(BLOCK, BLOCK_EXPECTED)?;
+            if !value(BLOCK).is_some_and(is_block) {
+                return Err(Protocol::Event { expected: BLOCK_EXPECTED });
             }
+            WireKind::BlockStart { index, block }
         }
         Some(EventKind::BlockStop) => WireKind::BlockStop { index },
         Some(EventKind::Error) => WireKind::Error,
-        Some(EventKind::MessageDelta) => {
-            let [stop, container] = delta.map(|delta| delta.ending).unwrap_or_default();
-            WireKind::MessageDelta { stop, container, usage }
-        }
-        Some(EventKind::MessageStart) => {
-            let (message, container, usage) =
-                message.ok_or(Protocol::Event { expected: "a message" })?;
-            WireKind::MessageStart { message, container, usage }
-        }
+        Some(EventKind::MessageDelta) => WireKind::MessageDelta(parts.ending(DELTA_ENDING)),
+        Some(EventKind::MessageStart) => WireKind::MessageStart(
+            part(MESSAGE, "a message")?,
+            Ending { stop: Span::default(), ..parts.ending(MESSAGE_ENDING) },
+        ),
         Some(EventKind::MessageStop) => WireKind::MessageStop,
         Some(EventKind::Ping) => WireKind::Ping,
         None => WireKind::Unknown,
     };
     Ok(Wire { kind, lone_surrogate: checked.lone_surrogate.is_some() })
+}
+
+macro_rules! define_names {
+    ($($field:ident $kind:ident $delta:literal $value:literal $member:literal $growth:ident
+        $event:ident $name:ident $read:ident;)+) => {
+        /// The names of the members that are read: those of an event, of its delta, of a message,
+        /// and of a usage.
+        #[rustfmt::skip]
+        const NAMES: [&str; 20 + [$($value),+].len()] = [
+            "type", "index", "delta", "content_block", "message", "usage", "error",
+            "stop_reason", "container", "usage", "content", "error",
+            "input_tokens", "output_tokens", "cache_creation_input_tokens", "cache_read_input_tokens",
+            "type", "stop_reason", "container", "encrypted_content", $($value),+
+        ];
+    };
+}
+deltas!(define_names);
+
+/// The members of one level, as a range of [`NAMES`].
+type Level = core::ops::Range<usize>;
+
+const EVENT: Level = 0..7;
+pub(crate) const WHOLE: Level = 7..12;
+const COUNTS: Level = 12..16;
+const IN_DELTA: Level = 16..NAMES.len();
+
+const KIND: usize = 0;
+const INDEX: usize = 1;
+const DELTA: usize = 2;
+const BLOCK: usize = 3;
+const MESSAGE: usize = 4;
+const USAGE: usize = 5;
+const ERROR: usize = 6;
+pub(crate) const MESSAGE_ENDING: usize = 7;
+const MESSAGE_USAGE: usize = 9;
+pub(crate) const CONTENT: usize = 10;
+pub(crate) const WHOLE_ERROR: usize = 11;
+const DELTA_KIND: usize = 16;
+const DELTA_ENDING: usize = 17;
+const ENCRYPTED: usize = 19;
+const VALUES: usize = 20;
+
+/// The ranges of the members with [`NAMES`], in the same order. A missing one is empty.
+pub(crate) struct Parts([Span; NAMES.len()]);
+
+impl Parts {
+    pub(crate) const NONE: Self = Self([Span::new(0, 0); NAMES.len()]);
+
+    pub(crate) fn get(&self, i: usize) -> Span {
+        self.0.get(i).copied().unwrap_or_default()
+    }
+
+    /// Returns the parts of a message, of which the first two begin at `i`.
+    pub(crate) fn ending(&self, i: usize) -> Ending {
+        Ending {
+            stop: self.get(i),
+            container: self.get(i + 1),
+            counts: core::array::from_fn(|i| self.get(COUNTS.start + i)),
+        }
+    }
+
+    /// Checks the value at the current offset, and reads the members of this level if it is an
+    /// object. If several members have the same name, the last one is used, as in the views.
+    /// `content` checks the content of a message. Levels contain at most two others.
+    pub(crate) fn read(
+        &mut self,
+        walk: &mut Walk<'_>,
+        level: Level,
+        content: &mut dyn FnMut(&mut Walk<'_>) -> Result<(), JsonError>,
+    ) -> Result<(), JsonError> {
+        if !walk.enter() {
+            return walk.value().map(drop);
+        }
+        let names = NAMES.get(level.clone()).unwrap_or_default();
+        while let Some(key) = walk.key()? {
+            let start = walk.at();
+            let i = meant(key, names).map(|i| level.start + i);
+            match i {
+                Some(CONTENT) => content(walk)?,
+                Some(DELTA) => self.read(walk, IN_DELTA, content)?,
+                Some(MESSAGE) => self.read(walk, WHOLE, content)?,
+                Some(USAGE | MESSAGE_USAGE) => self.read(walk, COUNTS, content)?,
+                _ => _ = walk.value()?,
+            }
+            if let Some(place) = i.and_then(|i| self.0.get_mut(i)) {
+                *place = Span::new(start, walk.at());
+            }
+        }
+        Ok(())
+    }
 }
 
 /// Returns whether a member `error` reports an error. Gateways write `null`, `""`, `{}` or `false`
@@ -166,104 +240,17 @@ pub(crate) fn says_error(error: Option<Value<'_>>) -> bool {
     })
 }
 
-/// Reads a message, or any other value in its position. Returns the range of its container, and
-/// adds its counts of tokens to `usage`.
-fn message_here(walk: &mut Walk<'_>, usage: &mut Counts) -> Result<Option<Span>, JsonError> {
-    let mut container = None;
-    if !walk.enter() {
-        return walk.value().map(|_| None);
-    }
-    while let Some(key) = walk.key()? {
-        if means(key, "usage") {
-            usage_here(walk, usage)?;
-            continue;
-        }
-        let start = walk.at();
-        walk.value()?;
-        if means(key, "container") {
-            container = Some(Span::new(start, walk.at()));
-        }
-    }
-    Ok(container)
-}
-
-/// Reads a usage, or any other value in its position.
-fn usage_here(walk: &mut Walk<'_>, usage: &mut Counts) -> Result<(), JsonError> {
-    if !walk.enter() {
-        return walk.value().map(drop);
-    }
-    while let Some(key) = walk.key()? {
-        let value = walk.value()?;
-        usage.note(key, Value::whole(value).unwrap_or_default());
-    }
-    Ok(())
-}
-
 /// Returns whether a value is a content block: an object with a type. If a block had two different
 /// types, readers would disagree on its kind.
 fn is_block(value: Value<'_>) -> bool {
-    let mut kinds = value.members().filter(|(name, _)| *name == *"type").map(|(_, kind)| kind);
-    kinds.next().is_some_and(|kind| kind.kind() == Kind::String && kinds.all(|other| other == kind))
-}
-
-/// A delta in its event.
-#[derive(Clone, Copy)]
-struct Delta {
-    span: Span,
-    /// The field that the delta's type names, and the member that contains the value, if the type
-    /// comes first. Not looked for on a chip, where a second pass costs less than its code.
-    field: Option<(Field, &'static str)>,
-    /// The range of that member, if the type comes before all other members.
-    value: Option<Span>,
-    /// The stop reason and the container of a message delta.
-    ending: [Option<Span>; 2],
-}
-
-impl Delta {
-    /// Reads a delta, or any other value in its position.
-    fn walk(walk: &mut Walk<'_>) -> Result<Self, JsonError> {
-        let start = walk.at();
-        let (mut field, mut value) = (None, None);
-        let [mut stop, mut container] = [None; 2];
-        if walk.enter() {
-            let mut is_first = true;
-            while let Some(key) = walk.key()? {
-                let from = walk.at();
-                let raw = walk.value()?;
-                let here = Some(Span::new(from, walk.at()));
-                if !IS_CHIP && core::mem::take(&mut is_first) && means(key, "type") {
-                    field = Field::of_delta(raw);
-                } else if field.is_some_and(|(_, member)| means(key, member)) {
-                    value = here;
-                } else if means(key, "stop_reason") {
-                    stop = here;
-                } else if means(key, "container") {
-                    container = here;
-                }
+    let (mut members, mut kind) = (value.members(), None);
+    while let Some((name, value)) = members.next_raw() {
+        if means(name, "type") {
+            if kind.is_some_and(|kind| kind != value) {
+                return false;
             }
-        } else {
-            walk.value()?;
-        }
-        Ok(Self { span: Span::new(start, walk.at()), field, value, ending: [stop, container] })
-    }
-
-    /// Returns the delta with its field and value, or `Unknown` if its type is unknown.
-    fn wire_kind(self, index: Option<u16>, data: &[u8]) -> WireKind {
-        let delta = Value::whole(self.span.of(data)).unwrap_or_default();
-        let span = |value: Value<'_>| {
-            Some(Span::new(value.offset_in(data)?, 0).with_len(value.raw().len()))
-        };
-        let field = self.field.or_else(|| Field::of_delta(delta.member("type")?.raw()));
-        let Some((field, member)) = field else { return WireKind::Unknown };
-        let more = match field {
-            Field::Compaction => {
-                delta.member("encrypted_content").filter(|value| !value.is_null()).and_then(span)
-            }
-            _ => None,
-        };
-        match self.value.or_else(|| delta.member(member).and_then(span)) {
-            Some(value) => WireKind::BlockDelta { index, field, value, more },
-            None => WireKind::Unknown,
+            kind = Some(value);
         }
     }
+    kind.is_some_and(|kind| kind.kind() == Kind::String)
 }

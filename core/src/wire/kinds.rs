@@ -108,9 +108,9 @@ macro_rules! define_fields {
         /// The fields with deltas of their own.
         pub(crate) const FIELDS: [Field; [$($delta),+].len()] = [$(Field::$field),+];
 
-        /// The types of the deltas as JSON, their fields, and the members with their values.
-        const DELTAS: [(&[u8], Field, &str); FIELDS.len()] =
-            [$((concat!("\"", $delta, "\"").as_bytes(), Field::$field, $value)),+];
+        /// The types of the deltas as JSON, and the members with their values.
+        const DELTAS: [(&str, &str); FIELDS.len()] =
+            [$((concat!("\"", $delta, "\""), $value)),+];
 
         /// The members of a block that its kind needs: its type, and those of the fields in order.
         pub(crate) const MEMBERS: [&str; 1 + FIELDS.len()] = ["type", $($member),+];
@@ -163,17 +163,15 @@ pub(crate) const MOST_FIELDS: usize = {
 };
 
 impl Field {
-    /// Returns the field that a delta's type names, which is a JSON value, and the member that
-    /// contains its value.
-    pub(crate) fn of_delta(kind: &[u8]) -> Option<(Self, &'static str)> {
-        let known = DELTAS.iter().find(|(name, ..)| *name == kind);
-        known.map(|(_, field, member)| (*field, *member))
+    /// Returns the field that a delta's type names, which is a JSON value, and its index.
+    pub(super) fn of_delta(kind: &[u8]) -> Option<(Self, usize)> {
+        let i = DELTAS.iter().position(|(name, _)| name.as_bytes() == kind)?;
+        Some((*FIELDS.get(i)?, i))
     }
 
     /// Returns the type of the field's delta as JSON, and the member that contains its value.
     #[cfg(feature = "testing")]
     pub(crate) fn delta(self) -> Option<(&'static str, &'static str)> {
-        let (name, _, member) = DELTAS.iter().find(|(_, field, _)| *field == self)?;
-        Some((core::str::from_utf8(name).unwrap_or_default(), *member))
+        DELTAS.get(FIELDS.iter().position(|field| *field == self)?).copied()
     }
 }

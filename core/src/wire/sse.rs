@@ -10,7 +10,7 @@ use super::event::{EventKind, WireKind};
 use super::fast::{self, FastDelta};
 use super::kinds::Field;
 use crate::error::Capacity;
-use crate::json::{Sink, copy_down, line_end};
+use crate::json::{IS_CHIP, Sink, copy_down, line_end};
 use crate::transcript::{Span, Transcript};
 
 /// The location of an event's bytes.
@@ -250,7 +250,7 @@ impl Sse {
                 *input = rest;
                 return Ok(Some(Arrived::Plain(kind)));
             }
-            if let Some(Frame { data, name, seen, used }) = whole_frame(input) {
+            if !IS_CHIP && let Some(Frame { data, name, seen, used }) = whole_frame(input) {
                 if seen {
                     self.note_stream();
                 } else {

@@ -35,10 +35,7 @@ impl Reply {
         }
         let name = field.member();
         let value = Value::whole(block.span.of(t.whole())).and_then(|value| value.member(name));
-        let found = value.map(|value| {
-            let start = value.offset_in(t.whole()).unwrap_or(block.span.start);
-            (value.kind(), Span::new(start, start + value.raw().len()))
-        });
+        let found = value.and_then(|value| Some((value.kind(), value.span_in(t.whole())?)));
         let hole = match (found, growth) {
             (None, _) if block.kind.has(field) => {
                 let empty: &[u8] = match growth {
