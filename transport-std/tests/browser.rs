@@ -555,7 +555,7 @@ async fn a_state_that_the_api_would_refuse_is_an_error_of_the_call() {
         (Vec::new(), ""),
         (
             many(101),
-            "The browser has 101 open tabs, but a result can state at most 100. Close some of them.",
+            "The browser has 101 open tabs, but a result can state at most 100. Close some of them, such as tab_1, tab_2, tab_3, tab_4, tab_5.",
         ),
         (
             vec![tab("a", true), tab("b", true)],

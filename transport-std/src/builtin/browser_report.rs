@@ -90,9 +90,13 @@ impl BrowserReport {
     pub(super) fn fault(&self) -> Option<String> {
         let count = self.tabs.len();
         if count > Self::TABS {
+            // An error contains no tabs, so this is where the model reads which it can close.
+            let others = self.tabs.iter().filter(|tab| !tab.is_active).take(5);
+            let others: Vec<_> = others.map(|tab| one_line(&tab.id, FIELD)).collect();
             return Some(format!(
-                "The browser has {count} open tabs, but a result can state at most {}. Close some of them.",
-                Self::TABS
+                "The browser has {count} open tabs, but a result can state at most {}. Close some of them, such as {}.",
+                Self::TABS,
+                others.join(", ")
             ));
         }
         if count > 0 && self.tabs.iter().filter(|tab| tab.is_active).count() != 1 {
