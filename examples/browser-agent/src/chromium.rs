@@ -299,6 +299,8 @@ async fn watch(
                 let session = text("/sessionId");
                 let post = |method: &str, params: Value| devtools.post(session, method, &params);
                 let kind = text("/targetInfo/type");
+                // A page opens popups of its own.
+                let is_too_many = kind == "page" && lock(&state).pages.len() >= TABS;
                 if matches!(kind, "page" | "iframe") {
                     post("Fetch.enable", json!({"patterns": [{"urlPattern": "*"}]}));
                     post("Page.enable", json!({}));
@@ -312,10 +314,18 @@ async fn watch(
                     post("Network.enable", json!({}));
                     post("Network.setBypassServiceWorker", json!({"bypass": true}));
                     post("Runtime.enable", json!({}));
-                    lock(&state).opened(text("/targetInfo/targetId"), session);
+                    if !is_too_many {
+                        lock(&state).opened(text("/targetInfo/targetId"), session);
+                    }
                 }
                 post("Target.setAutoAttach", attach());
+                // A page that still waits for this would block the one that opened it.
                 post("Runtime.runIfWaitingForDebugger", json!({}));
+                if is_too_many {
+                    let target = json!({"targetId": text("/targetInfo/targetId")});
+                    devtools.post("", "Target.closeTarget", &target);
+                    lock(&state).changed(BrowserChange::NavigationRefused);
+                }
             }
             "Target.detachedFromTarget" => lock(&state).closed(text("/sessionId")),
             "Fetch.requestPaused" => {

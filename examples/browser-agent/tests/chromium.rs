@@ -224,6 +224,35 @@ async fn dialogs_popups_and_downloads_are_reported() {
     assert_eq!(ended, "the browser has ended");
 }
 
+/// The API refuses a state with more than 100 tabs.
+#[tokio::test]
+#[ignore = "needs Chromium"]
+async fn popups_beyond_the_limit_of_tabs_are_closed() {
+    let site = Site::serve(|path| match path {
+        "/popup" => Page::html("<title>Popup</title><p>popup"),
+        _ => {
+            Page::html("<title>Start</title><button onclick=\"window.open('/popup')\">pop</button>")
+        }
+    })
+    .unwrap();
+    let browser = chromium(&site).await;
+    open(&browser, &site, "/").await;
+    for _ in 1..20 {
+        browser.new_tab().await.unwrap();
+    }
+    let full = browser.new_tab().await.unwrap_err().to_string();
+    assert_eq!(full, "20 tabs are open; close one first");
+    browser.switch_tab("tab_1").await.unwrap();
+    let _tabs = browser.report().await;
+    click(&browser, "pop").await;
+    let report = changed(&browser).await;
+    assert_eq!(report.changes, [BrowserChange::NavigationRefused]);
+    assert_eq!(report.tabs.len(), 20);
+    Browser::close_tab(&browser, "tab_20").await.unwrap();
+    assert_eq!(browser.new_tab().await.unwrap(), "tab_21");
+    browser.close().await;
+}
+
 const FORM: &str = "<title>Form</title><body style='margin: 0; height: 3000px'>
     <div style='position: absolute; left: 500px; top: 0; width: 100px; height: 100px; background: #f00'></div>
     <input aria-label=Name id=name><textarea aria-label=Notes id=notes></textarea>
