@@ -100,6 +100,16 @@ fn after_a_failed_request_and_after_a_restart() {
     }
 }
 
+/// The server compacted in the middle of a turn: calls of that turn are not to be answered here.
+#[test]
+fn no_change_of_the_tools_follows_an_open_call() {
+    let mut run = run();
+    say(&mut run, Reply::text("Wait. ").tool_use("t1", "plain", "{}").stop("compaction"));
+    run.remove_tool("other").unwrap();
+    assert_sent_back(&mut run, "compacted");
+    assert!(run.has_tool_changes());
+}
+
 #[test]
 fn when_its_continuation_is_requested_again() {
     for reply in [Reply::text("Go on."), Reply::new(), Reply::text(" ")] {

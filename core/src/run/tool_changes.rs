@@ -133,8 +133,10 @@ impl Run<'_> {
     /// # Errors
     /// `Capacity` if they do not fit. Then they still wait.
     pub(super) fn send_tool_changes(&mut self) -> Result<(), Error> {
-        let is_paused = self.turn.is_paused && self.transcript.len() == self.turn.results_end;
-        if self.has_tool_changes() && !is_paused {
+        // Open calls are those of a turn that the server continues, paused or compacted.
+        let is_sent_back = (self.turn.is_paused || self.turn.is_open())
+            && self.transcript.len() == self.turn.results_end;
+        if self.has_tool_changes() && !is_sent_back {
             self.transcript.push_json(self.tool_changes.as_bytes())?;
             self.tool_changes = ToolChanges::default();
         }
