@@ -89,7 +89,18 @@ impl Machine<'_> {
             27 => {
                 self.run.message_thread(choices.one_of(&[MessageThread::Off, MessageThread::Keep]))
             }
-            _ => drop(self.run.user("").expect_err("nothing is said")),
+            // The corpus has numbers of the verbs above, so further ones are chosen here.
+            _ => self.further_verb(choices),
+        }
+    }
+
+    fn further_verb(&mut self, choices: &mut Choices<'_>) {
+        match choices.below(5) {
+            0 => drop(self.run.user("").expect_err("nothing is said")),
+            1 => self.run.remove_tool(choices.one_of(&["other", "absent"])).expect("a name"),
+            2 => drop(self.run.add_tool(r#"{"name":"late","input_schema":{"type":"object"}}"#)),
+            3 => self.run.leave_message_thread(),
+            _ => drop(self.run.prompt_json(r#"{"role":"user","content":"More."}"#)),
         }
     }
 
