@@ -248,7 +248,27 @@ impl Reply {
         lone: bool,
         t: &mut Transcript<'_>,
     ) -> Result<StreamEvent, Error> {
-        let Some(block) = self.open.get(position) else { return Err(unexpected("an open block")) };
+        // A copy, which replaces the block in the list once the delta is in it.
+        let mut block = self.block(position)?;
+        let stream_event = self.extend(&mut block, field, value, lone, t)?;
+        if let Some(place) = self.open.get_mut(position) {
+            *place = block;
+        }
+        Ok(stream_event)
+    }
+
+    fn block(&self, position: usize) -> Result<OpenBlock, Error> {
+        self.open.get(position).copied().ok_or(unexpected("an open block"))
+    }
+
+    fn extend(
+        &mut self,
+        block: &mut OpenBlock,
+        field: Field,
+        value: Source<'_>,
+        lone: bool,
+        t: &mut Transcript<'_>,
+    ) -> Result<StreamEvent, Error> {
         let place = block.place();
         // An empty first piece has no meaning: an input that arrived whole with the start of the
         // block stays.
@@ -269,14 +289,12 @@ impl Reply {
             && field == Field::Text
             && !block.says_something
             && !is_blank(Text::from_bytes(value.bytes(t)));
-        let mut hole = self.hole(position, field, t)?;
-        let before = hole;
-        if let Some(block) = self.open.get_mut(position) {
-            block.lone_surrogate |= lone;
-            block.says_something |= says_something;
-        }
+        self.open_hole(block, field, t)?;
+        let before = block.hole;
+        block.lone_surrogate |= lone;
+        block.says_something |= says_something;
         if field == Field::Input {
-            hole = self.flush_half(position, hole, value, t)?;
+            self.flush_half(block, value, t)?;
         }
         // Making the hole overwrote the first bytes of the tail.
         if let Source::Tail(span) = value
@@ -285,25 +303,24 @@ impl Reply {
             return Err(unexpected("an event whose value is not its first member"));
         }
         if field == Field::Input {
-            let count = self.input(position, hole, value, t)?;
+            self.input(block, value, t)?;
             return Ok(StreamEvent {
                 kind: StreamEventKind::Input,
                 index: place,
-                span: Span::new(before, hole + count),
+                span: Span::new(before, block.hole),
             });
         }
-        let count = self.bring_in(position, hole, value, t)?;
+        let mut hole = block.hole;
+        let count = self.bring_in(block, hole, value, t)?;
         if field.growth() == Growth::Array
             && !t.whole().get(..hole).unwrap_or_default().trim_ascii_end().ends_with(b"[")
         {
-            self.insert(position, hole, b",", t)?;
+            self.insert(block, hole, b",", t)?;
             hole += 1;
         }
-        self.set_hole(position, field, hole + count);
-        let mut told = Span::new(hole, hole + count);
-        if let Some(block) = self.open.get_mut(position)
-            && field.growth() == Growth::Text
-        {
+        block.hole = hole + count;
+        let mut told = Span::new(hole, block.hole);
+        if field.growth() == Growth::Text {
             // Half of a surrogate pair is held back until the other half arrives.
             if block.untold == Some(field) {
                 told.start = told.start.saturating_sub(UNIT);
@@ -327,84 +344,62 @@ impl Reply {
         position: usize,
         t: &mut Transcript<'_>,
     ) -> Result<Option<StreamEvent>, Error> {
-        let Some(block) = self.open.get(position).copied() else { return Ok(None) };
-        if block.half.is_some() {
+        let mut block = self.block(position)?;
+        let (kind, span) = if block.half.is_some() {
+            let before = block.hole;
             // A space does not begin the second half of a pair.
-            let hole = self.flush_half(position, block.hole, Source::Chunk(b" "), t)?;
-            return Ok(Some(StreamEvent {
-                kind: StreamEventKind::Input,
-                index: block.place(),
-                span: Span::new(block.hole, hole),
-            }));
+            self.flush_half(&mut block, Source::Chunk(b" "), t)?;
+            (StreamEventKind::Input, Span::new(before, block.hole))
+        } else if let Some(field) = block.untold.take() {
+            self.open_hole(&mut block, field, t)?;
+            (StreamEventKind::of(field), Span::new(block.hole.saturating_sub(UNIT), block.hole))
+        } else {
+            return Ok(None);
+        };
+        if let Some(place) = self.open.get_mut(position) {
+            *place = block;
         }
-        let Some(field) = block.untold else { return Ok(None) };
-        let hole = self.hole(position, field, t)?;
-        if let Some(block) = self.open.get_mut(position) {
-            block.untold = None;
-        }
-        let span = Span::new(hole.saturating_sub(UNIT), hole);
-        Ok(Some(StreamEvent { kind: StreamEventKind::of(field), index: block.place(), span }))
+        Ok(Some(StreamEvent { kind, index: block.place(), span }))
     }
 
-    /// Appends to the input of a call. The input is unescaped, because it is JSON itself. Returns
-    /// the number of bytes.
+    /// Appends to the input of a call. The input is unescaped, because it is JSON itself.
     fn input(
         &mut self,
-        position: usize,
-        hole: usize,
-        value: Source<'_>,
+        block: &mut OpenBlock,
+        mut value: Source<'_>,
         t: &mut Transcript<'_>,
-    ) -> Result<usize, Error> {
-        let Some(block) = self.open.get(position).copied() else {
-            return Err(unexpected("an open block"));
-        };
-        let value = match value {
-            Source::Chunk(raw) if raw.contains(&b'\\') => {
-                let mut tail = t.tail();
-                tail.put(raw)?;
-                Source::Tail(tail.span())
-            }
-            value => value,
-        };
-        let mut half = block.half;
-        let value = match value {
-            Source::Tail(span) => {
-                let bytes = t.whole_mut().get_mut(span.start..span.end).unwrap_or_default();
-                let len = unescape_in_place(bytes, &mut half);
-                Source::Tail(Span::new(span.start, span.start + len))
-            }
-            plain @ Source::Chunk(_) => plain,
-        };
-        if let Some(block) = self.open.get_mut(position) {
-            block.half = half;
+    ) -> Result<(), Error> {
+        if let Source::Chunk(raw) = value
+            && raw.contains(&b'\\')
+        {
+            value = Source::Tail(value.in_tail(t)?);
         }
-        let count = self.bring_in(position, hole, value, t)?;
-        self.set_hole(position, Field::Input, hole + count);
-        Ok(count)
+        if let Source::Tail(span) = &mut value {
+            let bytes = t.whole_mut().get_mut(span.start..span.end).unwrap_or_default();
+            span.end = span.start + unescape_in_place(bytes, &mut block.half);
+        }
+        block.hole += self.bring_in(block, block.hole, value, t)?;
+        Ok(())
     }
 
-    /// Writes a pending first half of a surrogate pair, unless `next` begins with the second half.
-    /// Returns the offset of the hole after it.
+    /// Writes a pending first half of a surrogate pair at the hole, unless `next` begins with the
+    /// second half.
     fn flush_half(
         &mut self,
-        position: usize,
-        hole: usize,
+        block: &mut OpenBlock,
         next: Source<'_>,
         t: &mut Transcript<'_>,
-    ) -> Result<usize, Error> {
-        let Some(half) = self.open.get(position).and_then(|block| block.half) else {
-            return Ok(hole);
-        };
+    ) -> Result<(), Error> {
         let raw = next.bytes(t);
-        if raw.is_empty() || begins_with_low(raw) {
-            return Ok(hole);
-        }
-        self.insert(position, hole, &escaped_unit(u32::from(half.get())), t)?;
-        self.set_hole(position, Field::Input, hole + UNIT);
-        if let Some(block) = self.open.get_mut(position) {
+        if let Some(half) = block.half
+            && !raw.is_empty()
+            && !begins_with_low(raw)
+        {
+            self.insert(block, block.hole, &escaped_unit(u32::from(half.get())), t)?;
+            block.hole += UNIT;
             block.half = None;
         }
-        Ok(hole + UNIT)
+        Ok(())
     }
 
     /// Ends a block: checks its input and replaces its unpaired surrogates. The caller must already
@@ -414,9 +409,7 @@ impl Reply {
         position: usize,
         t: &mut Transcript<'_>,
     ) -> Result<StreamEvent, Error> {
-        let Some(block) = self.open.get(position).copied() else {
-            return Err(unexpected("an open block"));
-        };
+        let block = self.block(position)?;
         let mut span = block.span;
         if block.kind.is_call() {
             let grown = (block.field == Some(Field::Input))
@@ -427,10 +420,7 @@ impl Reply {
             if block.kind == BlockKind::ServerCall {
                 ensure_named(span, t)?;
             }
-            if let Some(block) = self.open.get_mut(position) {
-                block.span = span;
-            }
-            self.later_moved(position, before, after);
+            self.later_moved(before, after);
             if block.kind == BlockKind::Call
                 && let Some(bad) = bad
             {

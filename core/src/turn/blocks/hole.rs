@@ -1,33 +1,23 @@
 //! The hole of a block, which is the position at which the block grows.
 
-use super::{Reply, unexpected};
+use super::{OpenBlock, Reply, unexpected};
 use crate::error::{Capacity, Error};
 use crate::json::{Kind, Value, copy};
 use crate::transcript::{Span, Transcript};
 use crate::wire::{Field, Growth, Source};
 
 impl Reply {
-    pub(super) fn set_hole(&mut self, position: usize, field: Field, hole: usize) {
-        if let Some(block) = self.open.get_mut(position) {
-            block.field = Some(field);
-            block.hole = hole;
-        }
-    }
-
-    /// Returns the offset at which `field` of the block grows. Inserts the member if it is missing.
-    pub(super) fn hole(
+    /// Moves the hole of the block to where `field` grows. Inserts the member if it is missing.
+    pub(super) fn open_hole(
         &mut self,
-        position: usize,
+        block: &mut OpenBlock,
         field: Field,
         t: &mut Transcript<'_>,
-    ) -> Result<usize, Error> {
-        let Some(block) = self.open.get(position).copied() else {
-            return Err(unexpected("an open block"));
-        };
+    ) -> Result<(), Error> {
         let growth = field.growth();
         let replaces = growth == Growth::Whole;
         if block.field == Some(field) && !replaces {
-            return Ok(block.hole);
+            return Ok(());
         }
         let mismatch = unexpected("a delta that matches its block");
         if block.kind.is_call() && field != Field::Input {
@@ -45,45 +35,44 @@ impl Reply {
                 };
                 let mut at = block.span.end.saturating_sub(1);
                 for part in [b",\"".as_slice(), name.as_bytes(), b"\":", empty] {
-                    self.insert(position, at, part, t)?;
+                    self.insert(block, at, part, t)?;
                     at += part.len();
                 }
                 at - empty.len() / 2
             }
             (Some((_, span)), Growth::Json) if block.kind.is_call() => {
-                self.remove(position, span, t);
+                self.remove(block, span, t);
                 span.start
             }
             (Some((Kind::Array, span)), Growth::Array) => span.end.saturating_sub(1),
             (Some((Kind::Null, span)), Growth::Array) => {
-                self.replace_null(position, span, b"[]", t);
+                self.replace_null(block, span, b"[]", t);
                 span.start + 1
             }
             (_, Growth::Array) => return Err(mismatch),
             (Some((Kind::String, span)), _) if replaces => {
-                self.remove(position, Span::new(span.start + 1, span.end.saturating_sub(1)), t);
+                self.remove(block, Span::new(span.start + 1, span.end.saturating_sub(1)), t);
                 span.start + 1
             }
             (Some((Kind::String, span)), _) => span.end.saturating_sub(1),
             (Some((Kind::Null, span)), _) => {
-                self.replace_null(position, span, b"\"\"", t);
+                self.replace_null(block, span, b"\"\"", t);
                 span.start + 1
             }
             _ => return Err(mismatch),
         };
-        if field == Field::Input
-            && let Some(block) = self.open.get_mut(position)
-        {
+        if field == Field::Input {
             block.input_start = hole;
         }
-        self.set_hole(position, field, hole);
-        Ok(hole)
+        block.field = Some(field);
+        block.hole = hole;
+        Ok(())
     }
 
     /// Replaces `null` with an empty string or array.
     fn replace_null(
         &mut self,
-        position: usize,
+        block: &mut OpenBlock,
         span: Span,
         empty: &[u8; 2],
         t: &mut Transcript<'_>,
@@ -91,25 +80,25 @@ impl Reply {
         if let Some(place) = t.whole_mut().get_mut(span.start..span.start + 2) {
             copy(place, empty);
         }
-        self.remove(position, Span::new(span.start + 2, span.end), t);
+        self.remove(block, Span::new(span.start + 2, span.end), t);
     }
 
     /// Inserts `value` at a hole of the block, and returns its length.
     pub(super) fn bring_in(
         &mut self,
-        position: usize,
+        block: &mut OpenBlock,
         hole: usize,
         value: Source<'_>,
         t: &mut Transcript<'_>,
     ) -> Result<usize, Capacity> {
         match value {
             Source::Chunk(bytes) => {
-                self.insert(position, hole, bytes, t)?;
+                self.insert(block, hole, bytes, t)?;
                 Ok(bytes.len())
             }
             Source::Tail(span) => {
                 t.tail_of(span).insert_at(hole)?;
-                self.block_grew(position, span.len());
+                self.block_grew(block, span.len());
                 Ok(span.len())
             }
         }
@@ -117,48 +106,43 @@ impl Reply {
 
     pub(super) fn insert(
         &mut self,
-        position: usize,
+        block: &mut OpenBlock,
         at: usize,
         bytes: &[u8],
         t: &mut Transcript<'_>,
     ) -> Result<(), Capacity> {
         t.insert(at, bytes)?;
-        self.block_grew(position, bytes.len());
+        self.block_grew(block, bytes.len());
         Ok(())
     }
 
-    fn remove(&mut self, position: usize, span: Span, t: &mut Transcript<'_>) {
+    fn remove(&mut self, block: &mut OpenBlock, span: Span, t: &mut Transcript<'_>) {
         t.remove(span);
-        if let Some(block) = self.open.get_mut(position) {
-            let before = block.span.end;
-            block.span.end -= span.len();
-            self.later_moved(position, before, before - span.len());
-        }
+        let before = block.span.end;
+        block.span.end -= span.len();
+        self.later_moved(before, block.span.end);
     }
 
-    fn block_grew(&mut self, position: usize, count: usize) {
-        if let Some(block) = self.open.get_mut(position) {
-            let before = block.span.end;
-            block.span.end += count;
-            self.later_moved(position, before, before + count);
-        }
+    fn block_grew(&mut self, block: &mut OpenBlock, count: usize) {
+        let before = block.span.end;
+        block.span.end += count;
+        self.later_moved(before, block.span.end);
     }
 
-    /// Moves the open blocks that began later, after the data at `before` has moved to `after`.
-    pub(super) fn later_moved(&mut self, position: usize, before: usize, after: usize) {
+    /// Moves the open blocks that began later, after the data at `before`, the end of a block, has
+    /// moved to `after`.
+    pub(super) fn later_moved(&mut self, before: usize, after: usize) {
         if self.open.len() < 2 || before == after {
             return;
         }
-        for (i, block) in self.open.iter_mut().enumerate() {
-            if i != position && block.span.start >= before {
-                for place in [
-                    &mut block.span.start,
-                    &mut block.span.end,
-                    &mut block.hole,
-                    &mut block.input_start,
-                ] {
-                    *place = (*place + after).saturating_sub(before);
-                }
+        for block in self.open.iter_mut().filter(|block| block.span.start >= before) {
+            for place in [
+                &mut block.span.start,
+                &mut block.span.end,
+                &mut block.hole,
+                &mut block.input_start,
+            ] {
+                *place = (*place + after).saturating_sub(before);
             }
         }
     }
