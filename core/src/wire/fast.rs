@@ -25,7 +25,9 @@ const TEXT: &[u8] = b"text_delta\",\"text\":\"";
 const INPUT: &[u8] = b"input_json_delta\",\"partial_json\":\"";
 const THINKING: &[u8] = b"thinking_delta\",\"thinking\":\"";
 
-/// Returns the delta at the start of `input`, if it is complete and in the exact form.
+/// Returns the delta at the start of `input`, if it is complete and in the exact form. Inlined on a
+/// large machine, where the event would otherwise go through memory once more.
+#[cfg_attr(target_pointer_width = "64", inline(always))]
 pub(super) fn delta(input: &[u8]) -> Option<FastDelta<'_>> {
     let (index, rest) = index(input.strip_prefix(NAME)?.strip_prefix(HEAD)?)?;
     let rest = rest.strip_prefix(MIDDLE)?;

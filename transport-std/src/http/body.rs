@@ -107,6 +107,7 @@ impl HttpBody {
 
     /// Returns the bytes that were received and are not yet consumed, which `fill_buf` would return
     /// without waiting. Empty if `fill_buf` would have to read.
+    #[inline]
     pub fn at_hand(&self) -> &[u8] {
         &self.piece
     }
@@ -245,6 +246,7 @@ impl BufRead for HttpBody {
         Ok(&self.piece)
     }
 
+    #[inline]
     fn consume(&mut self, amount: usize) {
         if amount >= self.piece.len() {
             // Releases hyper's read buffer at once.
