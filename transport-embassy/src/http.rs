@@ -106,60 +106,63 @@ impl<L: Link> Http<L> {
         self.framing = Framing::ToEnd;
         let mut digits = [0; 20];
         let length = decimal(body.len(), &mut digits);
-        for text in [
-            "POST ",
-            target.prefix,
-            head.path,
-            " HTTP/1.1\r\nhost: ",
-            target.authority,
-            "\r\ncontent-length: ",
-        ] {
-            self.put(text.as_bytes()).await?;
-        }
-        self.put(length).await?;
-        for (name, value) in head.headers {
-            for text in ["\r\n", name, ": ", value] {
-                self.put(text.as_bytes()).await?;
+        let line: [&[u8]; 7] = [
+            b"POST ",
+            target.prefix.as_bytes(),
+            head.path.as_bytes(),
+            b" HTTP/1.1\r\nhost: ",
+            target.authority.as_bytes(),
+            b"\r\ncontent-length: ",
+            length,
+        ];
+        let rest = [body.transcript(), body.after()];
+        let (headers, before) = (head.headers, body.before());
+        // Not a chain of iterators, which takes 500 bytes of flash more.
+        let piece_at = |at: usize| -> Option<&[u8]> {
+            let Some(at) = at.checked_sub(line.len()) else { return line.get(at).copied() };
+            if let Some((name, value)) = headers.get(at / 4) {
+                return ["\r\n", name, ": ", value].get(at % 4).map(|text| text.as_bytes());
+            }
+            let Some(at) = at.checked_sub(4 * headers.len() + 1) else { return Some(b"\r\n\r\n") };
+            before.get(at).or_else(|| rest.get(at - before.len())).copied()
+        };
+        let (mut at, mut piece) = (0, &[][..]);
+        loop {
+            let is_last = loop {
+                piece = self.put(piece);
+                if !piece.is_empty() {
+                    break false;
+                }
+                match piece_at(at) {
+                    Some(next) => (at, piece) = (at + 1, next),
+                    None => break true,
+                }
+            };
+            let len = core::mem::take(&mut self.held).end;
+            if len == 0 {
+                // The link's buffer is unavailable: a future was dropped.
+                return Err(Error::Closed);
+            }
+            with_deadline(self.patience(), async {
+                self.link.write(len).await?;
+                if is_last { self.link.flush().await } else { Ok(()) }
+            })
+            .await
+            .unwrap_or(Err(Error::Timeout))?;
+            if is_last {
+                return Ok(());
             }
         }
-        self.put(b"\r\n\r\n").await?;
-        for piece in body.pieces() {
-            self.put(piece).await?;
-        }
-        let patience = self.patience();
-        let len = self.held.end;
-        self.held = 0..0;
-        with_deadline(patience, async {
-            self.link.write(len).await?;
-            self.link.flush().await
-        })
-        .await
-        .unwrap_or(Err(Error::Timeout))
     }
 
-    /// Copies `bytes` to the buffer, and sends the buffer each time it is full.
-    async fn put(&mut self, mut bytes: &[u8]) -> Result<(), Error> {
-        while !bytes.is_empty() {
-            let filled = self.held.end;
-            let free = self.link.buffer().get_mut(filled..).unwrap_or_default();
-            if free.is_empty() {
-                if filled == 0 {
-                    return Err(Error::Closed);
-                }
-                let patience = self.patience();
-                with_deadline(patience, self.link.write(filled))
-                    .await
-                    .unwrap_or(Err(Error::Timeout))?;
-                self.held.end = 0;
-                continue;
-            }
-            let len = free.len().min(bytes.len());
-            let (now, later) = bytes.split_at(len);
-            free[..len].copy_from_slice(now);
-            self.held.end += len;
-            bytes = later;
-        }
-        Ok(())
+    /// Copies as much of `bytes` to the buffer as fits, and returns the rest.
+    fn put<'b>(&mut self, bytes: &'b [u8]) -> &'b [u8] {
+        let free = self.link.buffer().get_mut(self.held.end..).unwrap_or_default();
+        let len = free.len().min(bytes.len());
+        let (now, later) = bytes.split_at(len);
+        free[..len].copy_from_slice(now);
+        self.held.end += len;
+        later
     }
 
     /// Receives bytes after those that are held, and returns how many; 0 at the end of the
@@ -186,195 +189,169 @@ impl<L: Link> Http<L> {
         Ok(len)
     }
 
-    /// Reads the next line, consumes it, and returns it without its line end as a range of the
-    /// buffer. For a line that is longer than the buffer it returns the beginning, which fills the
-    /// buffer; [`Self::end_of_line`] skips the rest.
-    async fn line(&mut self) -> Result<Range<usize>, Error> {
-        let mut looked_at = 0;
-        loop {
-            let held = self.held.clone();
-            let bytes = self.link.buffer().get(held.clone()).unwrap_or_default();
-            if let Some(at) = bytes.iter().skip(looked_at).position(|&b| b == b'\n') {
-                let at = looked_at + at;
-                let end = if at > 0 && bytes[at - 1] == b'\r' { at - 1 } else { at };
-                self.held.start += at + 1;
-                return Ok(held.start..held.start + end);
-            }
-            looked_at = bytes.len();
-            if looked_at > 0 && looked_at == self.link.buffer().len() {
-                self.held = held.end..held.end;
-                self.in_line = true;
-                return Ok(held);
-            }
-            if self.receive().await? == 0 {
-                return Err(Error::Closed);
-            }
+    /// Consumes the next line if it is held, and returns it without its line end as a range of the
+    /// buffer. A line that is longer than the buffer is returned in parts: `in_line` is set until
+    /// its last one.
+    fn next_line(&mut self) -> Option<Range<usize>> {
+        let start = self.held.start;
+        let buffer = self.link.buffer();
+        let bytes = buffer.get(self.held.clone()).unwrap_or_default();
+        let end = bytes.iter().position(|&b| b == b'\n');
+        let may_grow = bytes.is_empty() || !self.in_line && bytes.len() < buffer.len();
+        if end.is_none() && may_grow {
+            return None;
         }
-    }
-
-    /// Skips the rest of the line if [`Self::line`] returned only its beginning.
-    async fn end_of_line(&mut self) -> Result<(), Error> {
-        while self.in_line {
-            if self.held.is_empty() && self.receive().await? == 0 {
-                return Err(Error::Closed);
-            }
-            let held = self.link.buffer().get(self.held.clone()).unwrap_or_default();
-            match held.iter().position(|&b| b == b'\n') {
-                Some(at) => {
-                    self.held.start += at + 1;
-                    self.in_line = false;
-                }
-                None => self.held = 0..0,
-            }
-        }
-        Ok(())
-    }
-
-    /// Waits for the first byte of the reply.
-    pub(crate) async fn wait_for_reply(&mut self) -> Result<(), Error> {
-        while self.held.is_empty() {
-            if self.receive().await? == 0 {
-                return Err(Error::Closed);
-            }
-        }
-        Ok(())
+        self.in_line = end.is_none();
+        self.held.start += end.map_or(bytes.len(), |end| end + 1);
+        let line = bytes.get(..end.unwrap_or(bytes.len())).unwrap_or_default();
+        let line = if self.in_line { line } else { line.strip_suffix(b"\r").unwrap_or(line) };
+        Some(start..start + line.len())
     }
 
     /// Reads the reply's head, and prepares for its body.
-    pub(crate) async fn read_head(&mut self) -> Result<ReplyHead, Error> {
+    pub(crate) async fn read_head(&mut self, head: &mut ReplyHead) -> Result<(), Error> {
+        let mut fields = Fields::default();
         loop {
-            let (status, keep) = self.read_status().await?;
-            let mut head = ReplyHead::new(status);
-            let framing = self.read_fields(&mut head, keep).await?;
-            // A 1xx response precedes the reply. This client never asks to switch protocols.
-            if !(100..200).contains(&status) {
-                self.framing = if matches!(status, 204 | 304) { Framing::Done } else { framing };
-                return Ok(head);
+            let is_rest = self.in_line;
+            match self.next_line() {
+                // Of a line that is longer than the buffer, only the beginning is looked at.
+                Some(_) if is_rest => {}
+                Some(line) => {
+                    if self.head_line(head, &mut fields, line)? {
+                        return Ok(());
+                    }
+                }
+                None if self.receive().await? > 0 => {}
+                None => return Err(Error::Closed),
             }
         }
     }
 
-    /// Reads the status line. Returns the status, and whether the HTTP version keeps connections by
-    /// default.
-    async fn read_status(&mut self) -> Result<(u16, bool), Error> {
-        let line = self.line().await?;
+    /// Looks at a line of the head. Returns whether it ends the head.
+    fn head_line(
+        &mut self,
+        head: &mut ReplyHead,
+        fields: &mut Fields,
+        line: Range<usize>,
+    ) -> Result<bool, Error> {
         let line = self.link.buffer().get(line).unwrap_or_default();
-        let rest = line.strip_prefix(b"HTTP/1.").ok_or(Error::Http)?;
-        let (&[minor, space, a, b, c], rest) = rest.split_first_chunk().ok_or(Error::Http)?;
-        let digits = [a, b, c];
-        if !matches!(minor, b'0' | b'1')
-            || space != b' '
-            || !digits.iter().all(u8::is_ascii_digit)
-            || !matches!(rest, [] | [b' ', ..])
-        {
-            return Err(Error::Http);
+        let Fields { is_persistent, length, chunked } = fields;
+        if head.status == 0 {
+            // The status line comes first.
+            (head.status, *is_persistent) = status_line(line).ok_or(Error::Http)?;
+            self.keep = *is_persistent;
+            return Ok(false);
         }
-        self.end_of_line().await?;
-        let status = digits.iter().fold(0, |status, digit| status * 10 + u16::from(digit - b'0'));
-        Ok((status, minor == b'1'))
-    }
-
-    async fn read_fields(&mut self, head: &mut ReplyHead, keep: bool) -> Result<Framing, Error> {
-        self.keep = keep;
-        let mut length = None;
-        let mut chunked = false;
-        loop {
-            let line = self.line().await?;
-            let line = self.link.buffer().get(line).unwrap_or_default();
-            if line.is_empty() {
-                break;
+        if line.is_empty() {
+            // A 1xx response precedes the reply. This client never asks to switch protocols.
+            if (100..200).contains(&head.status) {
+                (*head, *fields) = (ReplyHead::default(), Fields::default());
+                return Ok(false);
             }
-            let colon = line.iter().position(|&b| b == b':');
-            let framing = colon.and_then(|colon| FramingField::of(&line[..colon]));
-            if self.in_line {
-                if framing.is_some() {
-                    return Err(Error::Capacity(ReplyHead::full(line.len() + 1, line.len())));
-                }
-                // The field is not needed: those that the core reads are shorter.
-                self.end_of_line().await?;
-                continue;
-            }
-            let colon = colon.ok_or(Error::Http)?;
-            let (name, value) = (&line[..colon], line[colon + 1..].trim_ascii());
-            match framing {
-                Some(FramingField::Length) => {
-                    let said = number(value, 10).ok_or(Error::Http)?;
-                    if length.is_some_and(|length| length != said) {
-                        return Err(Error::Http);
-                    }
-                    length = Some(said);
-                }
-                Some(FramingField::Encoding) => {
-                    if chunked || !value.eq_ignore_ascii_case(b"chunked") {
-                        return Err(Error::Http);
-                    }
-                    chunked = true;
-                }
-                Some(FramingField::Connection) => {
-                    let token: &[u8] = if keep { b"close" } else { b"keep-alive" };
-                    self.keep = has_token(value, token) != keep;
-                }
+            self.framing = match *length {
+                _ if *chunked => Framing::ChunkSize,
+                Some(0) => Framing::Done,
+                Some(length) => Framing::Length(length),
                 None => {
-                    let name = core::str::from_utf8(name).map_err(|_| Error::Http)?;
-                    head.field(name, value);
+                    self.keep = false;
+                    Framing::ToEnd
                 }
+            };
+            if matches!(head.status, 204 | 304) {
+                self.framing = Framing::Done;
+            }
+            return Ok(true);
+        }
+        let colon = line.iter().position(|&b| b == b':');
+        let framing = colon.and_then(|colon| FramingField::of(&line[..colon]));
+        if self.in_line {
+            // Other fields are not needed: those that the core reads are shorter.
+            return match framing {
+                Some(_) => Err(Error::Capacity(ReplyHead::full(line.len() + 1, line.len()))),
+                None => Ok(false),
+            };
+        }
+        let colon = colon.ok_or(Error::Http)?;
+        let (name, value) = (&line[..colon], line[colon + 1..].trim_ascii());
+        match framing {
+            Some(FramingField::Length) => {
+                let said = number(value, 10).ok_or(Error::Http)?;
+                if length.is_some_and(|length| length != said) {
+                    return Err(Error::Http);
+                }
+                *length = Some(said);
+            }
+            Some(FramingField::Encoding) => {
+                if *chunked || !value.eq_ignore_ascii_case(b"chunked") {
+                    return Err(Error::Http);
+                }
+                *chunked = true;
+            }
+            Some(FramingField::Connection) => {
+                let token: &[u8] = if *is_persistent { b"close" } else { b"keep-alive" };
+                self.keep = has_token(value, token) != *is_persistent;
+            }
+            None => {
+                let name = core::str::from_utf8(name).map_err(|_| Error::Http)?;
+                head.field(name, value);
             }
         }
-        Ok(match length {
-            _ if chunked => Framing::ChunkSize,
-            Some(0) => Framing::Done,
-            Some(length) => Framing::Length(length),
-            None => {
-                self.keep = false;
-                Framing::ToEnd
-            }
-        })
+        Ok(false)
     }
 
     /// Returns the next bytes of the body, and waits for them if none are held; empty at the end of
     /// the body.
     pub(crate) async fn fill_body(&mut self) -> Result<&[u8], Error> {
         let len = loop {
+            let is_rest = self.in_line;
             match self.framing {
                 Framing::Done => break 0,
-                Framing::Length(left) | Framing::Chunk(left) => {
-                    if self.held.is_empty() && self.receive().await? == 0 {
-                        return Err(Error::Closed);
-                    }
+                Framing::Length(left) | Framing::Chunk(left)
+                    if !is_rest && !self.held.is_empty() =>
+                {
                     break usize::try_from(left).unwrap_or(usize::MAX).min(self.held.len());
                 }
-                Framing::ToEnd => {
-                    if self.held.is_empty() && self.receive().await? == 0 {
-                        self.framing = Framing::Done;
-                    }
-                    break self.held.len();
-                }
-                Framing::ChunkSize => {
-                    let line = self.line().await?;
-                    let line = self.link.buffer().get(line).unwrap_or_default();
-                    let size = line.split(|&b| b == b';').next().unwrap_or_default().trim_ascii();
-                    let size = number(size, 16).ok_or(Error::Http)?;
-                    // Chunk extensions may have any length.
-                    self.end_of_line().await?;
-                    self.framing = if size == 0 { Framing::Trailer } else { Framing::Chunk(size) };
-                }
-                Framing::ChunkEnd => {
-                    if !self.line().await?.is_empty() {
-                        return Err(Error::Http);
-                    }
-                    self.framing = Framing::ChunkSize;
-                }
-                Framing::Trailer => {
-                    let is_last = self.line().await?.is_empty();
-                    self.end_of_line().await?;
-                    if is_last {
-                        self.framing = Framing::Done;
+                Framing::ToEnd if !self.held.is_empty() => break self.held.len(),
+                Framing::Length(_) | Framing::ToEnd => {}
+                Framing::Chunk(_) if !is_rest => {}
+                _ => {
+                    if let Some(line) = self.next_line() {
+                        if !is_rest {
+                            self.body_line(line)?;
+                        }
+                        continue;
                     }
                 }
+            }
+            if self.receive().await? == 0 {
+                if self.framing != Framing::ToEnd {
+                    return Err(Error::Closed);
+                }
+                self.framing = Framing::Done;
             }
         };
         let start = self.held.start;
         Ok(self.link.buffer().get(start..start + len).unwrap_or_default())
+    }
+
+    /// Looks at a line between the chunks of the body, or after them.
+    fn body_line(&mut self, line: Range<usize>) -> Result<(), Error> {
+        let line = self.link.buffer().get(line).unwrap_or_default();
+        self.framing = match self.framing {
+            Framing::ChunkSize => {
+                // Chunk extensions may have any length.
+                let size = line.split(|&b| b == b';').next().unwrap_or_default().trim_ascii();
+                match number(size, 16).ok_or(Error::Http)? {
+                    0 => Framing::Trailer,
+                    size => Framing::Chunk(size),
+                }
+            }
+            Framing::Trailer if line.is_empty() => Framing::Done,
+            Framing::ChunkEnd if !line.is_empty() => return Err(Error::Http),
+            Framing::ChunkEnd => Framing::ChunkSize,
+            other => other,
+        };
+        Ok(())
     }
 
     /// Consumes `amount` of the bytes that [`Self::fill_body`] returned.
@@ -390,6 +367,30 @@ impl<L: Link> Http<L> {
             other => other,
         };
     }
+}
+
+/// What the lines of a head have said so far.
+#[derive(Default)]
+struct Fields {
+    /// Whether the HTTP version keeps connections by default.
+    is_persistent: bool,
+    length: Option<u64>,
+    chunked: bool,
+}
+
+/// Parses a status line. Returns the status, and whether the HTTP version keeps connections by
+/// default.
+fn status_line(line: &[u8]) -> Option<(u16, bool)> {
+    let rest = line.strip_prefix(b"HTTP/1.")?;
+    let (&[minor, space, a, b, c], rest) = rest.split_first_chunk()?;
+    let digits = [a, b, c];
+    let is_valid = matches!(minor, b'0' | b'1')
+        && space == b' '
+        && digits.iter().all(u8::is_ascii_digit)
+        && matches!(rest, [] | [b' ', ..]);
+    let status = digits.iter().fold(0, |status, digit| status * 10 + u16::from(digit & 15));
+    // No status is below 100.
+    (is_valid && status > 0).then_some((status, minor == b'1'))
 }
 
 /// A field that frames the body or decides whether the connection stays open.

@@ -89,27 +89,28 @@ impl<L: Link> Transport<L> {
         self.http.close();
     }
 
-    async fn open(&mut self, target: &Target<'_>) -> Result<(), Error> {
-        self.http.close();
-        let deadline = self.timeouts.connect_end(self.http.deadline);
-        open(&mut self.http.link, &mut self.authority, target, deadline).await
-    }
-
-    /// Sends the request, over the existing connection if possible, and waits for the first byte of
-    /// the reply.
-    async fn start(&mut self, head: &Head<'_>, body: &Body<'_>) -> Result<(), Error> {
-        let target = Target::parse(head.base_url)?;
-        let mut is_kept = self.http.is_clean()
-            && self.authority == target.authority
-            && !self.http.link.is_stale().await;
+    /// Sends the request, over the existing connection if possible, and reads the head of the
+    /// reply.
+    async fn exchange(
+        &mut self,
+        request: &Head<'_>,
+        body: &Body<'_>,
+        head: &mut ReplyHead,
+    ) -> Result<(), Error> {
+        let target = Target::parse(request.base_url)?;
+        let Self { http, timeouts, authority } = self;
+        let mut is_kept =
+            http.is_clean() && *authority == target.authority && !http.link.is_stale().await;
         loop {
             if !is_kept {
-                self.open(&target).await?;
+                http.close();
+                let deadline = timeouts.connect_end(http.deadline);
+                open(&mut http.link, authority, &target, deadline).await?;
             }
-            match self.http.write_request(&target, head, body).await {
+            match http.write_request(&target, request, body).await {
                 // The connection broke before the server had received the whole request.
                 Err(Error::Closed) if is_kept => is_kept = false,
-                Ok(()) => return self.http.wait_for_reply().await,
+                Ok(()) => return http.read_head(head).await,
                 Err(other) => return Err(other),
             }
         }
@@ -150,12 +151,9 @@ impl<L: Link> CoreTransport for Transport<L> {
         body: &Body<'_>,
     ) -> Result<Reply<Self::Body<'t>>, Error> {
         self.http.deadline = self.timeouts.turn_end();
-        let head = match self.start(head, body).await {
-            Ok(()) => self.http.read_head().await,
-            Err(e) => Err(e),
-        };
-        match head {
-            Ok(head) => Ok(Reply { head, body: ReplyBody { http: &mut self.http } }),
+        let mut reply = ReplyHead::default();
+        match self.exchange(head, body, &mut reply).await {
+            Ok(()) => Ok(Reply { head: reply, body: ReplyBody { http: &mut self.http } }),
             Err(e) => {
                 self.http.close();
                 Err(e)
