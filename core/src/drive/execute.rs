@@ -16,7 +16,7 @@ use core::task::{Context, Poll};
 use core::time::Duration;
 
 use super::hooks::{Decision, Draft, Hooks};
-use super::wait::within;
+use super::wait::unless_over;
 use crate::error::Error;
 use crate::json::{Kind, Value};
 #[cfg(feature = "alloc")]
@@ -234,7 +234,13 @@ pub async fn work<B: Toolbox + ?Sized, H: Hooks, C: Clock>(
         }
     }
     let host = call.host;
-    let result = within(env.clock, own, pin!(env.tools.call(job.tool, call, &mut out))).await;
+    let result = {
+        let mut tool = pin!(env.tools.call(job.tool, call, &mut out));
+        let mut wait = pin!(own.map(|own| env.clock.wait_until(own)));
+        // No hooks: the caller decides what a cancellation does to the call.
+        poll_fn(|context| unless_over(tool.as_mut().poll(context), &(), wait.as_mut(), context))
+            .await
+    };
     match result {
         None => Verdict::TimedOut(limit.unwrap_or_default()),
         Some(_) if host.is_some_and(ToolHost::waits_for_answer) => Verdict::ForCaller,

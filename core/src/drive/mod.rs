@@ -214,8 +214,13 @@ where
             let mut exchange = Exchange::Idle;
             if sends {
                 let deadline = run.deadline();
-                let opening = pin!(reply::open(run, config, turns.tools, transport));
-                if let Some(opened) = turns.while_wanted(deadline, opening).await {
+                let mut opening = pin!(reply::open(run, config, turns.tools, transport));
+                let mut wait = pin!(deadline.map(|deadline| turns.clock.wait_until(deadline)));
+                let opened = core::future::poll_fn(|context| {
+                    let opened = wait::poll_apart(opening.as_mut(), context);
+                    wait::unless_over(opened, &turns.hooks, wait.as_mut(), context)
+                });
+                if let Some(opened) = opened.await {
                     exchange = opened;
                 }
             }

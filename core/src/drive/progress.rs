@@ -11,8 +11,8 @@ use embedded_io_async::BufRead;
 
 use super::execute::{Env, Execute, Finished, Verdict};
 use super::hooks::Hooks;
-use super::reply::{DriveError, Exchange, ReplyUnderWay};
-use super::wait::{before, while_wanted};
+use super::reply::{DRAIN, DriveError, Exchange, ReplyUnderWay};
+use super::wait::{before, poll_apart, unless_over, while_wanted};
 use crate::error::Error;
 use crate::observe::Event;
 use crate::run::{CallIndex, Outcome, Run, Step, StreamEvent};
@@ -119,8 +119,19 @@ pub enum Stop {
 /// What is returned next, whatever else happens.
 #[derive(Clone, Copy, Debug)]
 pub(super) enum Due {
+    ForCaller(CallIndex),
     ToolEnd(CallIndex),
     TurnEnd,
+}
+
+impl Due {
+    const fn progress(self) -> Progress {
+        match self {
+            Self::ForCaller(call) => Progress::ForCaller(call),
+            Self::ToolEnd(call) => Progress::ToolEnd(call),
+            Self::TurnEnd => Progress::TurnEnd,
+        }
+    }
 }
 
 /// A request for a summary under way.
@@ -259,110 +270,104 @@ where
         // An error that nobody took must not be attributed to what happens next.
         exchange.take_error();
         loop {
-            match self.due.take() {
-                Some(Due::ToolEnd(call)) => return Ok(Progress::ToolEnd(call)),
-                Some(Due::TurnEnd) => return Ok(Progress::TurnEnd),
-                None => {}
+            if let Some(due) = self.due.take() {
+                return Ok(due.progress());
             }
-            if self.must_end(run, exchange) {
-                if run.is_exchanging() {
-                    *exchange = Exchange::Idle;
-                    return Ok(Self::abandon(run));
-                }
-                if let Exchange::Reply(_) = exchange {
-                    *exchange = Exchange::Idle;
-                    return Ok(self.end_reply(run));
-                }
+            let must_end = self.must_end(run, exchange);
+            if must_end && run.is_exchanging() {
+                *exchange = Exchange::Idle;
+                return Ok(Self::abandon(run));
             }
-            match exchange {
-                Exchange::Idle | Exchange::Over(_) => {}
+            let mut until = run.deadline();
+            let reply = match exchange {
+                Exchange::Idle | Exchange::Over(_) => None,
                 Exchange::Failed(DriveError { error, transport }) => {
                     let (error, transport) = (*error, transport.take());
                     *exchange = Exchange::Over(transport);
                     return self.failed(run, error);
                 }
                 Exchange::Reply(reply) => {
+                    // The rest of the body does not matter.
+                    reply.at_end |= must_end;
                     #[cfg(feature = "alloc")]
                     if X::BESIDE
                         && self.is_eager
+                        && !must_end
                         && let Some(call) = self.start_early(run)?
                     {
                         return Ok(Progress::ToolStart(call));
                     }
-                    match self.read(run, reply).await {
-                        Some(Brought::Finished(finished)) => {
-                            if let Some(progress) = self.finish(run, finished)? {
-                                return Ok(progress);
-                            }
-                        }
-                        Some(Brought::StreamEvent(Ok(Some(stream_event)))) => {
-                            self.has_news |=
-                                stream_event.is_of_block() || stream_event.is_of_message();
-                            return Ok(Progress::StreamEvent(stream_event));
-                        }
-                        Some(Brought::StreamEvent(Ok(None))) => {
-                            *exchange = Exchange::Idle;
-                            return Ok(self.end_reply(run));
-                        }
-                        Some(Brought::StreamEvent(Err(DriveError { error, transport }))) => {
-                            *exchange = Exchange::Over(transport);
-                            return self.failed(run, error);
-                        }
-                        None => {}
+                    if run.reply_is_whole() {
+                        let end = self.clock.now().after(DRAIN);
+                        until = Some(until.map_or(end, |until| until.min(end)));
                     }
-                    continue;
+                    Some(reply)
                 }
-            }
-            if !self.executor.is_idle() {
-                // The run has answered its calls by itself, or these are another run's.
-                if X::BESIDE && run.running_call().is_none() {
-                    self.executor.clear();
-                    continue;
-                }
-                if X::BESIDE
-                    && stop != Stop::WhenIdle
-                    && self.may_start_more(run)
-                    && let Some(call) = self.start_call(run)?
-                {
-                    return Ok(Progress::ToolStart(call));
-                }
-                let progress = match self.next_finished(run).await {
-                    Some(finished) => self.finish(run, finished?)?,
-                    None => self.cancel_call(run)?,
-                };
-                match progress {
-                    Some(progress) => return Ok(progress),
-                    None => continue,
-                }
-            }
-            self.winding = None;
-            let is_cancelled = self.hooks.is_cancelled();
-            let has_calls = run.is_calling() && run.next_call().is_some();
-            match stop {
-                Stop::AtEnd => {}
-                Stop::BeforeSend if has_calls && !is_cancelled => {}
-                Stop::BeforeSend | Stop::WhenIdle => return Ok(Progress::Idle),
-            }
-            if is_cancelled {
-                run.stop();
-            }
-            match run.step(self.clock.now())? {
-                Step::Done(outcome) => return Ok(Progress::Done(outcome)),
-                Step::Wait(until) => {
-                    let wait = pin!(self.clock.wait_until(until));
-                    let _ = while_wanted(&self.clock, &self.hooks, None, wait).await;
-                }
-                Step::Call => {
-                    if let Some(call) = self.start_call(run)? {
+            };
+            if reply.is_none() {
+                if !self.executor.is_idle() {
+                    // The run has answered its calls by itself, or these are another run's.
+                    if X::BESIDE && run.running_call().is_none() {
+                        self.executor.clear();
+                        continue;
+                    }
+                    if X::BESIDE
+                        && stop != Stop::WhenIdle
+                        && self.may_start_more(run)
+                        && let Some(call) = self.start_call(run)?
+                    {
                         return Ok(Progress::ToolStart(call));
                     }
+                    match self.next_finished(run).await {
+                        Some(finished) => self.finish(run, finished?)?,
+                        None => self.cancel_call(run)?,
+                    }
+                    continue;
                 }
-                // The reply no longer exists.
-                Step::Receive => return Ok(Self::abandon(run)),
-                Step::Send => {
-                    let (before, compactions) = (run.transcript().len(), run.compactions());
-                    self.summary = run.is_compacting().then_some(Summary { before, compactions });
-                    return Ok(Progress::Send);
+                self.winding = None;
+                let is_cancelled = self.hooks.is_cancelled();
+                let has_calls = run.is_calling() && run.next_call().is_some();
+                match stop {
+                    Stop::AtEnd => {}
+                    Stop::BeforeSend if has_calls && !is_cancelled => {}
+                    Stop::BeforeSend | Stop::WhenIdle => return Ok(Progress::Idle),
+                }
+                if is_cancelled {
+                    run.stop();
+                }
+                match run.step(self.clock.now())? {
+                    Step::Done(outcome) => return Ok(Progress::Done(outcome)),
+                    Step::Wait(end) => until = Some(end),
+                    Step::Call => match self.start_call(run)? {
+                        Some(call) => return Ok(Progress::ToolStart(call)),
+                        None => continue,
+                    },
+                    // The reply no longer exists.
+                    Step::Receive => return Ok(Self::abandon(run)),
+                    Step::Send => {
+                        let (before, compactions) = (run.transcript().len(), run.compactions());
+                        self.summary =
+                            run.is_compacting().then_some(Summary { before, compactions });
+                        return Ok(Progress::Send);
+                    }
+                }
+            }
+            match self.read(run, reply, until).await {
+                Some(Brought::Finished(finished)) => self.finish(run, finished)?,
+                Some(Brought::StreamEvent(Ok(Some(stream_event)))) => {
+                    self.has_news |= stream_event.is_of_block() || stream_event.is_of_message();
+                    return Ok(Progress::StreamEvent(stream_event));
+                }
+                Some(Brought::StreamEvent(Err(error))) => *exchange = Exchange::Failed(error),
+                Some(Brought::StreamEvent(Ok(None))) => {
+                    *exchange = Exchange::Idle;
+                    return Ok(self.end_reply(run));
+                }
+                // The rest of the body took too long, or the run is no longer wanted.
+                None => {
+                    if let Exchange::Reply(reply) = exchange {
+                        reply.at_end |= run.reply_is_whole();
+                    }
                 }
             }
         }
@@ -417,38 +422,52 @@ where
         Ok(Progress::Retry { attempt, wait, error })
     }
 
-    /// Reads the reply until something happens in it or beside it. Returns `None` if the reply is
-    /// no longer wanted.
+    /// Reads the reply, if there is one, until something happens in it or beside it. Returns `None`
+    /// after `until`, or if the run is cancelled.
     async fn read<R: BufRead<Error = E>, E: TransportError>(
         &mut self,
         run: &mut Run<'_>,
-        reply: &mut ReplyUnderWay<R>,
+        reply: Option<&mut ReplyUnderWay<R>>,
+        until: Option<Instant>,
     ) -> Option<Brought<E>> {
-        let deadline = run.deadline();
         let Self { executor, clock, hooks, .. } = self;
-        let mut next = pin!(reply.next_happened(run, clock));
-        let brought = poll_fn(|context| {
-            if X::BESIDE
+        // A timer is expensive on a server. The end of a body often arrives when another task has
+        // run, so it is polled twice before the timer is.
+        let mut is_patient = X::BESIDE && reply.is_some() && run.reply_is_whole();
+        let mut next = pin!(reply.map(|reply| reply.next_happened(run)));
+        let mut wait = pin!(until.map(|until| clock.wait_until(until)));
+
+        poll_fn(|context| {
+            let brought = if X::BESIDE
                 && !executor.is_idle()
                 && let Poll::Ready(finished) = executor.poll_finished(context)
             {
-                return Poll::Ready(Brought::Finished(finished));
+                Poll::Ready(Brought::Finished(finished))
+            } else if let Some(next) = next.as_mut().as_pin_mut() {
+                poll_apart(next, context).map(Brought::StreamEvent)
+            } else {
+                Poll::Pending
+            };
+            if is_patient && brought.is_pending() {
+                is_patient = false;
+                context.waker().wake_by_ref();
+                return Poll::Pending;
             }
-            next.as_mut().poll(context).map(Brought::StreamEvent)
-        });
-        while_wanted(clock, hooks, deadline, pin!(brought)).await
+            unless_over(brought, hooks, wait.as_mut(), context)
+        })
+        .await
     }
 
-    /// Answers the first running call as cancelled, because the grace period is over. Returns
-    /// `None` if none is running.
-    fn cancel_call(&mut self, run: &mut Run<'_>) -> Result<Option<Progress>, Error> {
+    /// Answers the first running call as cancelled, because the grace period is over.
+    fn cancel_call(&mut self, run: &mut Run<'_>) -> Result<(), Error> {
         let Some(call) = run.running_call() else {
             self.executor.clear();
-            return Ok(None);
+            return Ok(());
         };
         self.executor.abort(call);
         run.answer_notice(call, Notice::Cancelled)?;
-        Ok(Some(Progress::ToolEnd(call)))
+        self.due = Some(Due::ToolEnd(call));
+        Ok(())
     }
 
     /// Waits for the next call that is done: as long as the run is wanted, and then for the grace
@@ -459,7 +478,12 @@ where
         let env = Env { tools: &**tools, hooks: &*hooks, clock: &*clock };
         let mut next = pin!(executor.next_finished(run, env));
         if winding.is_none() {
-            let finished = while_wanted(clock, hooks, deadline, next.as_mut()).await;
+            let mut wait = pin!(deadline.map(|deadline| clock.wait_until(deadline)));
+            let finished = poll_fn(|context| {
+                let finished = poll_apart(next.as_mut(), context);
+                unless_over(finished, hooks, wait.as_mut(), context)
+            })
+            .await;
             if finished.is_some() {
                 return finished;
             }
@@ -474,13 +498,13 @@ where
         before(clock, end, next).await
     }
 
-    /// Makes the answer of a finished call its result. Returns `None` if the run has answered the
-    /// call by itself.
-    fn finish(&mut self, run: &mut Run<'_>, finished: Finished) -> Result<Option<Progress>, Error> {
+    /// Makes the answer of a finished call its result, unless the run has answered the call by
+    /// itself.
+    fn finish(&mut self, run: &mut Run<'_>, finished: Finished) -> Result<(), Error> {
         let call = finished.call;
         if !run.is_running(call) || !self.executor.holds(run, finished) {
             self.executor.discard(finished);
-            return Ok(None);
+            return Ok(());
         }
         self.has_news = true;
         let waits = matches!(finished.verdict, Verdict::ForCaller);
@@ -489,6 +513,7 @@ where
         }
         let Self { executor, hooks, .. } = self;
         executor.put(run, finished, |draft| hooks.after(draft))?;
-        Ok(Some(if waits { Progress::ForCaller(call) } else { Progress::ToolEnd(call) }))
+        self.due = Some(if waits { Due::ForCaller(call) } else { Due::ToolEnd(call) });
+        Ok(())
     }
 }

@@ -2,18 +2,16 @@
 
 use embedded_io_async::BufRead;
 
-use super::wait::before;
 use crate::error::{Error, Misuse};
 use crate::json::Decimal;
 use crate::run::{Run, StreamEvent};
-use crate::time::Clock;
 use crate::tool::Toolbox;
 use crate::transport::{Head, Reply, Transport, TransportError};
 use crate::wire::{Config, Front, Pieces, base_of};
 
 /// The maximum time to wait for the rest of a body after the reply is complete, so that the
 /// connection can be reused.
-const DRAIN: core::time::Duration = core::time::Duration::from_millis(1000);
+pub(super) const DRAIN: core::time::Duration = core::time::Duration::from_millis(1000);
 
 /// An error of a run, with the transport's own error if the transport failed.
 #[derive(Debug)]
@@ -156,7 +154,8 @@ fn transport_error<E: TransportError>(error: E) -> DriveError<E> {
 #[derive(Debug)]
 pub struct ReplyUnderWay<B> {
     body: B,
-    at_end: bool,
+    /// Whether nothing more is read from the body.
+    pub(super) at_end: bool,
 }
 
 impl<B: BufRead> ReplyUnderWay<B>
@@ -206,29 +205,32 @@ where
 
     /// Returns the next event, or `None` when the reply is complete. The rest of its body has been
     /// read then, for at most one second, so that the connection can be reused.
-    pub(super) async fn next_happened<C: Clock>(
+    pub(super) async fn next_happened(
         &mut self,
         run: &mut Run<'_>,
-        clock: &C,
     ) -> Result<Option<StreamEvent>, DriveError<B::Error>> {
         loop {
             if self.at_end {
                 return Ok(run.end_of_body()?);
             }
-            if run.reply_is_whole() {
-                self.drain(clock).await;
-                return Ok(None);
-            }
+            let is_whole = run.reply_is_whole();
             let chunk = match self.body.fill_buf().await {
                 Ok(chunk) => chunk,
                 // The part of an error's body that has arrived is enough to report the error.
-                Err(_) if run.is_receiving_error() => &[],
+                Err(_) if is_whole || run.is_receiving_error() => &[],
                 Err(error) => return Err(transport_error(error)),
             };
-            let mut rest = chunk;
-            let fed = if chunk.is_empty() {
+            if chunk.is_empty() {
+                if is_whole {
+                    return Ok(None);
+                }
                 self.at_end = true;
                 continue;
+            }
+            let mut rest = chunk;
+            let fed = if is_whole {
+                rest = &[];
+                Ok(None)
             } else {
                 run.feed(&mut rest)
             };
@@ -238,22 +240,5 @@ where
                 return Ok(Some(stream_event));
             }
         }
-    }
-
-    /// Reads the rest of the body after the reply is complete. If that takes too long, the caller
-    /// drops the body, and its connection with it.
-    async fn drain<C: Clock>(&mut self, clock: &C) {
-        let drained = async {
-            loop {
-                match self.body.fill_buf().await {
-                    Ok([]) | Err(_) => return,
-                    Ok(chunk) => {
-                        let used = chunk.len();
-                        self.body.consume(used);
-                    }
-                }
-            }
-        };
-        let _ = before(clock, clock.now().after(DRAIN), drained).await;
     }
 }
