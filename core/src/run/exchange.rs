@@ -273,7 +273,7 @@ impl Run<'_> {
             && !self.is_compacting_on_server();
         self.exchange.head.should_retry = None;
         let again = may && self.exchange.attempt < self.settings.retry.retries;
-        let breaks = state == State::Receiving
+        let breaks = matches!(state, State::Receiving)
             && self.summary.current.is_none()
             && !again
             && !self.thread.is_freed()

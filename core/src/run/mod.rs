@@ -368,8 +368,8 @@ impl<'b> Run<'b> {
     }
 
     /// Returns whether the calls of the turn come next.
-    pub fn is_calling(&self) -> bool {
-        self.machine.state() == State::Calling
+    pub const fn is_calling(&self) -> bool {
+        matches!(self.machine.state(), State::Calling)
     }
 
     /// Returns the model's last message, if only its results and appended messages follow it.

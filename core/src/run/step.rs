@@ -80,7 +80,7 @@ impl Run<'_> {
                         return self.send(now);
                     } else if !self.open_calls()? {
                         self.machine.go(Input::NoCall)?;
-                    } else if self.machine.state() == State::Calling {
+                    } else if self.is_calling() {
                         return Ok(Step::Call);
                     }
                 }

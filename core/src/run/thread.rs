@@ -247,7 +247,7 @@ impl Run<'_> {
     pub fn thread_continuation(&self) -> Option<crate::wire::ThreadContinuation> {
         let code = self.settings.extras.threads?;
         let continues =
-            self.machine.state() == State::Sending && self.thread.sent == Sent::Continue;
+            matches!(self.machine.state(), State::Sending) && self.thread.sent == Sent::Continue;
         continues.then_some(code.continuation)
     }
 
@@ -284,7 +284,7 @@ impl Run<'_> {
 pub(super) fn note_front(run: &mut Run<'_>, hash: u32) -> Result<(), Error> {
     let before = core::mem::replace(&mut run.thread.front, hash);
     // The request that was chosen before depends on it.
-    if run.machine.state() != State::Sending {
+    if !matches!(run.machine.state(), State::Sending) {
         return Ok(());
     }
     match choose(run) {

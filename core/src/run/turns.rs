@@ -51,7 +51,7 @@ impl Run<'_> {
             self.reply.set_empty();
         }
         // The next request would be identical to this one, and so on without end.
-        if self.reply.is_empty() && wish == Wish::Resend {
+        if self.reply.is_empty() && matches!(wish, Wish::Resend) {
             return Err(Protocol::Event { expected: "blocks in a turn that pauses" }.into());
         }
         let end = self.transcript.len();
@@ -73,8 +73,8 @@ impl Run<'_> {
             *turn = Turn::none(mark);
             (turn.start, turn.end, turn.results_end, turn.calls) = (message.start, end, end, calls);
             turn.bad = core::mem::replace(&mut self.reply.bad, BadInputs::NONE);
-            turn.runs = wish == Wish::Answers;
-            turn.is_paused = self.reply.stop == Some(StopReason::PauseTurn);
+            turn.runs = matches!(wish, Wish::Answers);
+            turn.is_paused = matches!(self.reply.stop, Some(StopReason::PauseTurn));
             if let Some(CallsFound { found, first, fingerprint }) = calls_found {
                 (turn.found, turn.first) = (found, first);
                 self.ledger.add_calls(fingerprint);

@@ -148,7 +148,7 @@ impl Run<'_> {
     /// reply ends with text, that text is then a prefill, which not every model accepts (if so, say
     /// something instead). White space at its end is removed, because the API refuses it.
     pub fn resume(&mut self) {
-        let was_broken = self.outcome() == Some(Outcome::Broken);
+        let was_broken = matches!(self.outcome(), Some(Outcome::Broken));
         // Possible in every state.
         let _ = self.machine.go(Input::Resume { calls: self.turn.is_calling() });
         if was_broken {
