@@ -24,6 +24,7 @@ impl Instant {
 
     /// Returns the instant `wait` after this one. It saturates at the latest instant that can be
     /// represented.
+    #[cfg_attr(target_os = "none", inline(never))]
     pub fn after(self, wait: Duration) -> Self {
         Self(self.0.saturating_add(micros(wait)))
     }

@@ -164,34 +164,46 @@ impl ReplyHead {
     /// `retry-after` as a date is ignored: an adapter that knows the current date can pass the
     /// difference as `retry-after-ms`.
     pub fn field(&mut self, name: &str, value: &[u8]) {
-        const KNOWN: [&str; 4] = ["x-should-retry", "retry-after-ms", "retry-after", "request-id"];
+        enum Field {
+            ShouldRetry,
+            RetryAfterMs,
+            RetryAfter,
+            RequestId,
+        }
+        const KNOWN: [(&str, Field); 4] = [
+            ("x-should-retry", Field::ShouldRetry),
+            ("retry-after-ms", Field::RetryAfterMs),
+            ("retry-after", Field::RetryAfter),
+            ("request-id", Field::RequestId),
+        ];
         // Most fields are not known, and their values need not be read.
-        let Some(name) = KNOWN.into_iter().find(|known| name.eq_ignore_ascii_case(known)) else {
-            return;
-        };
+        let known = KNOWN.iter().find(|(known, _)| name.eq_ignore_ascii_case(known));
+        let Some((_, field)) = known else { return };
         let Ok(value) = core::str::from_utf8(value) else { return };
         let value = value.trim_ascii();
-        if name == "x-should-retry" {
-            self.should_retry = match value {
-                "true" => Some(true),
-                "false" => Some(false),
-                _ => None,
-            };
-        } else if name == "retry-after-ms" {
-            if let Some(wait) = thousandths(value).map(Duration::from_micros) {
-                self.retry_after = Some(wait);
-                self.exact = true;
+        match field {
+            Field::ShouldRetry => {
+                self.should_retry = match value {
+                    "true" => Some(true),
+                    "false" => Some(false),
+                    _ => None,
+                };
             }
-        } else if name == "retry-after" {
-            if !self.exact
-                && let Some(wait) = thousandths(value)
-            {
-                self.retry_after = Some(Duration::from_millis(wait));
+            Field::RetryAfterMs | Field::RetryAfter => {
+                let is_exact = matches!(field, Field::RetryAfterMs);
+                if (is_exact || !self.exact)
+                    && let Some(wait) = thousandths(value)
+                {
+                    let micros = if is_exact { wait } else { wait.saturating_mul(1000) };
+                    self.retry_after = Some(Duration::from_micros(micros));
+                    self.exact = is_exact;
+                }
             }
-        } else if name == "request-id"
-            && let Ok(id) = String::try_from(value)
-        {
-            self.request_id = id;
+            Field::RequestId => {
+                if let Ok(id) = String::try_from(value) {
+                    self.request_id = id;
+                }
+            }
         }
     }
 }
@@ -199,21 +211,29 @@ impl ReplyHead {
 /// Parses a non-negative decimal number and returns it times 1000. Digits after the third decimal
 /// place are dropped.
 fn thousandths(text: &str) -> Option<u64> {
+    let mut bytes = text.bytes();
     // The number of decimal places so far, after the point.
-    let (mut milli, mut places) = (0_u64, None);
-    for (i, byte) in text.bytes().enumerate() {
-        match byte {
-            b'0'..=b'9' if places == Some(3) => {}
-            b'0'..=b'9' => {
-                milli = milli.checked_mul(10)?.checked_add(u64::from(byte - b'0'))?;
-                places = places.map(|places| places + 1);
+    let (mut milli, mut places) = (u64::from(bytes.next().and_then(digit)?), None);
+    while places != Some(3) {
+        let digit = match bytes.next() {
+            Some(b'.') if places.is_none() => {
+                places = Some(0);
+                continue;
             }
-            b'.' if i > 0 && places.is_none() => places = Some(0),
-            _ => return None,
-        }
+            Some(byte) => digit(byte)?,
+            None => {
+                places.get_or_insert(0);
+                0
+            }
+        };
+        milli = milli.checked_mul(10)?.checked_add(u64::from(digit))?;
+        places = places.map(|places| places + 1);
     }
-    let missing = 3_u32.checked_sub(places.unwrap_or(0))?;
-    if text.is_empty() { None } else { milli.checked_mul(10_u64.pow(missing)) }
+    bytes.all(|byte| byte.is_ascii_digit()).then_some(milli)
+}
+
+fn digit(byte: u8) -> Option<u8> {
+    byte.is_ascii_digit().then_some(byte & 15)
 }
 
 /// A reply whose head has arrived and whose body can be read.
