@@ -275,7 +275,9 @@ impl<'a> Checks<'a> {
         let [id, name] =
             id_and_name.map(|value| value.and_then(Value::as_text).unwrap_or_default());
         let has_id = |messages: &[u8]| {
-            Messages::new(messages).any(|message| has_call(message.content().elements(), id))
+            // Taking all of them makes `has_call` the same function as for the other blocks.
+            let mut each = Messages::new(messages).map(|message| message.content().elements());
+            each.any(|blocks| has_call(blocks.take(usize::MAX), id))
         };
         let is_in_use = || matches!(self.before, Before::Messages(before) if has_id(before) || has_id(self.earlier));
         if id.is_empty() || name.is_empty() {
@@ -325,24 +327,33 @@ impl<'a> Checks<'a> {
     }
 }
 
-/// Returns the rule that the content of a result breaks, if any.
+/// Returns the rule that a result breaks, if any.
 fn wrong_result(result: Value<'_>) -> Option<Rule> {
     let [content, is_error] = result.pick(["content", "is_error"]);
-    let (content, is_error) =
-        (content.unwrap_or_default(), is_error.and_then(Value::as_bool).unwrap_or(false));
+    wrong_content(content.unwrap_or_default(), is_error.and_then(Value::as_bool).unwrap_or(false))
+}
+
+/// Returns the rule that the content of a result breaks, if any.
+pub(crate) fn wrong_content(content: Value<'_>, is_error: bool) -> Option<Rule> {
     if let Some(text) = content.as_text() {
         return (is_error && text.is_empty()).then_some(Rule::EmptyResult);
     }
-    let blocks = || content.elements();
-    if blocks().any(|block| block.member("type").is_none_or(|kind| kind.kind() != Kind::String)) {
-        return Some(Rule::Block);
+    let mut says_nothing = true;
+    for block in content.elements() {
+        says_nothing = false;
+        let [kind, text] = block.pick(["type", "text"]);
+        let Some(kind) = kind.filter(|kind| kind.kind() == Kind::String) else {
+            return Some(Rule::Block);
+        };
+        if !kind.is_text("text") {
+            if is_error {
+                return Some(Rule::ErrorNotText);
+            }
+        } else if text.and_then(Value::as_text).is_none_or(Text::is_empty) {
+            return Some(Rule::EmptyResult);
+        }
     }
-    if is_error && blocks().any(|block| !is_type(block, "text")) {
-        return Some(Rule::ErrorNotText);
-    }
-    let is_empty = |block| is_type(block, "text") && text(block, "text").is_empty();
-    let says_nothing = blocks().any(is_empty) || (is_error && blocks().next().is_none());
-    says_nothing.then_some(Rule::EmptyResult)
+    (is_error && says_nothing).then_some(Rule::EmptyResult)
 }
 
 /// Returns the first call of `turn` that must have a result but has none in `content`.

@@ -21,7 +21,7 @@ mod check;
 mod marks;
 
 pub use check::Tail;
-pub(crate) use check::{Before, Checked, check};
+pub(crate) use check::{Before, Checked, check, wrong_content};
 #[cfg(feature = "alloc")]
 pub(crate) use marks::is_marked;
 pub(crate) use marks::{MAX_BREAKPOINTS, breakpoints, breakpoints_in, breakpoints_in_front};

@@ -97,17 +97,8 @@ impl Run<'_> {
     /// Makes the last assistant message the turn, with its existing results. Its calls do not run.
     /// Those without a result can be answered, and are answered as not run before anything is sent.
     fn adopt(&mut self, open: &Open) -> Result<(), Error> {
-        let Span { start, end } = open.reply;
-        let mut turn = Turn { mark: self.mark_of(start), start, ..Turn::none(end) };
-        for block in blocks_in(open.reply.of(self.transcript.bytes())) {
-            if is_type(block, "tool_use") {
-                turn.calls += 1;
-            } else if is_type(block, "fallback") {
-                turn.first = turn.calls;
-            }
-        }
-        turn.is_given = true;
-        self.turn = turn;
+        self.go_back_to_turn_before(open.reply.end);
+        self.turn.is_given = true;
         if open.answers.len() > 0 {
             self.sort_answers(open.answers)?;
         }
@@ -119,12 +110,10 @@ impl Run<'_> {
     /// `old`: the range from the end of the assistant message to the end of that message.
     fn sort_answers(&mut self, old: Span) -> Result<(), Error> {
         let before = self.transcript.len();
-        let mut is_first = true;
+        let mut opening = OPENING;
         for i in 0..self.turn.calls {
             if let Some(result) = self.answer_in(old, i) {
-                self.transcript.append(if is_first { OPENING } else { b"," })?;
-                self.transcript.append_within(result)?;
-                is_first = false;
+                self.append_block(&mut opening, result)?;
                 self.turn.states.set(CallIndex(i), CallState::Answered);
                 if i < self.turn.first {
                     // In this case the calls before a `fallback` block are answered too.
@@ -134,12 +123,16 @@ impl Run<'_> {
         }
         self.transcript.append(CLOSING)?;
         let results = self.transcript.len() - before;
-        let others = self.content_of(old).filter(|block| !is_type(*block, "tool_result")).count();
-        for i in 0..others {
-            let mut blocks = self.content_of(old).filter(|block| !is_type(*block, "tool_result"));
-            let Some(block) = blocks.nth(i).and_then(|block| self.place_of(block)) else { break };
-            self.transcript.append(if i == 0 { OPENING } else { b"," })?;
-            self.transcript.append_within(block)?;
+        let (mut opening, mut others) = (OPENING, 0);
+        let is_other = |block: &Value<'_>| !is_type(*block, "tool_result");
+        while let Some(block) = self
+            .content_of(old)
+            .filter(is_other)
+            .nth(others)
+            .and_then(|block| self.place_of(block))
+        {
+            self.append_block(&mut opening, block)?;
+            others += 1;
         }
         if others > 0 {
             self.transcript.append(CLOSING)?;
@@ -149,6 +142,13 @@ impl Run<'_> {
         self.transcript.tail_of(new).replace(old)?;
         self.turn.results_end = self.turn.end + results;
         Ok(())
+    }
+
+    /// Appends a copy of a block to the end of the transcript, after `opening`, which becomes a
+    /// comma.
+    fn append_block(&mut self, opening: &mut &[u8], block: Span) -> Result<(), Capacity> {
+        self.transcript.append(core::mem::replace(opening, b","))?;
+        self.transcript.append_within(block)
     }
 
     /// Returns the blocks of the message at the end of `span`, after a comma.

@@ -4,11 +4,11 @@
 use super::state::{CallState, Place};
 use super::table::Input;
 use super::{CallIndex, Run, ToolAnswer};
-use crate::error::{Capacity, Error, Misuse};
-use crate::history::breakpoints_in;
+use crate::error::{Capacity, Error, Misuse, Rule};
+use crate::history::{breakpoints_in, wrong_content};
 use crate::json::{Array, JsonError, Kind, Sink, Text, Value, check, copy, escape};
 use crate::observe::Event;
-use crate::tool::{EMPTY_ERROR, EMPTY_RESULT, Notice, is_empty_text_block};
+use crate::tool::{EMPTY_ERROR, EMPTY_RESULT, Notice};
 use crate::transcript::{Span, Tail};
 
 pub(super) const HEAD: &[u8] = b"{\"type\":\"tool_result\",\"tool_use_id\":\"";
@@ -376,27 +376,17 @@ pub(super) fn check_content(content: &[u8], is_error: bool) -> Result<(), Misuse
     if checked.lone_surrogate.is_some() {
         return Err(Misuse::Json("unpaired surrogate in a string"));
     }
-    if let Some(text) = value.as_text() {
-        return if is_error && text.is_empty() { Err(EMPTY) } else { Ok(()) };
-    }
-    if value.kind() != Kind::Array {
+    if !matches!(value.kind(), Kind::String | Kind::Array) {
         return Err(SHAPE);
     }
-    let mut blocks = value.elements().peekable();
-    if is_error && blocks.peek().is_none() {
-        return Err(EMPTY);
-    }
-    for block in blocks {
-        let kind = block.member("type").and_then(Value::as_text).ok_or(SHAPE)?;
-        let is_text = kind == *"text";
-        if is_empty_text_block(block) {
-            return Err(EMPTY);
+    match wrong_content(value, is_error) {
+        None => Ok(()),
+        Some(Rule::Block) => Err(SHAPE),
+        Some(Rule::ErrorNotText) => {
+            Err(Misuse::Json("the content of a failed call must be text"))
         }
-        if is_error && !is_text {
-            return Err(Misuse::Json("the content of a failed call must be text"));
-        }
+        Some(_) => Err(EMPTY),
     }
-    Ok(())
 }
 
 /// Returns the number of cache breakpoints of a result, including those of its content.
