@@ -87,7 +87,7 @@ impl Run<'_> {
 
     pub(super) fn ensure_unsent(&self) -> Result<(), Error> {
         match self.machine.state() {
-            State::Sending | State::Receiving | State::ErrorBody | State::Waiting(_) => {
+            State::Sending | State::Receiving | State::ErrorBody | State::Waiting => {
                 Err(Misuse::State("results can only be changed before the next request").into())
             }
             _ => Ok(()),

@@ -295,7 +295,7 @@ impl Run<'_> {
         }
         self.exchange.attempt += 1;
         let wait = self.settings.retry.wait(self.exchange.attempt, retry_after(error), jitter);
-        self.machine.go(Input::Backoff(now.after(wait)))?;
+        self.machine.wait(now.after(wait))?;
         Ok(wait)
     }
 

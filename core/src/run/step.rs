@@ -19,9 +19,10 @@ impl Run<'_> {
     pub fn step(&mut self, now: Instant) -> Result<Step, Error> {
         loop {
             match self.machine.state() {
-                State::Waiting(until) => {
+                State::Waiting => {
                     // A wait ends at the deadline at the latest, because the time limit forbids
                     // anything after it.
+                    let until = self.machine.until();
                     let until = self.deadline().map_or(until, |end| until.min(end));
                     if now < until {
                         return Ok(Step::Wait(until));
@@ -33,7 +34,7 @@ impl Run<'_> {
                 State::Ready => {
                     #[cfg(feature = "alloc")]
                     if let Some(until) = self.early.take_pause() {
-                        self.machine.go(Input::Backoff(until))?;
+                        self.machine.wait(until)?;
                         continue;
                     }
                     if self.transcript.is_empty() {

@@ -54,7 +54,8 @@ pub(super) enum State {
     Ready,
     Receiving,
     Sending,
-    Waiting(Instant),
+    /// The next request is not sent before [`Machine::until`].
+    Waiting,
 }
 
 impl State {
@@ -62,7 +63,7 @@ impl State {
     pub(super) const fn is_in_progress(self) -> bool {
         match self {
             Self::Sending | Self::Receiving | Self::ErrorBody => true,
-            Self::Ready | Self::Waiting(_) | Self::Calling | Self::Done(_) => false,
+            Self::Ready | Self::Waiting | Self::Calling | Self::Done(_) => false,
         }
     }
 }
@@ -72,8 +73,8 @@ impl State {
 pub(super) enum Input {
     /// The caller appended a message as JSON.
     Append,
-    /// The next request is not sent before this instant.
-    Backoff(Instant),
+    /// The next request is not sent before an instant: see [`Machine::wait`].
+    Backoff,
     /// The request or its reply failed or was abandoned.
     Failure,
     /// A call that the caller was to answer was answered, or given to the tools.
@@ -147,6 +148,8 @@ impl Wish {
 pub(super) struct Refused;
 
 impl From<Refused> for Error {
+    #[cold]
+    #[cfg_attr(target_os = "none", inline(never))]
     fn from(_: Refused) -> Self {
         Misuse::State("a request is in progress: finish it, or stop the run").into()
     }
@@ -161,11 +164,11 @@ pub(super) const fn next(state: State, input: Input) -> Result<State, Refused> {
         Input::Request => match state {
             Ready | Sending | Calling => Sending,
             Done(outcome) if outcome.continues_on(Verb::Compact) => Sending,
-            Receiving | ErrorBody | Waiting(_) | Done(_) => return Err(Refused),
+            Receiving | ErrorBody | Waiting | Done(_) => return Err(Refused),
         },
         Input::Head { is_success } => match state {
             Sending => if is_success { Receiving } else { ErrorBody },
-            Ready | Receiving | ErrorBody | Waiting(_) | Calling | Done(_) => return Err(Refused),
+            Ready | Receiving | ErrorBody | Waiting | Calling | Done(_) => return Err(Refused),
         },
         Input::Reply { stop, calls } => match state {
             Receiving => match Wish::of(stop) {
@@ -173,72 +176,72 @@ pub(super) const fn next(state: State, input: Input) -> Result<State, Refused> {
                 Wish::Resend => Ready,
                 Wish::End(outcome) => Done(outcome),
             },
-            Ready | Sending | ErrorBody | Waiting(_) | Calling | Done(_) => return Err(Refused),
+            Ready | Sending | ErrorBody | Waiting | Calling | Done(_) => return Err(Refused),
         },
         Input::KeptBlocks => match state {
             Receiving => Done(Outcome::Broken),
-            Ready | Sending | ErrorBody | Waiting(_) | Calling | Done(_) => return Err(Refused),
+            Ready | Sending | ErrorBody | Waiting | Calling | Done(_) => return Err(Refused),
         },
         Input::KeptCalls => match state {
             Receiving => Calling,
-            Ready | Sending | ErrorBody | Waiting(_) | Calling | Done(_) => return Err(Refused),
+            Ready | Sending | ErrorBody | Waiting | Calling | Done(_) => return Err(Refused),
         },
         Input::Failure => match state {
             Sending | Receiving | ErrorBody => Ready,
-            Ready | Waiting(_) | Calling | Done(_) => return Err(Refused),
+            Ready | Waiting | Calling | Done(_) => return Err(Refused),
         },
-        Input::Backoff(until) => match state {
-            Ready | Sending | Receiving | ErrorBody => Waiting(until),
-            Waiting(_) | Calling | Done(_) => return Err(Refused),
+        Input::Backoff => match state {
+            Ready | Sending | Receiving | ErrorBody => Waiting,
+            Waiting | Calling | Done(_) => return Err(Refused),
         },
         Input::TimeOver => match state {
-            Waiting(_) => Ready,
+            Waiting => Ready,
             Ready | Sending | Receiving | ErrorBody | Calling | Done(_) => return Err(Refused),
         },
         Input::NoCall => match state {
             Calling => Ready,
-            Ready | Sending | Receiving | ErrorBody | Waiting(_) | Done(_) => return Err(Refused),
+            Ready | Sending | Receiving | ErrorBody | Waiting | Done(_) => return Err(Refused),
         },
         Input::OnlyForCaller => match state {
             Calling => Done(Outcome::NeedsAnswer),
-            Ready | Sending | Receiving | ErrorBody | Waiting(_) | Done(_) => return Err(Refused),
+            Ready | Sending | Receiving | ErrorBody | Waiting | Done(_) => return Err(Refused),
         },
         Input::ForTools => match state {
             Done(outcome) if outcome.continues_on(Verb::Answer) => Calling,
-            Ready | Sending | Receiving | ErrorBody | Waiting(_) | Calling | Done(_) => state,
+            Ready | Sending | Receiving | ErrorBody | Waiting | Calling | Done(_) => state,
         },
         Input::Limit(limit) => match state {
             Ready | Calling => Done(Outcome::Limit(limit)),
-            Sending | Receiving | ErrorBody | Waiting(_) | Done(_) => return Err(Refused),
+            Sending | Receiving | ErrorBody | Waiting | Done(_) => return Err(Refused),
         },
         Input::NoLimit { calls } => match state {
             Done(outcome) if outcome.continues_on(Verb::RaiseLimit) => open(calls),
-            Ready | Sending | Receiving | ErrorBody | Waiting(_) | Calling | Done(_) => return Err(Refused),
+            Ready | Sending | Receiving | ErrorBody | Waiting | Calling | Done(_) => return Err(Refused),
         },
         Input::ThreadLost => match state {
             Ready | Sending | Receiving | ErrorBody => Done(Outcome::ThreadLost),
-            Waiting(_) | Calling | Done(_) => return Err(Refused),
+            Waiting | Calling | Done(_) => return Err(Refused),
         },
         Input::Summary(then) => match state {
-            Ready | Sending | Receiving | ErrorBody | Waiting(_) => then,
+            Ready | Sending | Receiving | ErrorBody | Waiting => then,
             Calling | Done(_) => return Err(Refused),
         },
         Input::Prompt | Input::Retry => match state {
-            Ready | Waiting(_) | Calling | Done(_) => Ready,
+            Ready | Waiting | Calling | Done(_) => Ready,
             Sending | Receiving | ErrorBody => return Err(Refused),
         },
         Input::Append => match state {
             Done(outcome) if outcome.continues_on(Verb::Append) => Ready,
-            Ready | Waiting(_) | Calling | Done(_) => state,
+            Ready | Waiting | Calling | Done(_) => state,
             Sending | Receiving | ErrorBody => return Err(Refused),
         },
         Input::Resume { calls } => match state {
             Done(outcome) if outcome.continues_on(Verb::Resume) => open(calls),
-            Ready | Sending | Receiving | ErrorBody | Waiting(_) | Calling | Done(_) => state,
+            Ready | Sending | Receiving | ErrorBody | Waiting | Calling | Done(_) => state,
         },
         Input::Stop => match state {
             Done(outcome) if !outcome.continues_on(Verb::Stop) => state,
-            Ready | Sending | Receiving | ErrorBody | Waiting(_) | Calling | Done(_) => Done(Outcome::Stopped),
+            Ready | Sending | Receiving | ErrorBody | Waiting | Calling | Done(_) => Done(Outcome::Stopped),
         },
     })
 }
@@ -250,16 +253,35 @@ const fn open(calls: bool) -> State {
 
 /// The current state. Only [`go`](Self::go) changes it.
 #[derive(Clone, Copy, Debug)]
-pub(super) struct Machine(State);
+pub(super) struct Machine {
+    state: State,
+    // Beside the state, so that a state fits into a register.
+    until: Instant,
+}
 
 impl Machine {
     /// Starts in this state: that of a new run, or of a snapshot.
     pub(super) const fn at(state: State) -> Self {
-        Self(state)
+        Self { state, until: Instant::ZERO }
     }
 
     pub(super) const fn state(&self) -> State {
-        self.0
+        self.state
+    }
+
+    /// Returns when the wait of [`State::Waiting`] ends.
+    pub(super) const fn until(&self) -> Instant {
+        self.until
+    }
+
+    /// Waits until this instant before the next request.
+    ///
+    /// # Errors
+    /// `Refused` if the current state has nothing to wait for.
+    pub(super) fn wait(&mut self, until: Instant) -> Result<(), Refused> {
+        self.go(Input::Backoff)?;
+        self.until = until;
+        Ok(())
     }
 
     /// Changes the state.
@@ -269,7 +291,7 @@ impl Machine {
     // Not inlined, because there are many callers.
     #[inline(never)]
     pub(super) fn go(&mut self, input: Input) -> Result<(), Refused> {
-        self.0 = next(self.0, input)?;
+        self.state = next(self.state, input)?;
         Ok(())
     }
 }

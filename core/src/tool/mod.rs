@@ -35,7 +35,6 @@ pub use input::{Decoder, ToolInput};
 #[cfg(feature = "alloc")]
 pub use list::{BoxTools, DynTools};
 pub use output::Output;
-pub(crate) use output::is_empty_text_block;
 #[cfg(feature = "alloc")]
 pub use raw::Input;
 pub use raw::{Declared, RawTool};

@@ -506,7 +506,7 @@ fn is_block(bytes: &[u8]) -> bool {
 }
 
 /// Returns whether a block is a text block without text.
-pub(crate) fn is_empty_text_block(block: Value<'_>) -> bool {
+fn is_empty_text_block(block: Value<'_>) -> bool {
     block.member("type").is_some_and(|kind| kind.is_text("text"))
         && block.member("text").and_then(Value::as_text).is_none_or(Text::is_empty)
 }

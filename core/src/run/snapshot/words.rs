@@ -85,7 +85,7 @@ states! {
     "limit" limit: Limit => (State::Done(Outcome::Limit(limit))),
     "needs_answer" => (State::Done(Outcome::NeedsAnswer)),
     "ready" => (State::Ready)
-        or (State::ErrorBody | State::Receiving | State::Sending | State::Waiting(_)),
+        or (State::ErrorBody | State::Receiving | State::Sending | State::Waiting),
     "stopped" => (State::Done(Outcome::Stopped)),
     "thread_lost" => (State::Done(Outcome::ThreadLost)),
 }

@@ -8,9 +8,6 @@ use std::println;
 use super::{Input, Outcome, State, next};
 use crate::message::StopReason;
 use crate::policy::Limit;
-use crate::time::Instant;
-
-const UNTIL: Instant = Instant::ZERO;
 
 /// Defines the columns of the table in their order: the two letters of a state, its pattern, and
 /// an example. A new state or outcome does not compile until it has a column.
@@ -29,7 +26,7 @@ columns! {
     "Se" State::Sending => State::Sending,
     "Rc" State::Receiving => State::Receiving,
     "Er" State::ErrorBody => State::ErrorBody,
-    "Wa" State::Waiting(_) => State::Waiting(UNTIL),
+    "Wa" State::Waiting => State::Waiting,
     "Ca" State::Calling => State::Calling,
     "Br" State::Done(Outcome::Broken) => State::Done(Outcome::Broken),
     "En" State::Done(Outcome::Ended(_)) => State::Done(Outcome::Ended(Some(StopReason::EndTurn))),
@@ -64,7 +61,7 @@ rows! {
     "KeptBlocks" Input::KeptBlocks => Input::KeptBlocks,
     "KeptCalls" Input::KeptCalls => Input::KeptCalls,
     "Failure" Input::Failure => Input::Failure,
-    "Backoff" Input::Backoff(_) => Input::Backoff(UNTIL),
+    "Backoff" Input::Backoff => Input::Backoff,
     "TimeOver" Input::TimeOver => Input::TimeOver,
     "NoCall" Input::NoCall => Input::NoCall,
     "OnlyForCaller" Input::OnlyForCaller => Input::OnlyForCaller,
