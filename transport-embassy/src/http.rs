@@ -209,16 +209,16 @@ impl<L: Link> Http<L> {
     }
 
     /// Reads the reply's head, and prepares for its body.
-    pub(crate) async fn read_head(&mut self, head: &mut ReplyHead) -> Result<(), Error> {
-        let mut fields = Fields::default();
+    pub(crate) async fn read_head(&mut self) -> Result<ReplyHead, Error> {
+        let (mut head, mut fields) = (ReplyHead::default(), Fields::default());
         loop {
             let is_rest = self.in_line;
             match self.next_line() {
                 // Of a line that is longer than the buffer, only the beginning is looked at.
                 Some(_) if is_rest => {}
                 Some(line) => {
-                    if self.head_line(head, &mut fields, line)? {
-                        return Ok(());
+                    if self.head_line(&mut head, &mut fields, line)? {
+                        return Ok(head);
                     }
                 }
                 None if self.receive().await? > 0 => {}

@@ -95,8 +95,7 @@ impl<L: Link> Transport<L> {
         &mut self,
         request: &Head<'_>,
         body: &Body<'_>,
-        head: &mut ReplyHead,
-    ) -> Result<(), Error> {
+    ) -> Result<ReplyHead, Error> {
         let target = Target::parse(request.base_url)?;
         let Self { http, timeouts, authority } = self;
         let mut is_kept =
@@ -110,7 +109,7 @@ impl<L: Link> Transport<L> {
             match http.write_request(&target, request, body).await {
                 // The connection broke before the server had received the whole request.
                 Err(Error::Closed) if is_kept => is_kept = false,
-                Ok(()) => return http.read_head(head).await,
+                Ok(()) => return http.read_head().await,
                 Err(other) => return Err(other),
             }
         }
@@ -151,9 +150,8 @@ impl<L: Link> CoreTransport for Transport<L> {
         body: &Body<'_>,
     ) -> Result<Reply<Self::Body<'t>>, Error> {
         self.http.deadline = self.timeouts.turn_end();
-        let mut reply = ReplyHead::default();
-        match self.exchange(head, body, &mut reply).await {
-            Ok(()) => Ok(Reply { head: reply, body: ReplyBody { http: &mut self.http } }),
+        match self.exchange(head, body).await {
+            Ok(head) => Ok(Reply { head, body: ReplyBody { http: &mut self.http } }),
             Err(e) => {
                 self.http.close();
                 Err(e)
