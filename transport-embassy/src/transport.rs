@@ -91,11 +91,7 @@ impl<L: Link> Transport<L> {
 
     /// Sends the request, over the existing connection if possible, and reads the head of the
     /// reply.
-    async fn exchange(
-        &mut self,
-        request: &Head<'_>,
-        body: &Body<'_>,
-    ) -> Result<ReplyHead, Error> {
+    async fn exchange(&mut self, request: &Head<'_>, body: &Body<'_>) -> Result<ReplyHead, Error> {
         let target = Target::parse(request.base_url)?;
         let Self { http, timeouts, authority } = self;
         let mut is_kept =

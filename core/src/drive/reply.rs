@@ -81,22 +81,34 @@ pub(super) async fn open<'t, T: Transport, B: Toolbox + ?Sized>(
     transport: &'t mut T,
 ) -> Exchange<T::Body<'t>, T::Error> {
     let max_tokens = Decimal::new(u64::from(config.max_tokens));
-    // A copy, because the run is changed while the front borrows the container.
-    let container = run.container_copy();
-    let front = Front::new(config, &max_tokens)
-        .with(container.as_deref(), run.compaction_rules())
-        .continuing(run.thread_continuation());
-    let mut pieces = Pieces::empty();
-    if let Err(full) = pieces.fill(front, tools) {
-        return Exchange::Failed(Error::from(full).into());
-    }
+    let (rules, continuation) = (run.compaction_rules(), run.thread_continuation());
+    let front =
+        |container| Front::new(config, &max_tokens).with(container, rules).continuing(continuation);
     let fields = config.fields_with(run.thread_beta());
     let head = Head {
         base_url: base_of(config.base_url, config.path),
         path: config.path,
         headers: &fields,
     };
-    send(run, &head, pieces.as_slices(), transport).await
+    let reply = {
+        let mut pieces = Pieces::empty();
+        // At first without the container, which borrows the run and has no cache breakpoints.
+        if let Err(full) = pieces.fill(front(None), tools) {
+            return Exchange::Failed(Error::from(full).into());
+        }
+        if let Err(error) = run.note_front(pieces.as_slices()) {
+            return Exchange::Failed(error.into());
+        }
+        run.prepare_body();
+        if let Some(container) = run.container() {
+            pieces = Pieces::empty();
+            if let Err(full) = pieces.fill(front(Some(container)), tools) {
+                return Exchange::Failed(Error::from(full).into());
+            }
+        }
+        transport.send(&head, &run.body_of(pieces.as_slices())).await
+    };
+    answered(run, reply)
 }
 
 /// Sends the request after `Progress::Send`, with a head and a beginning of the body (up to
@@ -130,6 +142,7 @@ pub async fn send_with_noted_front<'t, T: Transport>(
     answered(run, sent)
 }
 
+/// Takes what the transport returned for the request.
 #[inline]
 fn answered<B, E: TransportError>(run: &mut Run<'_>, sent: Result<Reply<B>, E>) -> Exchange<B, E> {
     match sent {

@@ -69,8 +69,20 @@ impl Run<'_> {
     /// Returns the body of the request, after [`Step::Send`](super::Step::Send). `before` is the
     /// part before the conversation, in pieces of any size, and must end with `"messages":[`.
     pub fn body<'a>(&'a mut self, before: &'a [&'a [u8]]) -> Body<'a> {
+        self.prepare_body();
+        self.body_of(before)
+    }
+
+    /// Prepares the transcript for [`body_of`](Self::body_of).
+    #[cfg_attr(not(feature = "alloc"), expect(clippy::unused_self, reason = "only with alloc"))]
+    pub(crate) fn prepare_body(&mut self) {
         #[cfg(feature = "alloc")]
         self.transcript.share();
+    }
+
+    /// Returns the body of the request, after [`prepare_body`](Self::prepare_body). Unlike with
+    /// [`body`](Self::body), `before` may borrow from the run.
+    pub(crate) fn body_of<'a>(&'a self, before: &'a [&'a [u8]]) -> Body<'a> {
         let whole = self.transcript.bytes();
         let threaded = self.settings.extras.threads.and_then(|threads| (threads.parts)(self));
         let body = match (threaded, self.summary.current) {

@@ -125,11 +125,8 @@ impl Run<'_> {
         let results = self.transcript.len() - before;
         let (mut opening, mut others) = (OPENING, 0);
         let is_other = |block: &Value<'_>| !is_type(*block, "tool_result");
-        while let Some(block) = self
-            .content_of(old)
-            .filter(is_other)
-            .nth(others)
-            .and_then(|block| self.place_of(block))
+        while let Some(block) =
+            self.content_of(old).filter(is_other).nth(others).and_then(|block| self.place_of(block))
         {
             self.append_block(&mut opening, block)?;
             others += 1;

@@ -382,9 +382,7 @@ pub(super) fn check_content(content: &[u8], is_error: bool) -> Result<(), Misuse
     match wrong_content(value, is_error) {
         None => Ok(()),
         Some(Rule::Block) => Err(SHAPE),
-        Some(Rule::ErrorNotText) => {
-            Err(Misuse::Json("the content of a failed call must be text"))
-        }
+        Some(Rule::ErrorNotText) => Err(Misuse::Json("the content of a failed call must be text")),
         Some(_) => Err(EMPTY),
     }
 }
