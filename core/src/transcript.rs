@@ -245,12 +245,12 @@ impl<'b> Transcript<'b> {
 
     /// Moves `span` of the tail to `at` and makes it part of the conversation. The bytes after `at`
     /// move towards the end. The rest of the tail is lost.
-    fn insert_tail(&mut self, at: usize, span: Span) -> Result<(), Capacity> {
+    fn insert_tail(&mut self, at: usize, span: Span) {
         let (len, count) = (self.len, span.len());
         if at == len {
             self.move_within(span, at);
             self.len += count;
-            return Ok(());
+            return;
         }
         // Usually only a few bytes follow: those that close a block or a message.
         if !IS_CHIP
@@ -270,7 +270,7 @@ impl<'b> Transcript<'b> {
                 }
             }
             self.len += count;
-            return Ok(());
+            return;
         }
         // First move the range to the end of the conversation, then swap the two neighbours: three
         // reversals need no additional memory.
@@ -283,7 +283,6 @@ impl<'b> Transcript<'b> {
             }
         }
         self.len += count;
-        Ok(())
     }
 
     /// Moves a range of the tail towards the end by `by` bytes, so that `by` bytes can be inserted
@@ -307,23 +306,16 @@ impl<'b> Transcript<'b> {
 
     /// Appends a copy of a part of the conversation.
     pub(crate) fn append_within(&mut self, span: Span) -> Result<(), Capacity> {
-        let (len, count) = (self.len, span.len());
-        self.reserve(count)?;
-        if let Some((conversation, tail)) = self.whole_mut().split_at_mut_checked(len) {
-            for (to, from) in tail.iter_mut().zip(span.of(conversation)) {
-                *to = *from;
-            }
-        }
-        self.len += count;
+        self.reserve(span.len())?;
+        self.tail().copy(span);
+        self.len += span.len();
         Ok(())
     }
 
     /// Overwrites the bytes at `at`.
     pub(crate) fn overwrite(&mut self, at: usize, new: &[u8]) {
         self.touch(at);
-        for (to, from) in self.whole_mut().get_mut(at..).unwrap_or_default().iter_mut().zip(new) {
-            *to = *from;
-        }
+        self.tail_from(at).add(new);
     }
 
     /// Copies a part of the conversation towards the front.
@@ -405,24 +397,27 @@ impl<'b> Transcript<'b> {
     /// `Capacity` if the message does not fit. In this case nothing is written.
     pub fn push_text(&mut self, role: &str, text: &str) -> Result<(), Capacity> {
         self.reserve(self.text_len(role, text))?;
-        if self.len > 0 {
-            self.append(b",")?;
-        }
-        self.append(TEXT_HEAD)?;
-        self.append(role.as_bytes())?;
-        self.append(TEXT_MIDDLE)?;
-        escape(text).write_to(self)?;
-        self.append(b"\"}")
+        let comma: &[u8] = if self.len > 0 { b"," } else { b"" };
+        let mut tail = self.tail();
+        tail.add(comma);
+        tail.add(TEXT_HEAD);
+        tail.add(role.as_bytes());
+        tail.add(TEXT_MIDDLE);
+        escape(text).write_to(&mut tail)?;
+        tail.add(b"\"}");
+        self.len = tail.span().end;
+        Ok(())
     }
 
     /// Appends messages that are already JSON, without their outer brackets.
     pub(crate) fn push_json(&mut self, messages: &[u8]) -> Result<(), Capacity> {
         let comma = usize::from(self.len > 0);
         self.reserve(comma + messages.len())?;
-        if comma > 0 {
-            self.append(b",")?;
-        }
-        self.append(messages)
+        let mut tail = self.tail();
+        tail.add(if comma > 0 { b"," } else { b"" });
+        tail.add(messages);
+        self.len = tail.span().end;
+        Ok(())
     }
 }
 

@@ -317,10 +317,12 @@ impl<B: Toolbox + ?Sized, H: Hooks, C: Clock> Execute<B, H, C> for Serial {
         Finished { call, verdict, .. }: Finished,
         after: impl FnOnce(&mut Draft<'_, '_>),
     ) -> Result<(), Error> {
-        match (verdict, verdict.notice()) {
-            (Verdict::Answer(written), _) => run.end_in_place(call, written)?,
-            (_, Some(notice)) => run.answer_notice(call, notice)?,
-            (_, None) => return Ok(()),
+        if let Verdict::Answer(written) = verdict {
+            run.end_in_place(call, written)?;
+        } else if let Some(notice) = verdict.notice() {
+            run.answer_notice(call, notice)?;
+        } else {
+            return Ok(());
         }
         after(&mut Draft::new(run, call));
         Ok(())

@@ -362,7 +362,11 @@ pub(super) fn blocks_in(message: &[u8]) -> Array<'_> {
 }
 
 /// Returns the id, the name, the input and the toolset of the `i`th call of a turn.
-fn call_in<'a>(turn: &Turn, transcript: &'a [u8], i: CallIndex) -> Option<[Option<Value<'a>>; 4]> {
+pub(super) fn call_in<'a>(
+    turn: &Turn,
+    transcript: &'a [u8],
+    i: CallIndex,
+) -> Option<[Option<Value<'a>>; 4]> {
     let message = turn.message(transcript);
     if let Some(Found { id, name, input, toolset }) = turn.found.get(i.0) {
         return Some([id, name, input, toolset].map(|place| place.value(message)));

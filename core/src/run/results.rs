@@ -1,6 +1,7 @@
 //! Answers: one `tool_result` for each call, all of a turn in one user message, in the model's
 //! order, whatever order they arrive in.
 
+use super::calls::{call_in, toolset_of};
 use super::state::{CallState, Place};
 use super::table::Input;
 use super::{CallIndex, Run, ToolAnswer};
@@ -75,20 +76,21 @@ pub(super) enum Content<'c> {
 }
 
 impl Parts<'_> {
-    /// Appends the result to a part of the tail.
+    /// Appends the result to a part of the tail, in which there is space for it.
     pub(super) fn write_to(&self, tail: &mut Tail<'_, '_>) -> Result<(), Capacity> {
-        tail.put(HEAD)?;
-        tail.copy(self.id)?;
+        tail.add(HEAD);
+        tail.copy(self.id);
         if let Some(toolset) = self.toolset {
-            tail.put(TOOLSET)?;
-            tail.copy(toolset)?;
+            tail.add(TOOLSET);
+            tail.copy(toolset);
         }
-        tail.put(CONTENT)?;
+        tail.add(CONTENT);
         match self.content {
             Content::Answer(answer) => answer.write_to(tail)?,
             Content::Written(len) => tail.take_written(len),
         }
-        tail.put(if self.is_error { FAILED } else { b"}" })
+        tail.add(if self.is_error { FAILED } else { b"}" });
+        Ok(())
     }
 }
 
@@ -245,25 +247,24 @@ impl Run<'_> {
         write: &WriteAnswer<'_>,
     ) -> Result<(), Error> {
         let call = self.open_call(i)?;
-        let name_span = place_of(call.name, self.transcript.bytes());
-        let toolset_span = call.toolset.map(|toolset| place_of(toolset, self.transcript.bytes()));
+        let names = call.name.raw_bytes().len()
+            + call.toolset.map_or(0, |toolset| toolset.raw_bytes().len());
         let used = self.transcript.len();
         let head = self.content_place(i) - used;
         // Without the names, a notice has at most a few hundred bytes.
-        let room =
-            self.room_for_result(i).min(name_span.len() + toolset_span.map_or(0, Span::len) + 512);
+        let room = self.room_for_result(i).min(names + 512);
         self.transcript.reserve(head + room)?;
         self.exchange.said = Place::NONE;
         let mut len = None;
-        if let Some((conversation, tail)) = self.transcript.whole_mut().split_at_mut_checked(used) {
-            let text = |span: Span| {
-                Text::from_raw(core::str::from_utf8(span.of(conversation)).unwrap_or_default())
-            };
+        if let Some((conversation, tail)) = self.transcript.whole_mut().split_at_mut_checked(used)
+            && let Some([_, name, _, toolset]) = call_in(&self.turn, conversation, i)
+        {
+            let name = name.and_then(Value::as_text).unwrap_or_default();
             let bytes =
                 tail.get_mut(head..).and_then(|rest| rest.get_mut(..room)).unwrap_or_default();
             let mut slice = Slice { bytes, len: 0 };
-            len =
-                write(text(name_span), toolset_span.map(text), &mut slice).ok().map(|()| slice.len);
+            let written = write(name, toolset.and_then(toolset_of), &mut slice);
+            len = written.ok().map(|()| slice.len);
         }
         match len {
             Some(len) => self.commit_result(i, len, is_error),
@@ -293,9 +294,9 @@ impl Run<'_> {
         )?;
         let result = Parts { id, toolset, content: Content::Written(len), is_error };
         let mut tail = self.transcript.tail();
-        tail.put(before)?;
+        tail.add(before);
         result.write_to(&mut tail)?;
-        tail.put(after)?;
+        tail.add(after);
         self.turn.results_end += tail.insert_at(place)?;
         self.turn.states.set(i, CallState::Answered);
         self.ledger.calls = self.ledger.calls.saturating_add(1);

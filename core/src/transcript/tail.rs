@@ -43,10 +43,20 @@ impl Tail<'_, '_> {
         self.span
     }
 
-    /// Appends a copy of a part of the conversation.
-    pub(crate) fn copy(&mut self, from: Span) -> Result<(), Capacity> {
+    /// Appends bytes for which there is space: [`reserve`](Transcript::reserve) was called.
+    // Not inlined on a chip, because there are many callers.
+    #[cfg_attr(target_os = "none", inline(never))]
+    pub(crate) fn add(&mut self, new: &[u8]) {
+        let place = self.transcript.whole_mut().get_mut(self.span.end..);
+        if let Some(place) = place.and_then(|rest| rest.get_mut(..new.len())) {
+            copy(place, new);
+        }
+        self.span.end += new.len();
+    }
+
+    /// Appends a copy of a part of the conversation, for which there is space.
+    pub(crate) fn copy(&mut self, from: Span) {
         let (used, at) = (self.transcript.len, self.span.end);
-        self.transcript.reserve(at.saturating_sub(used) + from.len())?;
         if let Some((conversation, tail)) = self.transcript.whole_mut().split_at_mut_checked(used)
             && let Some(place) =
                 tail.get_mut(at - used..).and_then(|rest| rest.get_mut(..from.len()))
@@ -54,7 +64,6 @@ impl Tail<'_, '_> {
             copy(place, from.of(conversation));
         }
         self.span.end += from.len();
-        Ok(())
     }
 
     /// Adds the next `len` bytes, which are already written.
@@ -66,14 +75,14 @@ impl Tail<'_, '_> {
     /// end. The rest of the tail is lost. Returns its length.
     #[inline]
     pub(crate) fn insert_at(self, at: usize) -> Result<usize, Capacity> {
-        self.transcript.insert_tail(at, self.span)?;
+        self.transcript.insert_tail(at, self.span);
         Ok(self.span.len())
     }
 
     /// Makes the part replace `old`, a part of the conversation. Returns its length.
     pub(crate) fn replace(self, old: Span) -> Result<usize, Capacity> {
         let len = self.span.len();
-        self.transcript.insert_tail(old.start, self.span)?;
+        self.transcript.insert_tail(old.start, self.span);
         self.transcript.touch(old.start);
         self.transcript.remove(old.shifted(len));
         Ok(len)
