@@ -220,7 +220,10 @@ pub async fn work<B: Toolbox + ?Sized, H: Hooks, C: Clock>(
     }
     let limit = env.tools.definition(job.tool).and_then(|tool| tool.timeout);
     let own = limit.map(|limit| env.clock.now().after(limit));
-    call.deadline = [own, job.deadline].into_iter().flatten().min();
+    call.deadline = match (own, job.deadline) {
+        (Some(own), Some(deadline)) => Some(own.min(deadline)),
+        (own, deadline) => own.or(deadline),
+    };
     // Split in any case, so that there is one future of the tool.
     let (mut given, mut out) = out.split_input(decision == Decision::Input);
     if decision == Decision::Input {
