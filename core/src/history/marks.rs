@@ -9,6 +9,8 @@ use crate::message::Messages;
 pub(crate) const MAX_BREAKPOINTS: usize = 4;
 
 const NAME: &str = "cache_control";
+/// The members of a body whose elements may have a breakpoint.
+const LISTS: [&str; 2] = ["system", "tools"];
 
 /// Returns the number of breakpoints in messages.
 pub(crate) fn breakpoints(messages: &[u8]) -> usize {
@@ -37,16 +39,6 @@ pub(crate) fn is_marked(value: Value<'_>) -> usize {
     usize::from(value.member(NAME).is_some_and(|mark| !mark.is_null()))
 }
 
-/// The members of a body that can contain a breakpoint.
-#[derive(Clone, Copy, PartialEq, Eq)]
-enum Member {
-    /// The request's own `cache_control`.
-    Mark,
-    /// `tools` and `system`, whose elements may have a breakpoint.
-    List,
-    Other,
-}
-
 /// Returns the number of breakpoints in a body up to its messages: the request's own, and those on
 /// tools and on blocks of the system prompt. The pieces of the body may be split at any byte. A
 /// deeper `cache_control`, such as a schema's property of that name, does not count.
@@ -59,7 +51,7 @@ pub(crate) fn breakpoints_in_front(pieces: &[&[u8]]) -> usize {
     let mut front = Front {
         count: 0,
         depth: 0,
-        member: Member::Other,
+        is_in_list: false,
         name: [0; NAME.len()],
         len: 0,
         awaits_value: false,
@@ -91,8 +83,8 @@ pub(crate) fn breakpoints_in_front(pieces: &[&[u8]]) -> usize {
 struct Front {
     count: usize,
     depth: usize,
-    /// The member of the body that the scan is in.
-    member: Member,
+    /// Whether the scan is in `tools` or `system`, whose elements may have a breakpoint.
+    is_in_list: bool,
     /// The beginning of the last string, up to the length of the longest name that matters, and the
     /// length of that string.
     name: [u8; NAME.len()],
@@ -122,18 +114,12 @@ impl Front {
             b'}' | b']' => self.depth = self.depth.saturating_sub(1),
             b':' => {
                 let name = self.name.get(..self.len).unwrap_or_default();
-                let is_mark = name == NAME.as_bytes();
                 if self.depth == 1 {
-                    self.member = match name {
-                        b"tools" | b"system" => Member::List,
-                        _ if is_mark => Member::Mark,
-                        _ => Member::Other,
-                    };
+                    self.is_in_list = LISTS.iter().any(|list| name == list.as_bytes());
                 }
                 // The member belongs to the body itself, or to an object in one of its lists.
-                let counts = (self.depth == 1 && self.member == Member::Mark)
-                    || (self.depth == 3 && self.member == Member::List);
-                self.awaits_value = counts && is_mark;
+                let counts = self.depth == 1 || (self.depth == 3 && self.is_in_list);
+                self.awaits_value = counts && name == NAME.as_bytes();
             }
             _ => {}
         }
