@@ -15,6 +15,7 @@ use super::Run;
 use super::extras::OnServer;
 use super::state::Turn;
 use super::table::{Input, State};
+use super::thread::Parts;
 use crate::error::{Capacity, Error};
 use crate::history::{Ending, is_blank, is_left_out, is_type, kept};
 use crate::json::{Value, escape};
@@ -355,9 +356,26 @@ impl Run<'_> {
 
     /// Abandons a summary in progress.
     pub(super) fn cancel_compaction(&mut self) {
-        if let Some(compacting) = self.summary.current.take() {
+        if self.drop_summary() {
             self.summary.tried = false;
-            self.restore(compacting);
         }
+    }
+
+    /// Restores the conversation if a summary is in progress. Returns whether one was.
+    pub(super) fn drop_summary(&mut self) -> bool {
+        let code = self.settings.extras.summaries.filter(|_| self.is_compacting());
+        if let Some(code) = code {
+            (code.restore)(self);
+        }
+        code.is_some()
+    }
+
+    /// Returns the messages of the request for a summary, and what closes its body.
+    pub(super) fn parts_of_summary(&self) -> Option<Parts<'_>> {
+        let compacting = self.summary.current.as_ref()?;
+        let whole = self.transcript.bytes();
+        let history = whole.get(..compacting.cut).unwrap_or_default();
+        let question = whole.get(compacting.keep..).unwrap_or_default();
+        Some((history, if compacting.by_server { b"]}" } else { question }))
     }
 }

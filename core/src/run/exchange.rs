@@ -3,6 +3,7 @@
 use core::time::Duration;
 
 use super::Run;
+use super::extras::Extras;
 use super::state::Place;
 use super::table::{Input, State};
 use crate::error::{ApiError, ApiErrorKind, Error, Protocol};
@@ -84,16 +85,12 @@ impl Run<'_> {
     /// [`body`](Self::body), `before` may borrow from the run.
     pub(crate) fn body_of<'a>(&'a self, before: &'a [&'a [u8]]) -> Body<'a> {
         let whole = self.transcript.bytes();
-        let threaded = self.settings.extras.threads.and_then(|threads| (threads.parts)(self));
-        let body = match (threaded, self.summary.current) {
-            (Some((messages, closing)), _) => Body::new(before, messages, closing),
-            (None, None) => Body::new(before, whole, b"]}"),
-            (None, Some(compacting)) => {
-                let history = whole.get(..compacting.cut).unwrap_or_default();
-                let question = whole.get(compacting.keep..).unwrap_or_default();
-                Body::new(before, history, if compacting.by_server { b"]}" } else { question })
-            }
-        };
+        let Extras { threads, summaries, .. } = self.settings.extras;
+        let parts = threads
+            .and_then(|threads| (threads.parts)(self))
+            .or_else(|| summaries.and_then(|summaries| (summaries.parts)(self)));
+        let (messages, closing) = parts.unwrap_or((whole, b"]}"));
+        let body = Body::new(before, messages, closing);
         #[cfg(feature = "alloc")]
         if body.transcript().as_ptr() == whole.as_ptr()
             && let Some(shared) = self.transcript.shared()
@@ -243,13 +240,9 @@ impl Run<'_> {
     // Not inlined: this runs once per reply, while its caller runs for every event.
     #[inline(never)]
     fn end_reply(&mut self) -> Result<(), Error> {
-        match self.summary.current.take() {
-            Some(compacting) => self
-                .settings
-                .extras
-                .summaries
-                .map_or(Ok(()), |summaries| (summaries.end)(self, compacting)),
-            None => self.end_turn(),
+        match self.settings.extras.summaries {
+            Some(summaries) if self.is_compacting() => (summaries.end)(self),
+            _ => self.end_turn(),
         }
     }
 
@@ -298,9 +291,8 @@ impl Run<'_> {
         if !again {
             self.exchange.attempt = 0;
             self.machine.go(Input::Failure)?;
-            if let Some(compacting) = self.summary.current.take() {
-                // The conversation is unchanged, so the run continues without a summary.
-                self.restore(compacting);
+            // The conversation is unchanged, so the run continues without a summary.
+            if self.drop_summary() {
                 return Ok(Duration::ZERO);
             }
             return Err(error);

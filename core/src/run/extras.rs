@@ -7,7 +7,6 @@
 //! The documentation of each `enable_…` states the bytes of flash that a program without the
 //! feature saves on a Cortex-M4. `tests/no-panic/extras.py` measures them.
 
-use super::compact::Compacting;
 use super::thread::Parts;
 use super::{Run, broken, thread, unique};
 use crate::error::Error;
@@ -36,8 +35,13 @@ pub(super) struct Extras {
 pub(super) struct Summaries {
     /// Begins a summary on the client if one is due. Returns whether it did.
     pub(super) begin: fn(&mut Run<'_>) -> bool,
+    /// Returns the messages of the request for a summary, and what closes its body. Returns `None`
+    /// if no summary is in progress.
+    pub(super) parts: for<'a> fn(&'a Run<'_>) -> Option<Parts<'a>>,
     /// Ends a summary with the reply that is complete.
-    pub(super) end: fn(&mut Run<'_>, Compacting) -> Result<(), Error>,
+    pub(super) end: fn(&mut Run<'_>) -> Result<(), Error>,
+    /// Abandons a summary: the conversation is what it was.
+    pub(super) restore: fn(&mut Run<'_>),
     /// The code of a compaction on the server, if one was requested.
     pub(super) on_server: Option<OnServer>,
 }
@@ -54,7 +58,15 @@ pub(super) struct OnServer {
 impl Summaries {
     const ON_CLIENT: Self = Self {
         begin: |run| run.begin_here(),
-        end: |run, compacting| run.end_compaction(compacting),
+        parts: |run| run.parts_of_summary(),
+        end: |run| {
+            run.summary.current.take().map_or(Ok(()), |compacting| run.end_compaction(compacting))
+        },
+        restore: |run| {
+            if let Some(compacting) = run.summary.current.take() {
+                run.restore(compacting);
+            }
+        },
         on_server: None,
     };
     const EVERYWHERE: Self = Self {
