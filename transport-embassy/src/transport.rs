@@ -100,7 +100,10 @@ impl<L: Link> Transport<L> {
             if !is_kept {
                 http.close();
                 let deadline = timeouts.connect_end(http.deadline);
-                open(&mut http.link, authority, &target, deadline).await?;
+                prepare(&mut http.link, authority, &target)?;
+                with_deadline(deadline, http.link.open(&target, deadline))
+                    .await
+                    .unwrap_or(Err(Error::Timeout))?;
             }
             match http.write_request(&target, request, body).await {
                 // The connection broke before the server had received the whole request.
@@ -112,12 +115,11 @@ impl<L: Link> Transport<L> {
     }
 }
 
-/// Opens a link that is closed, and notes its authority.
-pub(crate) async fn open<L: Link>(
+/// Prepares to open a link that is closed: checks its buffer, and notes its authority.
+pub(crate) fn prepare<L: Link>(
     link: &mut L,
     authority: &mut heapless::String<MAX_AUTHORITY>,
     target: &Target<'_>,
-    deadline: Instant,
 ) -> Result<(), Error> {
     authority.clear();
     let (needed, free) = (target.authority.len(), MAX_AUTHORITY);
@@ -129,8 +131,7 @@ pub(crate) async fn open<L: Link>(
     if free < MIN_BUFFER {
         return Err(Error::Capacity(ReplyHead::full(MIN_BUFFER, free)));
     }
-    let open = link.open(target, deadline);
-    with_deadline(deadline, open).await.unwrap_or(Err(Error::Timeout))
+    Ok(())
 }
 
 impl<L: Link> CoreTransport for Transport<L> {

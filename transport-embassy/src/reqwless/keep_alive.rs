@@ -2,13 +2,13 @@
 
 use core::ops::Range;
 
-use embassy_time::Instant;
+use embassy_time::{Instant, with_deadline};
 use toolrunner_core::transport::{Body, Head, Reply, ReplyHead, Transport};
 
 use super::ReplyBody;
 use super::exchange::{Taken, exchange};
 use super::stream::Stream;
-use crate::transport::{MAX_AUTHORITY, MIN_BUFFER, open};
+use crate::transport::{MAX_AUTHORITY, MIN_BUFFER, prepare};
 use crate::{Error, Link, Target, Timeouts};
 
 /// A transport over reqwless whose connection is kept between turns.
@@ -75,7 +75,10 @@ impl<'b, L: Link> KeepAlive<'b, L> {
             if !is_kept {
                 self.link.close();
                 let deadline = self.timeouts.connect_end(deadline);
-                open(&mut self.link, &mut self.authority, &target, deadline).await?;
+                prepare(&mut self.link, &mut self.authority, &target)?;
+                with_deadline(deadline, self.link.open(&target, deadline))
+                    .await
+                    .unwrap_or(Err(Error::Timeout))?;
             }
             let mut stream = Stream::new(&mut self.link, self.timeouts.idle, deadline);
             match exchange(&mut stream, &target, head, body, self.head).await {
