@@ -210,9 +210,9 @@ impl Host {
         Ok(target)
     }
 
-    /// Returns an idle connection of this runtime, and how long it has been idle, the most recently
-    /// used one first, so that the others can reach their idle time-out. Connections of other runtimes are not used: their
-    /// runtime may not be driven while this one waits, and then they make no progress.
+    /// Returns the idle connection of this runtime that was used last, so that the others can reach
+    /// their idle time-out, and how long it has been idle. Connections of other runtimes are not
+    /// used: their runtime may not be driven while this one waits, and then they make no progress.
     pub(super) fn take_waiting(&self, runtime: Id) -> Option<(Http1, Duration)> {
         let mut state = self.state();
         while let Some(at) =
