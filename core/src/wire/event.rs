@@ -203,32 +203,54 @@ impl Parts {
 
     /// Checks the value at the current offset, and reads the members of this level if it is an
     /// object. If several members have the same name, the last one is used, as in the views.
-    /// `content` checks the content of a message. Levels contain at most two others.
+    /// `content` checks the content of a message.
     pub(crate) fn read(
         &mut self,
         walk: &mut Walk<'_>,
-        level: Level,
+        mut level: Level,
         content: &mut dyn FnMut(&mut Walk<'_>) -> Result<(), JsonError>,
     ) -> Result<(), JsonError> {
         if !walk.enter() {
             return walk.value().map(drop);
         }
-        let names = NAMES.get(level.clone()).unwrap_or_default();
-        while let Some(key) = walk.key()? {
+        // The members that enclose the level, the innermost first, and where they begin.
+        let mut outer: [Option<(usize, usize)>; 2] = [None; 2];
+        loop {
+            let Some(key) = walk.key()? else {
+                let [Some((i, start)), rest] = outer else { return Ok(()) };
+                (level, outer) = (if WHOLE.contains(&i) { WHOLE } else { EVENT }, [rest, None]);
+                self.note(i, start, walk);
+                continue;
+            };
             let start = walk.at();
-            let i = meant(key, names).map(|i| level.start + i);
+            let names = NAMES.get(level.clone()).unwrap_or_default();
+            let Some(i) = meant(key, names).map(|i| level.start + i) else {
+                walk.value()?;
+                continue;
+            };
+            let inner = match i {
+                DELTA => IN_DELTA,
+                MESSAGE => WHOLE,
+                USAGE | MESSAGE_USAGE => COUNTS,
+                _ => 0..0,
+            };
+            if !inner.is_empty() && walk.enter() {
+                let [innermost, _] = outer;
+                (level, outer) = (inner, [Some((i, start)), innermost]);
+                continue;
+            }
             match i {
-                Some(CONTENT) => content(walk)?,
-                Some(DELTA) => self.read(walk, IN_DELTA, content)?,
-                Some(MESSAGE) => self.read(walk, WHOLE, content)?,
-                Some(USAGE | MESSAGE_USAGE) => self.read(walk, COUNTS, content)?,
+                CONTENT => content(walk)?,
                 _ => _ = walk.value()?,
             }
-            if let Some(place) = i.and_then(|i| self.0.get_mut(i)) {
-                *place = Span::new(start, walk.at());
-            }
+            self.note(i, start, walk);
         }
-        Ok(())
+    }
+
+    fn note(&mut self, i: usize, start: usize, walk: &Walk<'_>) {
+        if let Some(place) = self.0.get_mut(i) {
+            *place = Span::new(start, walk.at());
+        }
     }
 }
 
