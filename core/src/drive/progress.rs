@@ -436,7 +436,6 @@ where
         let mut is_patient = X::BESIDE && reply.is_some() && run.reply_is_whole();
         let mut next = pin!(reply.map(|reply| reply.next_happened(run)));
         let mut wait = pin!(until.map(|until| clock.wait_until(until)));
-
         poll_fn(|context| {
             let brought = if X::BESIDE
                 && !executor.is_idle()

@@ -217,7 +217,8 @@ where
     }
 
     /// Returns the next event, or `None` when the reply is complete. The rest of its body has been
-    /// read then, for at most one second, so that the connection can be reused.
+    /// read then, so that the connection can be reused. The caller limits the time for that to
+    /// [`DRAIN`].
     pub(super) async fn next_happened(
         &mut self,
         run: &mut Run<'_>,
@@ -234,9 +235,6 @@ where
                 Err(error) => return Err(transport_error(error)),
             };
             if chunk.is_empty() {
-                if is_whole {
-                    return Ok(None);
-                }
                 self.at_end = true;
                 continue;
             }
