@@ -29,6 +29,9 @@ PACKAGES = {"toolrunner-core": 110, "toolrunner-std": 60}
 MOST_ITEMS = {"toolrunner-core": 109}
 LEFT_OUT = {"toolrunner_std::guide"}
 
+# The source of types that core hides, so that they are documented only where a client exports them.
+SHARED = "toolrunner_core/drive/gate.rs"
+
 
 def text(fragment):
     """Returns the code in a piece of HTML, on one line where rustdoc has one."""
@@ -78,7 +81,7 @@ def items(crate, folder, path):
                 yield from items(crate, folder / name, below)
             continue
         page = (folder / href).read_text()
-        is_local = re.search(rf'class="src" href="[./]*src/{crate}/', page)
+        is_local = re.search(rf'class="src" href="[./]*src/({crate}/|{SHARED})', page)
         yield f"{kind} {below}", page if is_local else ""
 
 
