@@ -17,7 +17,7 @@ mod tail;
 use alloc::{sync::Arc, vec::Vec};
 
 use crate::error::{Capacity, CapacityKind};
-use crate::json::{IS_CHIP, Sink, copy, copy_down, escape};
+use crate::json::{IS_CHIP, Sink, Value, copy, copy_down, escape};
 
 pub(crate) use tail::Tail;
 
@@ -71,6 +71,18 @@ pub(crate) struct Span {
 }
 
 impl Span {
+    /// Returns the range of a value in `whole`, or `None` if it is not a part of `whole`.
+    pub(crate) fn of_value(value: Value<'_>, whole: &[u8]) -> Option<Self> {
+        let start = value.offset_in(whole)?;
+        Some(Self::new(start, start + value.raw().len()))
+    }
+
+    /// Returns the value at this range of `whole`, or `None` if the range is empty.
+    pub(crate) fn value(self, whole: &[u8]) -> Option<Value<'_>> {
+        let raw = self.of(whole);
+        (!raw.is_empty()).then_some(Value::from_raw(raw))
+    }
+
     pub(crate) const fn new(start: usize, end: usize) -> Self {
         Self { start, end }
     }

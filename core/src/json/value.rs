@@ -3,7 +3,6 @@
 use super::JsonError;
 use super::scan::{plain_key, skip_space, skip_value, string_end};
 use super::text::Text;
-use crate::transcript::Span;
 
 /// A JSON value in its text: a slice without white space at its ends.
 #[derive(Clone, Copy, Default, PartialEq, Eq)]
@@ -64,6 +63,11 @@ impl<'a> Value<'a> {
         let start = skip_space(bytes, 0);
         let end = skip_value(bytes, start)?;
         bytes.get(start..end).map(|raw| Self { raw })
+    }
+
+    /// Returns the value whose JSON text this is, without a check.
+    pub(crate) const fn from_raw(raw: &'a [u8]) -> Self {
+        Self { raw }
     }
 
     /// Creates a value from all of `bytes`, without the white space at their ends. The bytes are
@@ -173,20 +177,6 @@ impl<'a> Value<'a> {
         (self.raw.as_ptr().addr())
             .checked_sub(whole.as_ptr().addr())
             .filter(|at| at + self.raw.len() <= whole.len())
-    }
-}
-
-impl<'a> Value<'a> {
-    /// Returns the value at this range, or `None` if the range is empty.
-    pub(crate) fn at(span: Span, whole: &'a [u8]) -> Option<Self> {
-        let raw = span.of(whole);
-        (!raw.is_empty()).then_some(Self { raw })
-    }
-
-    /// Returns the range of this value in `whole`, or `None` if it is not a part of `whole`.
-    pub(crate) fn span_in(self, whole: &[u8]) -> Option<Span> {
-        let start = self.offset_in(whole)?;
-        Some(Span::new(start, start + self.raw.len()))
     }
 }
 

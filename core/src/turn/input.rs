@@ -319,7 +319,7 @@ pub(super) fn close_call(
         None => {
             let value = Value::whole(block.of(t.whole()))
                 .and_then(|value| value.member(Field::Input.member()));
-            match value.and_then(|value| value.span_in(t.whole())) {
+            match value.and_then(|value| Span::of_value(value, t.whole())) {
                 Some(input) => (input, block.end),
                 None => {
                     let at = block.end.saturating_sub(1);

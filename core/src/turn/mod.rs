@@ -439,7 +439,7 @@ impl Reply {
         t: &Transcript<'_>,
         container: &mut Container,
     ) -> Result<(), Capacity> {
-        let value = |part: Span| Value::at(part.shifted(start), t.whole());
+        let value = |part: Span| part.shifted(start).value(t.whole());
         // An empty reason is none.
         if let Some(stop) = value(stop).and_then(Value::as_text).filter(|it| !it.is_empty()) {
             self.stop = Some(StopReason::from_text(stop));

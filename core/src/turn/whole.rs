@@ -153,7 +153,7 @@ impl Reply {
         {
             mend_surrogates(bytes);
         }
-        let value = |i| Value::at(parts.get(i).shifted(body.start), t.whole());
+        let value = |i| parts.get(i).shifted(body.start).value(t.whole());
         let (error, content) = (value(WHOLE_ERROR), value(CONTENT));
         // `null` is an empty content, and a string is one text block.
         let kind = content
@@ -298,7 +298,7 @@ impl Block {
             let value = value.and_then(|(_, value)| value);
             let is_array = field.growth() == Growth::Array;
             let value = value.filter(|value| !is_array || value.kind() == Kind::Array);
-            *place = value.and_then(|value| value.span_in(t.bytes())).unwrap_or_default();
+            *place = value.and_then(|value| Span::of_value(value, t.bytes())).unwrap_or_default();
             // The elements are after the bracket.
             place.start += usize::from(is_array && place.len() > 0);
         }

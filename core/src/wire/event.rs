@@ -93,7 +93,7 @@ pub(crate) fn parse(data: &[u8], named: Option<EventKind>) -> Result<Wire, Proto
         walk.end()
     });
     let checked = walked.map_err(json_error)?;
-    let value = |i: usize| Value::at(parts.get(i), data);
+    let value = |i: usize| parts.get(i).value(data);
     let kind = value(KIND).and_then(Value::as_text).unwrap_or_default().raw_bytes();
     // `{"type":"overloaded_error",…}` is an error without the object in which the API wraps it.
     let has_error = says_error(value(ERROR)) || kind.ends_with(b"_error");

@@ -25,7 +25,7 @@ impl Reply {
         }
         let name = field.member();
         let value = Value::whole(block.span.of(t.whole())).and_then(|value| value.member(name));
-        let found = value.and_then(|value| Some((value.kind(), value.span_in(t.whole())?)));
+        let found = value.and_then(|value| Some((value.kind(), Span::of_value(value, t.whole())?)));
         let hole = match (found, growth) {
             (None, _) if block.kind.has(field) => {
                 let empty: &[u8] = match growth {
