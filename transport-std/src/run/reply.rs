@@ -39,10 +39,7 @@ impl Envelope {
                 let Fields { start, delta } = &mut self.coming;
                 delta.clear();
                 start.clear();
-                start.extend_from_slice(message.raw());
-                if start.len() > MOST_WITH_CONTENT {
-                    drop_content(start);
-                }
+                put_message(start, *message, MOST_WITH_CONTENT);
             }
             Event::Stop { raw: Some(raw), .. } => {
                 let before = Value::first(&self.coming.delta);
@@ -70,7 +67,8 @@ impl Envelope {
     pub(super) fn shrink_to_fit(&mut self) {
         self.coming = Fields::default();
         if self.whole.start.len() > MOST_AT_REST {
-            drop_content(&mut self.whole.start);
+            let start = core::mem::take(&mut self.whole.start);
+            put_message(&mut self.whole.start, Value::first(&start).unwrap_or_default(), 0);
         }
         self.whole.start.shrink_to_fit();
         self.whole.delta.shrink_to_fit();
@@ -126,13 +124,21 @@ impl Envelope {
     }
 }
 
-/// Removes the content of a message except for its brackets.
-fn drop_content(message: &mut Vec<u8>) {
-    let content = Value::first(message).and_then(|value| value.member("content"));
-    let place =
-        content.and_then(|content| Some((content.offset_in(message)?, content.raw().len())));
-    if let Some((at, len)) = place.filter(|(_, len)| *len > 2) {
-        message.splice(at..at + len, *b"[]");
+/// Appends a message to `out`, without its content if it is longer than `most` bytes.
+fn put_message(out: &mut Vec<u8>, message: Value<'_>, most: usize) {
+    let raw = message.raw();
+    let content = message.member("content").filter(|_| raw.len() > most);
+    let parts = content.and_then(|content| {
+        let (before, rest) = raw.split_at_checked(content.offset_in(raw)?)?;
+        Some((before, rest.get(content.raw().len()..)?))
+    });
+    match parts {
+        Some((before, after)) => {
+            for part in [before, b"[]", after] {
+                out.extend_from_slice(part);
+            }
+        }
+        None => out.extend_from_slice(raw),
     }
 }
 
@@ -168,7 +174,7 @@ fn together(first: Value<'_>, later: Value<'_>) -> Vec<u8> {
 }
 
 /// Returns whether a value of a later event replaces an earlier one. Gateways write `null` or `""`
-/// if there is none.
+/// for a value that they do not have.
 fn is_given(value: Value<'_>) -> bool {
     !value.is_null() && value.raw() != b"\"\""
 }
