@@ -24,9 +24,4 @@ impl<N: ArrayLength<u8>> PskBinder<N> {
             .map_err(|_| TlsError::EncodeError)?;
         Ok(())
     }
-
-    #[allow(dead_code)]
-    pub fn len() -> usize {
-        N::to_usize()
-    }
 }

@@ -136,21 +136,6 @@ pub enum ServerHandshake<'a, CipherSuite: TlsCipherSuite> {
     Finished(Finished<HashOutputSize<CipherSuite>>),
 }
 
-impl<CipherSuite: TlsCipherSuite> ServerHandshake<'_, CipherSuite> {
-    #[allow(dead_code)]
-    pub fn handshake_type(&self) -> HandshakeType {
-        match self {
-            ServerHandshake::ServerHello(_) => HandshakeType::ServerHello,
-            ServerHandshake::EncryptedExtensions(_) => HandshakeType::EncryptedExtensions,
-            ServerHandshake::NewSessionTicket(_) => HandshakeType::NewSessionTicket,
-            ServerHandshake::Certificate(_) => HandshakeType::Certificate,
-            ServerHandshake::CertificateRequest(_) => HandshakeType::CertificateRequest,
-            ServerHandshake::CertificateVerify(_) => HandshakeType::CertificateVerify,
-            ServerHandshake::Finished(_) => HandshakeType::Finished,
-        }
-    }
-}
-
 impl<CipherSuite: TlsCipherSuite> Debug for ServerHandshake<'_, CipherSuite> {
     fn fmt(&self, f: &mut Formatter<'_>) -> core::fmt::Result {
         match self {
