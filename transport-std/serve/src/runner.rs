@@ -16,9 +16,7 @@ use serde_json::json;
 use serde_json::value::RawValue;
 use toolrunner_std::machine::json::Value;
 use toolrunner_std::machine::message::Block;
-use toolrunner_std::{
-    Decision, Error, Event, Limit, MessageThread, Outcome, Run, StopReason, ToolAnswer,
-};
+use toolrunner_std::{Decision, Error, Event, Limit, Outcome, Run, StopReason, ToolAnswer};
 use uuid::Uuid;
 
 use self::failure::detail;
@@ -236,14 +234,7 @@ impl Loop {
             Some(frame) => builder.resume(&format!("{frame},\"messages\":[{transcript}]}}")),
             None => builder.messages(format!("[{transcript}]")),
         };
-        if run.machine().message_thread_setting() == MessageThread::Free {
-            // The store would drop what the run frees, and every turn begins from the store.
-            return Err(Error::Invalid(
-                "a served agent cannot free the messages of its conversation, because the session \
-                 keeps them: use MessageThread::Keep"
-                    .to_owned(),
-            ));
-        }
+        failure::check(&run)?;
         let mut this = Self {
             run,
             gate,

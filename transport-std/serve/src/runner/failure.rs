@@ -1,8 +1,21 @@
 //! Errors of a run, in the form that the log stores.
 
-use toolrunner_std::Error;
+use toolrunner_std::{Error, MessageThread, Run};
 
 use crate::engine::ErrorDetail;
+
+/// Returns why an agent's run cannot be served.
+pub(super) fn check(run: &Run) -> Result<(), Error> {
+    if run.machine().message_thread_setting() == MessageThread::Free {
+        // The store would drop what the run frees, and every turn begins from the store.
+        return Err(Error::Invalid(
+            "a served agent cannot free the messages of its conversation, because the session \
+             keeps them: use MessageThread::Keep"
+                .to_owned(),
+        ));
+    }
+    Ok(())
+}
 
 /// Converts an error into the form that the log stores.
 pub(super) fn detail(error: &Error) -> ErrorDetail {
