@@ -178,3 +178,20 @@ async fn fallbacks_of_the_client_are_refused() {
     // Without a thread, the same client works.
     assert!(client.run("m").user("Hello").until_done().await.is_ok());
 }
+
+#[tokio::test]
+async fn fallbacks_that_come_later_end_the_thread() {
+    let scripted = scripted(long(1));
+    let mut run = start(&scripted, MessageThread::Keep);
+    let first = run.next_turn().await.unwrap().unwrap();
+    drop(first);
+    let fallbacks = Fallbacks::new().model("other");
+    run.change_settings(|client| client.fallbacks(fallbacks)).unwrap();
+    assert!(run.until_done().await.is_ok());
+    let requests = scripted.requests();
+    let threads = requests.iter().map(|request| request.json().member("thread").is_some());
+    assert_eq!(threads.collect::<Vec<_>>(), [true, false]);
+    let messages = requests[1].json().member("messages").unwrap();
+    assert_eq!(messages.elements().count(), 3, "the whole conversation");
+    assert_valid(&run, &scripted);
+}

@@ -57,6 +57,7 @@ use toolrunner_core::message::{Messages, OwnedMessage, ReplyMessage, Role, Usage
 use toolrunner_core::policy::{Limits, RetryPolicy};
 use toolrunner_core::run::{Call, Compaction, OnBreak, Outcome, Run as Machine};
 use toolrunner_core::tool::{Definition, Tools};
+use toolrunner_core::wire::MessageThread;
 
 use crate::clock::SharedClock;
 use crate::config::{ClientBuilder, Settings};
@@ -289,7 +290,9 @@ impl Run {
     }
 
     /// Sets the settings from the next request on: credential, base URL, betas, headers, query,
-    /// body fields, time-outs, retries.
+    /// body fields, time-outs, retries. If they have [fallbacks](crate::fallback), the run no longer
+    /// uses a [message thread](crate::RunBuilder::message_thread), unless messages were
+    /// [freed](crate::MessageThread::Free).
     pub fn set_settings(&mut self, settings: Settings) -> &mut Self {
         if settings.max_retries() != self.settings.max_retries() {
             self.machine.retry_policy_mut().retries = settings.max_retries();
@@ -298,6 +301,9 @@ impl Run {
             self.machine.retry_policy_mut().retry_after_cap = settings.retry_after_cap();
         }
         build::apply_body_fields(&self.settings, &settings, &mut self.params);
+        if settings.transport().has_fallback() && !self.machine.has_freed_messages() {
+            self.machine.message_thread(MessageThread::Off);
+        }
         self.transport = settings.transport().clone();
         self.settings = Arc::new(settings);
         self.prefix = None;
