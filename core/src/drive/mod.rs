@@ -214,6 +214,7 @@ where
             let mut exchange = Exchange::Idle;
             if sends {
                 let deadline = run.deadline();
+                // This is `while_wanted` without a future of its own, which saves 248 bytes of flash.
                 let mut opening = pin!(reply::open(run, config, turns.tools, transport));
                 let mut wait = pin!(deadline.map(|deadline| turns.clock.wait_until(deadline)));
                 let opened = core::future::poll_fn(|context| {

@@ -477,6 +477,7 @@ where
         let env = Env { tools: &**tools, hooks: &*hooks, clock: &*clock };
         let mut next = pin!(executor.next_finished(run, env));
         if winding.is_none() {
+            // This is `while_wanted` without a future of its own, which saves 116 bytes of flash.
             let mut wait = pin!(deadline.map(|deadline| clock.wait_until(deadline)));
             let finished = poll_fn(|context| {
                 let finished = poll_apart(next.as_mut(), context);
