@@ -440,7 +440,7 @@ impl Reply {
         container: &mut Container,
     ) -> Result<(), Capacity> {
         let value = |part: Span| part.shifted(start).value(t.whole());
-        // An empty reason is none.
+        // An empty reason says nothing, and replaces nothing.
         if let Some(stop) = value(stop).and_then(Value::as_text).filter(|it| !it.is_empty()) {
             self.stop = Some(StopReason::from_text(stop));
         }

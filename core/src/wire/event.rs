@@ -192,7 +192,8 @@ impl Parts {
         self.0.get(i).copied().unwrap_or_default()
     }
 
-    /// Returns the parts of a message, of which the first two begin at `i`.
+    /// Returns the parts of a message. `i` is the index of its stop reason, which its container
+    /// follows.
     pub(crate) fn ending(&self, i: usize) -> Ending {
         Ending {
             stop: self.get(i),
@@ -255,7 +256,7 @@ impl Parts {
 }
 
 /// Returns whether a member `error` reports an error. Gateways write `null`, `""`, `{}` or `false`
-/// if there is none.
+/// in a reply without an error.
 pub(crate) fn says_error(error: Option<Value<'_>>) -> bool {
     error.is_some_and(|error| {
         matches!(error.kind(), Kind::Object | Kind::Array | Kind::String) && error.raw().len() > 2

@@ -206,8 +206,8 @@ fn parameters(path: &str) -> impl Iterator<Item = (&str, &str)> {
 }
 
 /// Replaces a secret whose characters are escaped in JSON text, such as `\u00eb` or `\/`, which many
-/// programs write where it is not necessary. Returns `None` if there is none. A secret with quotes
-/// or backslashes, which are always escaped, is one of the [values](Secrets::add).
+/// programs write where it is not necessary. Returns `None` if the text has no such secret. A secret
+/// with quotes or backslashes, which are always escaped, is one of the [values](Secrets::add).
 fn without_escaped(text: &str, secret: &str) -> Option<String> {
     if !text.contains('\\') || secret.contains(['"', '\\']) {
         return None;
