@@ -123,6 +123,7 @@ fn any_verb(rng: &mut Rng, run: &mut Run<'_>, tools: &Counting) {
         {
             tools.began.borrow_mut().clear();
         }
+        4 if rng.chance(100) && run.clear().is_ok() => tools.began.borrow_mut().clear(),
         5 => run.stop(),
         6 => run.resume(),
         7 | 8 => {

@@ -245,11 +245,42 @@ fn nothing_can_be_said_or_answered_while_a_request_is_under_way() {
     assert!(run.append(r#"{"role":"user","content":"x"}"#).is_err());
     assert!(run.ask_again().is_err());
     assert!(run.replace_history(r#"{"role":"user","content":"x"}"#).is_err());
+    assert!(run.clear().is_err());
     run.stop();
     assert_eq!(messages(&run), before);
     run.resume();
     say(&mut run, Reply::text("Hello"));
     assert_eq!(messages(&run).len(), 3);
+}
+
+#[test]
+fn a_cleared_run_begins_a_new_conversation() {
+    let mut run = run();
+    say(&mut run, called());
+    run.answer(0.into(), ToolAnswer::ok("x")).unwrap();
+    let usage = run.usage();
+    run.clear().unwrap();
+    assert!(run.transcript().is_empty());
+    assert_eq!(run.usage(), usage);
+    assert_eq!((run.turns(), run.outcome(), run.next_call()), (0, None, None));
+    assert_eq!(run.results().count(), 0);
+    assert!(run.last_message().is_none());
+    assert!(run.answer(0.into(), ToolAnswer::ok("x")).is_err());
+    assert!(run.ask_again().is_err());
+    assert!(!run.drop_oldest_turn());
+    let nothing = run.step(toolrunner_core::time::Instant::from_micros(0));
+    assert_eq!(nothing, Err(toolrunner_core::error::Misuse::NoMessages.into()));
+    let mut snapshot = vec![0; 4096];
+    let len = run.snapshot_into(&mut snapshot).unwrap();
+    let mut memory = [0; 512];
+    let restored = toolrunner_core::run::Run::from_snapshot(
+        &snapshot[..len],
+        toolrunner_core::transcript::Transcript::new(&mut memory),
+    );
+    assert!(restored.unwrap().transcript().is_empty());
+    run.user("Hello").unwrap();
+    say(&mut run, Reply::text("Hello again."));
+    assert_eq!(messages(&run).len(), 2);
 }
 
 #[test]

@@ -343,6 +343,9 @@ int32_t toolrunner_user(struct toolrunner_t *machine, const char *text, size_t l
 // They follow the reply and all its results.
 int32_t toolrunner_append(struct toolrunner_t *machine, const char *messages, size_t len);
 
+// Removes the whole conversation, so that the next message begins a new one.
+int32_t toolrunner_clear(struct toolrunner_t *machine);
+
 // Replaces the conversation with `messages`, a JSON array.
 int32_t toolrunner_replace_history(struct toolrunner_t *machine, const char *messages, size_t len);
 

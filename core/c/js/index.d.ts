@@ -109,6 +109,8 @@ export class ToolRunner {
   run(options?: RunOptions): Promise<Result>;
   user(text: string): void;
   append(...messages: object[]): void;
+  /** Removes the whole conversation, so that the next message begins a new one. */
+  clear(): void;
   messages(): any[];
   text(): string;
   outcome(): { outcome: Result["outcome"]; detail: string };

@@ -137,6 +137,10 @@ export class ToolRunner {
     this.#check(this.#wasm.toolrunner_append(this.#machine, ...this.#lend(json)));
   }
 
+  clear() {
+    this.#check(this.#wasm.toolrunner_clear(this.#machine));
+  }
+
   messages() {
     this.#wasm.toolrunner_messages(this.#machine, this.#scratch);
     return JSON.parse(`[${this.#lent(this.#scratch)}]`);

@@ -42,6 +42,18 @@ pub unsafe extern "C" fn toolrunner_append(
     }
 }
 
+/// Removes the whole conversation, so that the next message begins a new one.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn toolrunner_clear(machine: *mut toolrunner_t) -> i32 {
+    // SAFETY: the caller upholds the contract in the crate's documentation.
+    unsafe {
+        raw::with(machine, |machine| {
+            machine.run.clear()?;
+            Ok(TOOLRUNNER_OK)
+        })
+    }
+}
+
 /// Replaces the conversation with `messages`, a JSON array.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn toolrunner_replace_history(

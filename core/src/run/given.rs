@@ -82,9 +82,7 @@ impl Run<'_> {
                 );
             }
         }
-        self.transcript.truncate(0);
-        self.thread.begin_anew();
-        self.marks.forget();
+        self.forget_conversation();
         self.transcript.push_json(messages)?;
         match open {
             Some(open) => self.adopt(&open)?,

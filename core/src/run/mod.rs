@@ -175,7 +175,8 @@ const _: () = assert!(MAX_CALLS == CallStates::COUNT);
 /// [`replace_result_of`](Self::replace_result_of).
 ///
 /// **Say** something as the caller, between requests: [`user`](Self::user),
-/// [`append`](Self::append), [`ask_again`](Self::ask_again), [`replace_history`](Self::replace_history),
+/// [`append`](Self::append), [`ask_again`](Self::ask_again), [`clear`](Self::clear),
+/// [`replace_history`](Self::replace_history),
 /// [`close_open_calls`](Self::close_open_calls), [`drop_oldest_turn`](Self::drop_oldest_turn); at
 /// any time: [`stop`](Self::stop), [`resume`](Self::resume),
 /// [`compact_on_server`](Self::compact_on_server), and with `alloc` `add_tool`, `remove_tool` and

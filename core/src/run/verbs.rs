@@ -2,7 +2,7 @@
 //! conversation invalid.
 
 use super::Run;
-use super::state::{CallState, Outcome, Verb};
+use super::state::{CallState, Outcome, Turn, Verb};
 use super::table::{Input, Refused};
 use crate::error::{Error, Misuse};
 use crate::history::{Before, Checked, Tail, check, is_space};
@@ -179,6 +179,20 @@ impl Run<'_> {
         self.prompt()
     }
 
+    /// Removes the whole conversation, so that the next message begins a new one. Settings and usage
+    /// stay. The limits count from zero again. A chip whose transcript is full can start afresh with
+    /// this; [`replace_history`](Self::replace_history) links the check of messages, about 4 KB of
+    /// flash.
+    ///
+    /// # Errors
+    /// `Misuse` while a request is in progress: then the conversation stays.
+    pub fn clear(&mut self) -> Result<(), Error> {
+        self.ensure_idle()?;
+        self.cancel_compaction();
+        self.forget_conversation();
+        self.prompt()
+    }
+
     /// Answers the calls that will not run, so that the conversation can continue.
     ///
     /// # Errors
@@ -197,6 +211,15 @@ impl Run<'_> {
             self.answer_notice(i, notice)?;
         }
         Ok(())
+    }
+
+    /// Removes all messages, and what is known about them.
+    pub(super) fn forget_conversation(&mut self) {
+        self.transcript.truncate(0);
+        self.thread.begin_anew();
+        self.marks.forget();
+        self.turn = Turn::none(0);
+        self.unfit_prefill = 0;
     }
 
     /// Starts a new prompt: the run is ready, and the counters of the limits are zero.

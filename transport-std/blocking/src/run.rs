@@ -143,6 +143,19 @@ impl Run {
         Ok(self)
     }
 
+    /// Removes the whole conversation, so that the next message begins a new one. Settings and usage
+    /// stay. The limits count from zero again.
+    ///
+    /// # Errors
+    /// None in practice: a request in progress is abandoned first.
+    pub fn clear(&mut self) -> Result<&mut Self, Error> {
+        self.abandon();
+        self.machine.clear()?;
+        self.envelope = Envelope::default();
+        self.go_on();
+        Ok(self)
+    }
+
     /// Drops the last reply, with its results, and requests it again. Appended messages stay.
     ///
     /// # Errors

@@ -314,6 +314,20 @@ fn a_cancelled_reply_is_taken_back_and_the_run_goes_on() {
     assert_eq!(program.go(&mut model), TOOLRUNNER_STEP_CALL);
 }
 
+#[test]
+fn a_cleared_machine_begins_a_new_conversation() {
+    let (mut model, mut program) = (two_calls(), Program::new(&config(None), 4096));
+    program.user("Add.");
+    assert_eq!(program.go(&mut model), TOOLRUNNER_STEP_CALL);
+    // SAFETY: the machine is the program's.
+    assert_eq!(unsafe { toolrunner_clear(program.at()) }, TOOLRUNNER_OK);
+    assert_eq!(program.messages(), "");
+    assert_eq!(program.step(), TOOLRUNNER_ERROR_MISUSE);
+    assert_eq!(program.user("Say it."), TOOLRUNNER_OK);
+    assert_eq!(program.go(&mut model), TOOLRUNNER_STEP_DONE);
+    assert!(program.messages().starts_with(r#"{"role":"user","content":"Say it."}"#));
+}
+
 /// The bytes of a whole reply, with its framing.
 const WHOLE: &str = "HTTP/1.1 200 OK\r\ncontent-length: 71\r\n\r\n\
     {\"content\":[{\"type\":\"text\",\"text\":\"Done.\"}],\"stop_reason\":\"end_turn\"}\n\n";

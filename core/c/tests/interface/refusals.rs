@@ -114,6 +114,7 @@ fn null_and_empty_places_are_refused() {
                 toolrunner_user(machine, null, 0),
                 toolrunner_append(machine, null, 0),
                 toolrunner_replace_history(machine, null, 0),
+                toolrunner_clear(machine),
                 toolrunner_retry(machine),
                 toolrunner_cancel(machine),
                 toolrunner_resume(machine),
@@ -147,7 +148,7 @@ fn null_and_empty_places_are_refused() {
                 toolrunner_when_full(machine, 1, 1),
             ]
         };
-        assert_eq!(codes, [TOOLRUNNER_ERROR_MISUSE; 35]);
+        assert_eq!(codes, [TOOLRUNNER_ERROR_MISUSE; 36]);
         // SAFETY: the same.
         unsafe {
             assert_eq!(toolrunner_body_len(machine), 0);

@@ -49,8 +49,8 @@ const TIMEOUTS: Timeouts = Timeouts {
 const QUESTIONS: [&str; 2] =
     ["Is it too warm in here? If so, switch the LED on.", "What did you do?"];
 
-/// The message that replaces a conversation that has become too large.
-const FORGOTTEN: &str = r#"{"role":"user","content":"(Earlier messages did not fit.)"}"#;
+/// The first message after a conversation that has become too large.
+const FORGOTTEN: &str = "(Earlier messages did not fit.)";
 
 struct Board {
     led: Cell<bool>,
@@ -197,7 +197,7 @@ async fn talk(transport: impl Transport, base_url: &str, limit: usize, first: &s
             driver.config_mut().base_url = base_url;
             if ask(&mut driver, &mut run, None).await == Err(true) {
                 print!("a fresh conversation\n");
-                if let Err(e) = run.replace_history(FORGOTTEN) {
+                if let Err(e) = run.clear().and_then(|()| run.user(FORGOTTEN)) {
                     print!("error: {e}\n");
                 }
             }

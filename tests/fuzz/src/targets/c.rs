@@ -152,6 +152,12 @@ impl Program {
                     toolrunner_retries(at, choices.below(4) as u32, 10, 100, 50);
                 }
                 11 => self.restore(),
+                12 if choices.below(8) == 7 => {
+                    if toolrunner_clear(at) == 0 {
+                        self.open.clear();
+                        self.is_appended = true;
+                    }
+                }
                 12 => {
                     if toolrunner_retry(at) == 0 {
                         self.open.clear();

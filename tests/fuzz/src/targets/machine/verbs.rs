@@ -95,12 +95,14 @@ impl Machine<'_> {
     }
 
     fn further_verb(&mut self, choices: &mut Choices<'_>) {
-        match choices.below(5) {
+        match choices.below(6) {
             0 => drop(self.run.user("").expect_err("nothing is said")),
             1 => self.run.remove_tool(choices.one_of(&["other", "absent"])).expect("a name"),
             2 => drop(self.run.add_tool(r#"{"name":"late","input_schema":{"type":"object"}}"#)),
             3 => self.run.leave_message_thread(),
-            _ => drop(self.run.prompt_json(r#"{"role":"user","content":"More."}"#)),
+            4 => drop(self.run.prompt_json(r#"{"role":"user","content":"More."}"#)),
+            _ if self.run.clear().is_ok() => self.ledger.recount(self.run.messages()),
+            _ => {}
         }
     }
 
