@@ -3,7 +3,8 @@
 //! last one there (for instructions: by more than 10 % and 5,000). `BLESS=1` rewrites the last
 //! figures; limits and goals are kept. With arguments, only these stages are measured.
 //!
-//! Needs the packages of the program `firmware`, and Debian's llvm. The images have no log output.
+//! Needs the packages of the program `firmware`, and Debian's llvm. The images have no log output,
+//! and are built as small as the compiler can: see [`SMALL`] and [`target_without_frame_pointers`].
 //! Flash is text and data. Memory is the statics and the deepest stack; the stack is filled with a
 //! pattern before a conversation of two questions and inspected after it. `turn` is the number of
 //! instructions for one turn in thousands: all that are executed while a task has work to do,
@@ -19,7 +20,7 @@ use core::fmt::Write as _;
 use core::net::Ipv4Addr;
 use std::io::{Read as _, Write as _};
 use std::net::TcpListener;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::process::{Command, ExitCode, Stdio};
 
 use toolrunner_core::testing::http1::Connection;
@@ -63,6 +64,9 @@ const INSTRUCTIONS_IN_A_CYCLE: u32 = 5;
 /// Flags for small images: they omit the output of `{:?}`, and the place and text of panics.
 const SMALL: &str = r#"target."cfg(all(target_arch = \"arm\", target_os = \"none\"))".rustflags=["-Z","fmt-debug=none","-Z","location-detail=none","-Z","unstable-options","-C","panic=immediate-abort"]"#;
 
+/// The target of the images.
+const TARGET: &str = "thumbv7m-none-eabi";
+
 fn main() -> ExitCode {
     let firmware = Path::new(env!("CARGO_MANIFEST_DIR")).join("../examples/firmware");
     let file = firmware.join("sizes.txt");
@@ -74,8 +78,12 @@ fn main() -> ExitCode {
     let mut measured: Vec<(&str, Vec<(&str, u32)>)> = Vec::new();
     let wanted: Vec<String> = std::env::args().skip(1).collect();
     let is_wanted = |name: &str| wanted.is_empty() || wanted.iter().any(|word| word == name);
+    let Some(target) = target_without_frame_pointers(&firmware) else {
+        println!("FAILED: the compiler does not print its description of {TARGET}");
+        return ExitCode::FAILURE;
+    };
     for stage in STAGES.into_iter().filter(|stage| is_wanted(stage.name)) {
-        match measure(&firmware, &stage) {
+        match measure(&firmware, &target, &stage) {
             Some(figures) => measured.push((stage.name, figures.to_vec())),
             None => {
                 println!("FAILED {}: no image, or it did not run", stage.name);
@@ -159,9 +167,27 @@ fn core(measured: &[(&str, Vec<(&str, u32)>)], agent: &str) -> Option<[(&'static
     Some([("flash", more("flash")?), ("memory", more("memory")?.checked_sub(TRANSCRIPT)?)])
 }
 
+/// Writes the compiler's own description of [`TARGET`], with one change: functions need not keep a
+/// frame pointer, which takes one of the eight registers that short instructions can use. Returns
+/// the place of the file.
+fn target_without_frame_pointers(firmware: &Path) -> Option<PathBuf> {
+    let print = ["-Z", "unstable-options", "--print", "target-spec-json", "--target", TARGET];
+    let mut rustc = Command::new("/usr/bin/rustc");
+    let description = output(rustc.env("RUSTC_BOOTSTRAP", "1").args(print))?;
+    let (kept, omitted) = (r#""frame-pointer": "always""#, r#""frame-pointer": "may-omit""#);
+    if !description.contains(kept) {
+        return None;
+    }
+    let folder = firmware.join("target/sizes");
+    let file = folder.join(TARGET).with_extension("json");
+    std::fs::create_dir_all(folder).ok()?;
+    std::fs::write(&file, description.replace(kept, omitted)).ok()?;
+    Some(file)
+}
+
 /// Measures flash, statics, stack, the sum of the last two, the future of the main task, and the
 /// instructions for a turn.
-fn measure(firmware: &Path, stage: &Stage) -> Option<[(&'static str, u32); 6]> {
+fn measure(firmware: &Path, target: &Path, stage: &Stage) -> Option<[(&'static str, u32); 6]> {
     let Stage { program, features, turns, .. } = *stage;
     let is_small = features.contains(&SMALL_PROFILE);
     let features = [&[BOARD, "quiet"], features].concat();
@@ -179,14 +205,14 @@ fn measure(firmware: &Path, stage: &Stage) -> Option<[(&'static str, u32); 6]> {
         "--target-dir",
         "target/sizes",
     ]);
-    build.args(["--config", SMALL]);
+    build.args(["--config", SMALL, "-Zjson-target-spec", "--target"]).arg(target);
     if is_small {
         build.arg("--no-default-features");
     }
     if !build.status().ok()?.success() {
         return None;
     }
-    let image = firmware.join("target/sizes/thumbv7m-none-eabi/release").join(program);
+    let image = firmware.join("target/sizes").join(TARGET).join("release").join(program);
     let sizes = output(Command::new("llvm-size").arg(&image))?;
     let mut sizes = sizes.lines().nth(1)?.split_ascii_whitespace().map(str::parse::<u32>);
     let (text, data, bss) = (sizes.next()?.ok()?, sizes.next()?.ok()?, sizes.next()?.ok()?);
