@@ -127,7 +127,7 @@ impl Envelope {
 /// Appends a message to `out`, without its content if it is longer than `most` bytes.
 fn put_message(out: &mut Vec<u8>, message: Value<'_>, most: usize) {
     let raw = message.raw();
-    let content = message.member("content").filter(|_| raw.len() > most);
+    let content = if raw.len() > most { message.member("content") } else { None };
     let parts = content.and_then(|content| {
         let (before, rest) = raw.split_at_checked(content.offset_in(raw)?)?;
         Some((before, rest.get(content.raw().len()..)?))
