@@ -96,7 +96,6 @@ pub(super) struct Http2 {
 }
 
 /// The URL of a request, in the two forms in which it may be written.
-#[derive(Clone)]
 pub(super) struct Target {
     /// Path and query: for HTTP/1.1 without a proxy.
     pub(super) origin_form: Uri,
@@ -136,7 +135,7 @@ struct State {
     /// Whether the server is known to offer only HTTP/1.1.
     http1_only: bool,
     /// The last path, which most likely is the next one too.
-    last: Option<(Box<str>, Target)>,
+    last: Option<(Box<str>, Arc<Target>)>,
 }
 
 impl Host {
@@ -186,11 +185,11 @@ impl Host {
     }
 
     /// Returns the URL of `path` on this server.
-    pub(super) fn target(&self, path: &str) -> Result<Target, HttpError> {
+    pub(super) fn target(&self, path: &str) -> Result<Arc<Target>, HttpError> {
         if let Some((last, target)) = &self.state().last
             && **last == *path
         {
-            return Ok(target.clone());
+            return Ok(Arc::clone(target));
         }
         let bad = |e: http::Error| {
             HttpError::new(TransportKind::Setup, "the request path is not valid").with_source(e)
@@ -205,8 +204,8 @@ impl Host {
             .path_and_query(whole)
             .build()
             .map_err(bad)?;
-        let target = Target { origin_form, absolute };
-        self.state().last = Some((path.into(), target.clone()));
+        let target = Arc::new(Target { origin_form, absolute });
+        self.state().last = Some((path.into(), Arc::clone(&target)));
         Ok(target)
     }
 

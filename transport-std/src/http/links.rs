@@ -59,12 +59,6 @@ pub(super) struct Links {
     hosts: RwLock<Vec<(Box<str>, Arc<Host>)>>,
 }
 
-/// A connection for a request.
-enum Link {
-    Http1(Http1),
-    Http2(Http2),
-}
-
 /// A request that is not yet bound to a connection.
 #[derive(Clone, Copy)]
 struct Unsent<'a> {
@@ -82,7 +76,7 @@ struct Failure {
 
 impl DynTransport for Links {
     fn send<'a>(&'a self, head: &'a Head<'_>, body: &'a Body<'_>) -> Sending<'a> {
-        Box::pin(self.exchange(&Method::POST, head, body, Timeouts::default()))
+        self.send_with(&Method::POST, head, body, Timeouts::default())
     }
 
     fn send_within<'a>(
@@ -91,9 +85,12 @@ impl DynTransport for Links {
         body: &'a Body<'_>,
         timeouts: Timeouts,
     ) -> Sending<'a> {
-        Box::pin(self.exchange(&Method::POST, head, body, timeouts))
+        self.send_with(&Method::POST, head, body, timeouts)
     }
 
+    // The future of a request is allocated for each request: `tests::a_request_is_small` holds its
+    // size. A block borrows its variables in place, and an `async fn` would hold its arguments
+    // twice.
     fn send_with<'a>(
         &'a self,
         method: &'a Method,
@@ -101,7 +98,48 @@ impl DynTransport for Links {
         body: &'a Body<'_>,
         timeouts: Timeouts,
     ) -> Sending<'a> {
-        Box::pin(self.exchange(method, head, body, timeouts))
+        Box::pin(async move {
+            let unsent = Unsent { method, head, body };
+            let read = timeouts.read.unwrap_or(self.settings.read_timeout);
+            let runtime = Handle::try_current().map_err(|_| HttpError::no_runtime())?.id();
+            let host = self.host(head.base_url)?;
+            let target = host.target(head.path)?;
+            tracing::debug!(
+                to = host.origin,
+                path = without_query(head.path),
+                bytes = body.len(),
+                %method,
+                "request"
+            );
+            let mut may_wait = true;
+            loop {
+                let waiting = if may_wait { Self::waiting(&host, runtime).await } else { None };
+                let had_waited = waiting.is_some();
+                let mut lease = match waiting {
+                    Some(lease) => lease,
+                    // Boxed, because it is large and rarely needed.
+                    None => {
+                        let limit = timeouts.connect.unwrap_or(self.settings.connect_timeout);
+                        Box::pin(self.connect(&host, runtime, limit)).await?
+                    }
+                };
+                match Self::send_on(&mut lease, &host, &target, unsent, read).await {
+                    // The server had closed an idle connection. It cannot have begun a reply, so
+                    // this is still the same attempt, repeated at most once. Whether to repeat a
+                    // request that may have reached the server completely is decided by the retry
+                    // policy, because both may be billed.
+                    Err(Failure { unsent: true, error }) if had_waited => {
+                        tracing::debug!(error = %Escaped(error), "the server had closed an idle connection; sending on a new one");
+                        may_wait = false;
+                    }
+                    Err(Failure { error, .. }) => return Err(error),
+                    Ok(response) => {
+                        let progress = timeouts.progress.unwrap_or(self.settings.progress_timeout);
+                        return reply(response, host, lease, progress);
+                    }
+                }
+            }
+        })
     }
 }
 
@@ -117,59 +155,6 @@ impl Links {
             dialer: Dialer::new(),
             tls: OnceLock::new(),
             hosts: RwLock::default(),
-        }
-    }
-
-    async fn exchange(
-        &self,
-        method: &Method,
-        head: &Head<'_>,
-        body: &Body<'_>,
-        timeouts: Timeouts,
-    ) -> Result<Reply<HttpBody>, HttpError> {
-        let connect = timeouts.connect.unwrap_or(self.settings.connect_timeout);
-        let read = timeouts.read.unwrap_or(self.settings.read_timeout);
-        let progress = timeouts.progress.unwrap_or(self.settings.progress_timeout);
-        let runtime = Handle::try_current().map_err(|_| HttpError::no_runtime())?.id();
-        let host = self.host(head.base_url)?;
-        let target = host.target(head.path)?;
-        tracing::debug!(
-            to = host.origin,
-            path = without_query(head.path),
-            bytes = body.len(),
-            %method,
-            "request"
-        );
-        let mut may_wait = true;
-        loop {
-            let waiting = if may_wait { Self::waiting(&host, runtime).await } else { None };
-            let (link, had_waited) = match waiting {
-                Some(link) => (link, true),
-                // Boxed, because it is large and rarely needed: a request's future is moved, so it
-                // should be small.
-                None => (Box::pin(self.connect(&host, runtime, connect)).await?, false),
-            };
-            let request = Unsent { method, head, body };
-            let sent = match link {
-                Link::Http1(connection) => {
-                    Self::send_http1(&host, connection, &target, request, read).await
-                }
-                Link::Http2(connection) => {
-                    Self::send_http2(&host, connection, &target, request, read).await
-                }
-            };
-            match sent {
-                // The server had closed an idle connection. It cannot have begun a reply, so this
-                // is still the same attempt, repeated at most once. Whether to repeat a request
-                // that may have reached the server completely is decided by the retry policy,
-                // because both may be billed.
-                Err(Failure { unsent: true, error }) if had_waited => {
-                    tracing::debug!(error = %Escaped(error), "the server had closed an idle connection; sending on a new one");
-                    may_wait = false;
-                }
-                Err(Failure { error, .. }) => return Err(error),
-                Ok((response, lease)) => return reply(response, host, lease, progress),
-            }
         }
     }
 
@@ -201,11 +186,11 @@ impl Links {
     /// the runtime, which is left out right after a reply: between the turns of a loop. It is not
     /// left out after the first reply on a connection, because some servers close every connection
     /// then without announcing that.
-    async fn waiting(host: &Host, runtime: Id) -> Option<Link> {
+    async fn waiting(host: &Host, runtime: Id) -> Option<Lease> {
         if host.shared(runtime).is_some() {
             yield_now().await;
             if let Some(shared) = host.shared(runtime) {
-                return Some(Link::Http2(shared));
+                return Some(multiplexed(shared));
             }
         }
         while let Some((mut connection, idle)) = host.take_waiting(runtime) {
@@ -220,7 +205,7 @@ impl Links {
                 timer.watch(cx, ready)
             });
             if let Ok(Ok(())) = ready.await {
-                return Some(Link::Http1(connection));
+                return Some(Lease::Http1(connection));
             }
         }
         None
@@ -232,14 +217,14 @@ impl Links {
         host: &Arc<Host>,
         runtime: Id,
         limit: Duration,
-    ) -> Result<Link, HttpError> {
+    ) -> Result<Lease, HttpError> {
         let connecting = async {
             if host.is_http1_only() {
                 return self.dial(host, runtime).await;
             }
             let gate = host.gate.lock().await;
             if let Some(shared) = host.shared(runtime) {
-                return Ok(Link::Http2(shared));
+                return Ok(multiplexed(shared));
             }
             if host.is_http1_only() {
                 drop(gate);
@@ -267,20 +252,20 @@ impl Links {
         }
     }
 
-    async fn dial(&self, host: &Arc<Host>, runtime: Id) -> Result<Link, HttpError> {
+    async fn dial(&self, host: &Arc<Host>, runtime: Id) -> Result<Lease, HttpError> {
         let tls = if host.secure { Some(self.tls()?) } else { None };
         let dialed = self.dialer.dial(&host.uri, host.via.as_ref(), tls).await;
         match dialed.map_err(|source| HttpError::connecting(&host.origin, source))? {
             Dialed::Http1(sender, task) => {
                 host.set_http1_only();
-                Ok(Link::Http1(Http1::new(
+                Ok(Lease::Http1(Http1::new(
                     sender,
                     task,
                     IdleTimer::new(self.settings.read_timeout),
                     runtime,
                 )))
             }
-            Dialed::Http2(sender) => Ok(Link::Http2(host.share(sender, runtime))),
+            Dialed::Http2(sender) => Ok(multiplexed(host.share(sender, runtime))),
         }
     }
 
@@ -292,69 +277,51 @@ impl Links {
         Ok(Arc::clone(self.tls.get_or_init(|| config)))
     }
 
-    async fn send_http1(
-        host: &Arc<Host>,
-        mut connection: Http1,
+    /// Sends the request and waits for the reply's head.
+    async fn send_on(
+        lease: &mut Lease,
+        host: &Host,
         target: &Target,
         unsent: Unsent<'_>,
         read: Duration,
-    ) -> Result<(Response<Incoming>, Lease), Failure> {
-        connection.timer.begin(read);
-        connection.token.store(false, Ordering::Relaxed);
-        let mut request =
-            request(unsent, Some(Token::clone(&connection.token))).map_err(Failure::from)?;
-        request.headers_mut().insert(HOST, host.header.clone());
-        *request.uri_mut() = match host.via.as_ref().and_then(Proxied::forwards) {
-            Some(auth) => {
-                if let Some(auth) = auth {
-                    request.headers_mut().insert(PROXY_AUTHORIZATION, auth.clone());
-                }
-                target.absolute.clone()
+    ) -> Result<Response<Incoming>, Failure> {
+        lease.timer().begin(read);
+        match lease {
+            Lease::Http1(Http1 { sender, timer, token, .. }) => {
+                token.store(false, Ordering::Relaxed);
+                let request = http1_request(unsent, host, target, token)?;
+                let mut sending = pin!(sender.try_send_request(request));
+                let sent = poll_fn(|cx| {
+                    let read = sending.as_mut().poll(cx);
+                    timer.watch(cx, read)
+                });
+                answered(host, sent.await).map_err(|failure| {
+                    // The connection was closed before the last byte of the request was written.
+                    let unsent = failure.unsent
+                        || (failure.error.transport_kind() == TransportKind::Closed
+                            && !token.load(Ordering::Relaxed));
+                    Failure { unsent, ..failure }
+                })
             }
-            None => target.origin_form.clone(),
-        };
-        let sent = {
-            let mut sending = pin!(connection.sender.try_send_request(request));
-            let timer = &mut connection.timer;
-            poll_fn(|cx| {
-                let read = sending.as_mut().poll(cx);
-                timer.watch(cx, read)
-            })
-            .await
-        };
-        let response = answered(host, sent).map_err(|failure| {
-            // The connection was closed before the last byte of the request was written.
-            let unsent = failure.unsent
-                || (failure.error.transport_kind() == TransportKind::Closed
-                    && !connection.token.load(Ordering::Relaxed));
-            Failure { unsent, ..failure }
-        })?;
-        Ok((response, Lease::Http1(connection)))
+            Lease::Http2(timer, connection) => {
+                let request = http2_request(unsent, target)?;
+                let mut sending = pin!(connection.sender.try_send_request(request));
+                let sent = poll_fn(|cx| {
+                    let read = sending.as_mut().poll(cx);
+                    timer.watch(cx, read)
+                });
+                // A connection that failed one request is not used for others; its current requests
+                // continue.
+                answered(host, sent.await).inspect_err(|_| host.forget(connection))
+            }
+        }
     }
+}
 
-    async fn send_http2(
-        host: &Arc<Host>,
-        mut connection: Http2,
-        target: &Target,
-        unsent: Unsent<'_>,
-        read: Duration,
-    ) -> Result<(Response<Incoming>, Lease), Failure> {
-        let mut request = request(unsent, None).map_err(Failure::from)?;
-        *request.uri_mut() = target.absolute.clone();
-        let mut timer = IdleTimer::new(read);
-        let sent = {
-            let mut sending = pin!(connection.sender.try_send_request(request));
-            poll_fn(|cx| {
-                let read = sending.as_mut().poll(cx);
-                timer.watch(cx, read)
-            })
-            .await
-        };
-        // A connection that failed one request is not used for others; its current requests
-        // continue.
-        let response = answered(host, sent).inspect_err(|_| host.forget(&connection))?;
-        Ok((response, Lease::Http2(timer, connection)))
-    }
+/// Returns the lease of a request that shares its connection with others. The request sets the
+/// time-out.
+const fn multiplexed(connection: Http2) -> Lease {
+    Lease::Http2(IdleTimer::new(Duration::MAX), connection)
 }
 
 /// Returns whether tokio panicked because the runtime has no I/O.
@@ -367,6 +334,34 @@ fn lacks_io(panic: &(dyn Any + Send)) -> bool {
 /// Removes the query, which must not be shown because it may contain a key.
 pub(crate) fn without_query(path: &str) -> &str {
     path.split_once('?').map_or(path, |(path, _)| path)
+}
+
+// Separate functions, so that the future that sends a request does not hold a second copy of it.
+
+fn http1_request(
+    unsent: Unsent<'_>,
+    host: &Host,
+    target: &Target,
+    token: &Token,
+) -> Result<Request<SentBody>, HttpError> {
+    let mut request = request(unsent, Some(Token::clone(token)))?;
+    request.headers_mut().insert(HOST, host.header.clone());
+    *request.uri_mut() = match host.via.as_ref().and_then(Proxied::forwards) {
+        Some(auth) => {
+            if let Some(auth) = auth {
+                request.headers_mut().insert(PROXY_AUTHORIZATION, auth.clone());
+            }
+            target.absolute.clone()
+        }
+        None => target.origin_form.clone(),
+    };
+    Ok(request)
+}
+
+fn http2_request(unsent: Unsent<'_>, target: &Target) -> Result<Request<SentBody>, HttpError> {
+    let mut request = request(unsent, None)?;
+    *request.uri_mut() = target.absolute.clone();
+    Ok(request)
 }
 
 /// Creates the request, except for its URL and the headers that depend on it.
@@ -482,6 +477,16 @@ impl From<HttpError> for Failure {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_request_is_small() {
+        let links = Links::new(HttpSettings::default());
+        let head = Head { base_url: "http://server", path: "/", headers: &[] };
+        let body = Body::new(&[], b"", b"");
+        let sending = links.send_with(&Method::POST, &head, &body, Timeouts::default());
+        // The allocator of glibc keeps blocks of up to 1,032 bytes at hand.
+        assert!(size_of_val(&*sending) <= 1032, "{} bytes", size_of_val(&*sending));
+    }
 
     #[test]
     fn a_header_that_may_be_a_secret_is_marked() {
