@@ -265,7 +265,7 @@ impl HttpTransport {
             let inner = Self { fallback: None, ..self.clone() };
             // Boxed, because a request without fallbacks should not pay for its size.
             let reply = Box::pin(fallback.exchange(inner, head, body)).await?;
-            self.rate_limits = RateLimits::of(reply.body.headers());
+            self.rate_limits.replace(reply.body.headers());
             return Ok(reply);
         }
         let timeouts = self.timeouts();
@@ -274,7 +274,7 @@ impl HttpTransport {
             // Boxed, because a request without hooks should not pay for its size.
             Some(hooks) => Box::pin(self.exchange_hooked(hooks, method, head, body)).await,
         }?;
-        self.rate_limits = RateLimits::of(reply.body.headers());
+        self.rate_limits.replace(reply.body.headers());
         Ok(reply)
     }
 
