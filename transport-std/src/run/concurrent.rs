@@ -8,9 +8,8 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 use futures_util::future::{AbortHandle, Abortable};
 use futures_util::stream::{FuturesUnordered, StreamExt};
-use tokio_util::sync::CancellationToken;
 use toolrunner_core::__private::drive::{Env, Execute, Finished, Job, Verdict, put_own, work};
-use toolrunner_core::__private::{Notice, gate};
+use toolrunner_core::__private::{CallFuture, Notice, gate};
 use toolrunner_core::drive::{Decision as Gated, Draft, Hooks as CoreHooks};
 use toolrunner_core::error::{Error as CoreError, Misuse};
 use toolrunner_core::json::{Text, Value};
@@ -18,7 +17,7 @@ use toolrunner_core::run::{CallIndex, Run as Machine};
 use toolrunner_core::tool::{Definition, Output, ToolCall, ToolError, ToolHost, Toolbox};
 use tracing::Instrument;
 
-use super::apart::Apart;
+use super::apart::{Apart, run_apart};
 use super::blocking;
 use super::gate::DynGate;
 use super::hooks::Hooks;
@@ -59,8 +58,7 @@ pub(super) struct Concurrent {
 struct Entered {
     call: CallIndex,
     abort: AbortHandle,
-    /// Requests this call alone to end.
-    cancel: CancellationToken,
+    served: Arc<Call>,
 }
 
 impl core::fmt::Debug for Concurrent {
@@ -93,7 +91,7 @@ impl Concurrent {
     pub(super) fn drop_call(&mut self, call: CallIndex) {
         self.list.retain(|entered| {
             if entered.call == call {
-                entered.cancel.cancel();
+                entered.served.host.cancel();
                 entered.abort.abort();
             }
             entered.call != call
@@ -127,31 +125,32 @@ impl Execute<Toolset, Hooks, SharedClock> for Concurrent {
         let call = run.call(job.call).ok_or(Misuse::NoSuchCall)?;
         let (id, name, input) = (call.id.raw(), call.name.raw(), call.input.as_json());
         let (abort, registration) = AbortHandle::new_pair();
-        let cancel = env.hooks.call_token();
         let (is_blocking, requires_approval) =
             env.tools.definition(job.tool).map_or((false, false), |definition| {
                 (definition.blocking, definition.requires_approval)
             });
         let served = Served(Arc::new(Call {
-            id: id.to_owned(),
-            name: name.to_owned(),
-            toolset: call.toolset.map(|toolset| toolset.raw().to_owned()),
-            input: input.as_bytes().to_vec(),
+            job,
+            clock: env.clock.clone(),
+            texts: Texts::new([id, name, input], call.toolset.map(Text::raw)),
             turn: run.turns() + u32::from(!run.reply_is_whole()),
             is_blocking,
             requires_approval,
             tools: env.tools.clone(),
             gate: env.hooks.gate_of(job.call),
-            host: Host::new(cancel.clone(), env.hooks.state(), env.hooks.answers_of(job.call)),
+            host: Host::new(
+                env.hooks.tools_token(),
+                env.hooks.state(),
+                env.hooks.answers_of(job.call),
+            ),
             failure: Mutex::new(None),
         }));
         let traced = self.trace.call(self.run, id, name, input);
         let ends = self.trace.ends_call();
-        self.list.push(Entered { call: job.call, abort, cancel });
+        self.list.push(Entered { call: job.call, abort, served: Arc::clone(&served.0) });
         // Inside the caller's span, and around the tool's own log lines.
         let span = tracing::error_span!("call", run = self.run, tool = %one_line(name), call = %one_line(id));
-        let clock = env.clock.clone();
-        let work = served.run(job, clock).instrument(span);
+        let work = served.run().instrument(span);
         let work: Pin<Box<dyn Future<Output = Done> + Send>> = match traced.is_disabled() {
             true => Box::pin(work),
             false => Box::pin(async move {
@@ -206,7 +205,7 @@ impl Execute<Toolset, Hooks, SharedClock> for Concurrent {
     fn clear(&mut self) {
         // Their tokens are cancelled too, because they may be on other threads.
         for entered in self.list.drain(..) {
-            entered.cancel.cancel();
+            entered.served.host.cancel();
         }
         self.running.clear();
         self.done = None;
@@ -215,10 +214,9 @@ impl Execute<Toolset, Hooks, SharedClock> for Concurrent {
 
 /// Everything that a call needs, so that it can run on any thread.
 struct Call {
-    id: String,
-    name: String,
-    toolset: Option<String>,
-    input: Vec<u8>,
+    job: Job,
+    clock: SharedClock,
+    texts: Texts,
     turn: u32,
     is_blocking: bool,
     requires_approval: bool,
@@ -230,16 +228,59 @@ struct Call {
     failure: Mutex<Option<ToolError>>,
 }
 
+/// The texts of a call in one allocation, because many calls may wait at the same time.
+struct Texts {
+    /// The id, the name, the input and the toolset.
+    all: Box<str>,
+    /// Where the first three end.
+    ends: [usize; 3],
+    has_toolset: bool,
+}
+
+impl Texts {
+    fn new(texts: [&str; 3], toolset: Option<&str>) -> Self {
+        let [id, name, input] = texts;
+        let ends = [id.len(), id.len() + name.len(), id.len() + name.len() + input.len()];
+        let rest = toolset.unwrap_or_default();
+        let mut all = String::with_capacity(ends[2] + rest.len());
+        for text in [id, name, input, rest] {
+            all.push_str(text);
+        }
+        Self { all: all.into(), ends, has_toolset: toolset.is_some() }
+    }
+
+    fn part(&self, start: usize, end: usize) -> &str {
+        self.all.get(start..end).unwrap_or_default()
+    }
+
+    fn id(&self) -> &str {
+        self.part(0, self.ends[0])
+    }
+
+    fn name(&self) -> &str {
+        self.part(self.ends[0], self.ends[1])
+    }
+
+    fn input(&self) -> &[u8] {
+        self.part(self.ends[1], self.ends[2]).as_bytes()
+    }
+
+    fn toolset(&self) -> Option<&str> {
+        self.has_toolset.then(|| self.part(self.ends[2], self.all.len()))
+    }
+}
+
 /// The tools and the hooks of one call, which own everything.
 struct Served(Arc<Call>);
 
 impl Served {
-    async fn run(self, job: Job, clock: SharedClock) -> Done {
+    async fn run(self) -> Done {
+        let Call { job, clock, .. } = &*self.0;
         let mut content = Vec::new();
-        let mut scratch = self.0.scratch(&self.0.input);
-        let call = self.0.tool_call(&self.0.input, &mut scratch);
-        let env = Env { tools: &self, hooks: &self, clock: &clock };
-        let verdict = work(env, job, call, Output::growing(&mut content)).await;
+        let mut scratch = self.0.scratch(self.0.texts.input());
+        let call = self.0.tool_call(self.0.texts.input(), &mut scratch);
+        let env = Env { tools: &self, hooks: &self, clock };
+        let verdict = work(env, *job, call, Output::growing(&mut content)).await;
         if let Verdict::TimedOut(limit) = verdict {
             // The tool may be on another thread.
             self.0.host.cancel();
@@ -251,6 +292,17 @@ impl Served {
             log(&error, content);
         }
         Done { call: job.call, verdict, answer, question: self.0.host.take_question() }
+    }
+
+    /// Writes the text of an error that a tool returned.
+    fn written(
+        &self,
+        result: Result<(), ToolError>,
+        out: &mut Output<'_>,
+    ) -> Result<(), ToolError> {
+        let Err(error) = result else { return Ok(()) };
+        error.write_to(out)?;
+        Err(self.0.keep(error))
     }
 
     /// Runs the tool on a thread that it may block.
@@ -287,18 +339,6 @@ impl Served {
             None => Ok(()),
         }
     }
-
-    async fn here(
-        &self,
-        i: usize,
-        call: ToolCall<'_>,
-        out: &mut Output<'_>,
-    ) -> Result<(), ToolError> {
-        let result = self.0.tools.tools.dyn_call(i, call, out).await;
-        let Err(error) = result else { return Ok(()) };
-        error.write_to(out)?;
-        Err(self.0.keep(error))
-    }
 }
 
 impl Call {
@@ -308,9 +348,9 @@ impl Call {
 
     fn tool_call<'a>(&'a self, input: &'a [u8], scratch: &'a mut [u8]) -> ToolCall<'a> {
         let input = Value::first(input).unwrap_or_default();
-        let mut call =
-            ToolCall::new(Text::from_raw(&self.id), Text::from_raw(&self.name), input, scratch);
-        call.toolset = self.toolset.as_deref().map(Text::from_raw);
+        let [id, name] = [self.texts.id(), self.texts.name()].map(Text::from_raw);
+        let mut call = ToolCall::new(id, name, input, scratch);
+        call.toolset = self.texts.toolset().map(Text::from_raw);
         call.turn = self.turn;
         call
     }
@@ -333,24 +373,31 @@ impl Toolbox for Served {
         self.0.tools.definition(i)
     }
 
-    async fn call(
+    #[expect(clippy::manual_async_fn, reason = "an async fn would hold the call twice")]
+    fn call(
         &self,
         i: usize,
         call: ToolCall<'_>,
         out: &mut Output<'_>,
-    ) -> Result<(), ToolError> {
-        type Work<'w> = Pin<Box<dyn Future<Output = Result<(), ToolError>> + Send + 'w>>;
-        let work: Work<'_> = match self.0.is_blocking {
-            true => Box::pin(async { self.block(i, &call, out).await }),
-            false => Box::pin(self.here(i, call, out)),
-        };
-        match Apart::new(work).await {
-            Ok(result) => result,
-            Err(panic) => {
+    ) -> impl Future<Output = Result<(), ToolError>> {
+        async move {
+            let result = if self.0.is_blocking {
+                let work: CallFuture<'_> = Box::pin(self.block(i, &call, out));
+                Apart::new(work).await
+            } else {
+                // A toolbox may also panic before it returns the future, and an error in its
+                // `Display`.
+                let result = match run_apart(|| self.0.tools.tools.dyn_call(i, call, out)) {
+                    Ok(work) => Apart::new(work).await,
+                    Err(panic) => Err(panic),
+                };
+                result.and_then(|result| run_apart(|| self.written(result, out)))
+            };
+            result.unwrap_or_else(|panic| {
                 tracing::error!("tool panicked: {}", Escaped(&panic));
                 Notice::Panicked.write_to(out)?;
                 Err(ToolError::written())
-            }
+            })
         }
     }
 }
@@ -403,4 +450,20 @@ fn log(error: &ToolError, content: &[u8]) {
 /// Returns a raw name or id for a log.
 pub(super) fn one_line(raw: &str) -> Escaped<Text<'_>> {
     Escaped(Text::from_raw(raw))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn size<T, F>(_: impl FnOnce(T) -> F) -> usize {
+        size_of::<F>()
+    }
+
+    #[test]
+    fn a_call_is_small() {
+        // The allocator of glibc keeps blocks of up to 1,032 bytes at hand.
+        let len = size(|served: Served| served.run().instrument(tracing::Span::none()));
+        assert!(len <= 1032, "{len} bytes");
+    }
 }

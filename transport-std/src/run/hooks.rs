@@ -95,13 +95,13 @@ impl Hooks {
         self.state.clone()
     }
 
-    /// Returns a token that requests a new call to end.
-    pub(super) fn call_token(&self) -> CancellationToken {
+    /// Returns the token that requests all tools, including a new one, to end.
+    pub(super) fn tools_token(&self) -> CancellationToken {
         let mut tools = self.tools.lock().unwrap_or_else(PoisonError::into_inner);
         if tools.as_ref().is_some_and(CancellationToken::is_cancelled) {
             *tools = None;
         }
-        tools.get_or_insert_default().child_token()
+        tools.get_or_insert_default().clone()
     }
 
     /// Releases unused memory, while no call is running.

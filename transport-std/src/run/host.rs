@@ -4,14 +4,17 @@ use core::any::Any;
 use core::pin::Pin;
 use core::sync::atomic::{AtomicUsize, Ordering};
 use core::task::{Context, Poll};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 
 use tokio_util::sync::{CancellationToken, WaitForCancellationFutureOwned};
 use toolrunner_core::tool::{ToolError, ToolHost};
 
 /// The context of one call.
 pub(super) struct Host {
-    cancel: CancellationToken,
+    /// Requests all tools of the run to end.
+    all: CancellationToken,
+    /// Requests this tool to end. Created when it is needed, because most calls end by themselves.
+    own: OnceLock<CancellationToken>,
     /// Created when a tool waits for it.
     waiting: Mutex<Option<Pin<Box<WaitForCancellationFutureOwned>>>>,
     state: Option<Arc<dyn Any + Send + Sync>>,
@@ -25,12 +28,13 @@ pub(super) struct Host {
 
 impl Host {
     pub(super) fn new(
-        cancel: CancellationToken,
+        all: CancellationToken,
         state: Option<Arc<dyn Any + Send + Sync>>,
         answers: Arc<[String]>,
     ) -> Self {
         Self {
-            cancel,
+            all,
+            own: OnceLock::new(),
             waiting: Mutex::new(None),
             state,
             answers,
@@ -41,7 +45,11 @@ impl Host {
 
     /// Requests the tool to end.
     pub(super) fn cancel(&self) {
-        self.cancel.cancel();
+        self.own().cancel();
+    }
+
+    fn own(&self) -> &CancellationToken {
+        self.own.get_or_init(|| self.all.child_token())
     }
 
     /// Returns the question that has no answer, once.
@@ -52,16 +60,16 @@ impl Host {
 
 impl ToolHost for Host {
     fn is_cancelled(&self) -> bool {
-        self.cancel.is_cancelled()
+        self.own.get().unwrap_or(&self.all).is_cancelled()
     }
 
     fn poll_cancelled(&self, context: &mut Context<'_>) -> Poll<()> {
-        if self.cancel.is_cancelled() {
+        if self.is_cancelled() {
             return Poll::Ready(());
         }
         let mut waiting = lock(&self.waiting);
         waiting
-            .get_or_insert_with(|| Box::pin(self.cancel.clone().cancelled_owned()))
+            .get_or_insert_with(|| Box::pin(self.own().clone().cancelled_owned()))
             .as_mut()
             .poll(context)
     }
