@@ -36,7 +36,8 @@ impl Run<'_> {
     /// Returns the calls of the turn before call `i` that belong to its toolset.
     fn earlier_members(&self, i: CallIndex) -> impl Iterator<Item = CallIndex> {
         let toolset_of = |j: CallIndex| self.call(j).and_then(|call| call.toolset);
-        let own = toolset_of(i);
+        // Most turns have one call, and its members need not be read.
+        let own = if i.0 == 0 { None } else { toolset_of(i) };
         let earlier = self.calls().take_while(move |&j| own.is_some() && j < i);
         earlier
             .filter(move |&j| own.zip(toolset_of(j)).is_some_and(|(own, other)| same(own, other)))

@@ -38,6 +38,13 @@ impl Run<'_> {
     /// a toolset is never removed.
     pub fn is_withdrawn(&mut self, i: CallIndex) -> bool {
         self.look_for_changes(self.turn.end);
+        // Few conversations have any.
+        if self.changes.is_empty()
+            && self.transcript.len() == self.turn.results_end
+            && self.unsent_changes().is_empty()
+        {
+            return false;
+        }
         let bytes = self.transcript.bytes();
         let Some(call) = self.call(i).filter(|call| call.toolset.is_none()) else { return false };
         let tail = bytes.get(self.turn.results_end..).unwrap_or_default();

@@ -12,7 +12,9 @@ use std::sync::{Arc, OnceLock, PoisonError, RwLock};
 use std::time::SystemTime;
 
 use futures_util::FutureExt;
-use http::header::{CONTENT_ENCODING, CONTENT_TYPE, HOST, PROXY_AUTHORIZATION, RETRY_AFTER};
+use http::header::{
+    ACCEPT, CONTENT_ENCODING, CONTENT_TYPE, HOST, PROXY_AUTHORIZATION, RETRY_AFTER, USER_AGENT,
+};
 use http::{HeaderMap, HeaderName, HeaderValue, Method, Request, Response};
 use hyper::body::Incoming;
 use hyper::client::conn::TrySendError;
@@ -384,14 +386,20 @@ fn request(
             Config::API_VERSION => HeaderValue::from_static(Config::API_VERSION),
             other => HeaderValue::from_str(other).map_err(|_| bad("value"))?,
         };
-        let name = match name {
-            "content-type" => CONTENT_TYPE,
-            "anthropic-version" => ANTHROPIC_VERSION.clone(),
-            "anthropic-beta" => ANTHROPIC_BETA.clone(),
-            "x-api-key" => X_API_KEY.clone(),
-            _ => HeaderName::from_bytes(name.as_bytes()).map_err(|_| bad("name"))?,
+        let (name, is_secret) = match name {
+            "content-type" => (CONTENT_TYPE, false),
+            "accept" => (ACCEPT, false),
+            "user-agent" => (USER_AGENT, false),
+            "anthropic-version" => (ANTHROPIC_VERSION.clone(), false),
+            "anthropic-beta" => (ANTHROPIC_BETA.clone(), false),
+            "x-api-key" => (X_API_KEY.clone(), true),
+            _ => {
+                let name = HeaderName::from_bytes(name.as_bytes()).map_err(|_| bad("name"))?;
+                let is_secret = !SHOWN.contains(&name.as_str());
+                (name, is_secret)
+            }
         };
-        value.set_sensitive(!SHOWN.contains(&name.as_str()));
+        value.set_sensitive(is_secret);
         headers.append(name, value);
     }
     let mut request = Request::new(SentBody::new(body, token));
