@@ -11,6 +11,7 @@
 //! After any of these errors the transcript is valid and the run can continue.
 
 mod invalid;
+mod phrase;
 
 use core::fmt;
 use core::time::Duration;
@@ -18,6 +19,8 @@ use core::time::Duration;
 use embedded_io_async::ErrorKind;
 
 pub use invalid::{Invalid, Rule};
+pub use phrase::Phrase;
+pub(crate) use phrase::phrase;
 
 /// A buffer was too small. Nothing was truncated, and the data that did not fit was not written.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -265,13 +268,13 @@ pub enum Protocol {
     Json {
         /// The offset of the error, in bytes.
         at: usize,
-        /// What was expected at that offset.
-        expected: &'static str,
+        /// What was expected at that offset. `expected.as_str()` returns the text.
+        expected: Phrase,
     },
     /// An event that cannot follow the events before it.
     Event {
-        /// What was expected instead.
-        expected: &'static str,
+        /// What was expected instead. `expected.as_str()` returns the text.
+        expected: Phrase,
     },
     /// The server ignored the message thread: it reported fewer input tokens than the thread
     /// contains. The next request contains the whole conversation.
@@ -286,6 +289,8 @@ pub enum Protocol {
 #[cfg_attr(feature = "defmt", derive(defmt::Format))]
 #[non_exhaustive]
 pub enum Misuse {
+    /// A base URL that the transport cannot use. The text, `as_str()`, explains why.
+    BaseUrl(Phrase),
     /// A request would have more cache breakpoints than the API allows. Contains the total number
     /// in its tools, system prompt and messages.
     Breakpoints(usize),
@@ -368,6 +373,7 @@ pub const REFUSED_SCHEMA: &str = "has `anyOf`, `oneOf`, `allOf` or `$ref` at its
 impl fmt::Display for Misuse {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
+            Self::BaseUrl(why) => why.fmt(f),
             Self::Breakpoints(count) => write!(
                 f,
                 "{count} cache breakpoints exceed the limit of 4 per request (tools, system prompt and messages): remove some, or use the \

@@ -17,7 +17,7 @@ use toolrunner_core::__private::check;
 use toolrunner_core::__private::{Decimal, MAX_DEPTH, Piece, Sink, escape};
 
 use serde_json::value::RawValue;
-use toolrunner_core::error::{Capacity, CapacityKind};
+use toolrunner_core::error::{Capacity, CapacityKind, Phrase};
 use toolrunner_core::json::{JsonError, Kind, Text, Value};
 
 /// Valid documents with every feature of JSON.
@@ -208,7 +208,10 @@ fn invalid_utf8() {
         assert!(check(bytes).is_err());
         assert!(serde_json::from_slice::<serde_json::Value>(bytes).is_err());
     }
-    assert_eq!(check(b"[\"ab\xff\"]"), Err(JsonError { at: 4, expected: "valid UTF-8" }));
+    assert_eq!(
+        check(b"[\"ab\xff\"]"),
+        Err(JsonError { at: 4, expected: Phrase::of("valid UTF-8") })
+    );
 }
 
 #[test]
@@ -496,4 +499,21 @@ fn decimals() {
     for number in some.into_iter().chain(random) {
         assert_eq!(Decimal::new(number).as_bytes(), number.to_string().as_bytes());
     }
+}
+
+#[test]
+fn the_texts_of_errors_have_codes() {
+    for (phrase, text) in [
+        (Phrase::of("valid UTF-8"), "valid UTF-8"),
+        (Phrase::of("a digit"), "a digit"),
+        (Phrase::of("a delta"), "a delta"),
+        (Phrase::of("the index of an open block"), "the index of an open block"),
+    ] {
+        assert_eq!(phrase.as_str(), text);
+        assert_eq!((phrase.to_string(), format!("{phrase:?}")), (text.into(), format!("{text:?}")));
+        assert!(phrase == text && phrase == *text && phrase == Phrase::of(text));
+        assert_ne!(phrase, "a");
+    }
+    assert_eq!(size_of::<Option<Phrase>>(), 1);
+    assert_eq!(size_of::<Result<usize, JsonError>>(), 2 * size_of::<usize>());
 }

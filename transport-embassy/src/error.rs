@@ -1,6 +1,6 @@
 //! Errors of the transport.
 
-use toolrunner_core::error::{Capacity, Misuse, TransportKind};
+use toolrunner_core::error::{Capacity, Misuse, Phrase, TransportKind};
 use toolrunner_core::transport::TransportError;
 
 #[cfg(feature = "tls")]
@@ -12,9 +12,9 @@ use crate::tls::Refusal;
 #[cfg_attr(feature = "defmt", derive(defmt::Format))]
 #[non_exhaustive]
 pub enum Error {
-    /// The transport cannot use the base URL; the text says why. Supported are
+    /// The transport cannot use the base URL; the text, `as_str()`, says why. Supported are
     /// `http://host[:port][/path]` without TLS, and `https` with TLS.
-    BaseUrl(&'static str),
+    BaseUrl(Phrase),
     /// A buffer is too small. The value names the buffer, the size that was needed and the size
     /// that was available.
     Capacity(Capacity),
@@ -104,14 +104,14 @@ impl TransportError for Error {
     }
 
     fn misuse(&self) -> Option<Misuse> {
-        if let Self::BaseUrl(why) = self { Some(Misuse::Setting(why)) } else { None }
+        if let Self::BaseUrl(why) = self { Some(Misuse::BaseUrl(*why)) } else { None }
     }
 }
 
 impl core::fmt::Display for Error {
     fn fmt(&self, f: &mut core::fmt::Formatter<'_>) -> core::fmt::Result {
         f.write_str(match self {
-            Self::BaseUrl(why) => why,
+            Self::BaseUrl(why) => why.as_str(),
             Self::Capacity(full) => return full.fmt(f),
             Self::Closed => "the connection was closed",
             Self::Connect => "could not connect",

@@ -3,6 +3,7 @@
 use core::future::poll_fn;
 use core::net::{IpAddr, SocketAddr};
 use core::pin::pin;
+use toolrunner_core::error::Phrase;
 
 use embassy_futures::poll_once;
 use embassy_time::{Instant, with_timeout};
@@ -82,7 +83,8 @@ impl<L: Link> Link for &mut L {
 }
 
 /// The error for `https` over a link without TLS.
-pub(crate) const NEEDS_TLS: Error = Error::BaseUrl("a base URL with https needs a link with TLS");
+pub(crate) const NEEDS_TLS: Error =
+    Error::BaseUrl(Phrase::of("a base URL with https needs a link with TLS"));
 
 /// Resolves the host name, and connects to the first of its addresses that answers.
 pub(crate) async fn dial<'a, T: TcpConnect, D: Lookup>(

@@ -1,6 +1,7 @@
 //! The destination of a request, parsed from a base URL.
 
 use core::net::Ipv4Addr;
+use toolrunner_core::error::Phrase;
 
 use toolrunner_core::__private::BaseUrl;
 
@@ -21,9 +22,9 @@ pub struct Target<'a> {
     pub prefix: &'a str,
 }
 
-const HOST: Error = Error::BaseUrl(
+const HOST: Error = Error::BaseUrl(Phrase::of(
     "the base URL's host contains a character that is not allowed in a host name; IPv6 addresses are not supported",
-);
+));
 
 impl<'a> Target<'a> {
     /// Parses `http[s]://host[:port][/path]`.
@@ -84,7 +85,7 @@ mod tests {
         ];
         for wrong in wrong {
             let Err(Error::BaseUrl(why)) = Target::parse(wrong) else { panic!("{wrong}") };
-            assert!(why.starts_with("the base URL must"), "{wrong}: {why}");
+            assert!(why.as_str().starts_with("the base URL must"), "{wrong}: {why}");
         }
         for wrong in ["http://[::1]", "http://a_b,c"] {
             assert_eq!(Target::parse(wrong), Err(HOST), "{wrong}");

@@ -187,7 +187,7 @@ impl Setup {
         config.system = system.map(|_| "");
         config.check_beside(tools.count())?;
         config.system = None;
-        BaseUrl::parse(base_of(config.base_url, config.path)).map_err(Misuse::Setting)?;
+        BaseUrl::parse(base_of(config.base_url, config.path)).map_err(Misuse::BaseUrl)?;
         Ok(Self { config, system, tools })
     }
 }

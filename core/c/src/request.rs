@@ -105,7 +105,7 @@ impl Machine {
     fn put_head(&mut self, out: &mut impl Sink) -> Result<(), Error> {
         let len = u64::try_from(self.body_len()?).unwrap_or(u64::MAX);
         let config = self.config;
-        let url = BaseUrl::parse(base_of(config.base_url, config.path)).map_err(Misuse::Setting)?;
+        let url = BaseUrl::parse(base_of(config.base_url, config.path)).map_err(Misuse::BaseUrl)?;
         for part in ["POST ", url.prefix, config.path, " HTTP/1.1\r\nhost: ", url.authority] {
             out.put(part.as_bytes())?;
         }

@@ -112,8 +112,8 @@ pub(crate) fn put_error(machine: &Machine, out: &mut Cut<'_>) -> Result<(), Capa
                 Protocol::NotAReply => {
                     ("", "the reply is neither an event stream nor a JSON object")
                 }
-                Protocol::Json { expected, .. } => ("invalid JSON: expected ", expected),
-                Protocol::Event { expected } => ("unexpected event: expected ", expected),
+                Protocol::Json { expected, .. } => ("invalid JSON: expected ", expected.as_str()),
+                Protocol::Event { expected } => ("unexpected event: expected ", expected.as_str()),
                 _ => ("", "the reply is not valid UTF-8"),
             };
             out.put_text(before)?;
@@ -137,6 +137,7 @@ fn put_misuse(misuse: Misuse, out: &mut Cut<'_>) -> Result<(), Capacity> {
         Misuse::Setting(text) | Misuse::State(text) | Misuse::Json(text) => {
             return out.put_text(text);
         }
+        Misuse::BaseUrl(why) => return out.put_text(why.as_str()),
         Misuse::NoSuchCall => return out.put_text("no open call has this index"),
         Misuse::NoMessages => {
             return out.put_text("nothing to send: the run has no message yet");

@@ -2,7 +2,7 @@
 
 use core::fmt;
 
-use crate::error::Misuse;
+use crate::error::{Misuse, Phrase, phrase};
 
 use super::bits::Bits;
 use super::scan::{IS_CHIP, IS_LARGE, plain_key, plain_run, short_string_end, skip_space};
@@ -14,7 +14,7 @@ use super::text::unescape;
 /// block). Many parsers, including serde_json, accept 127 levels by default. This limit ensures
 /// that a request never has more.
 pub const MAX_DEPTH: usize = 122;
-const TOO_DEEP: &str = "at most 122 levels";
+const TOO_DEEP: Phrase = phrase!("at most 122 levels");
 
 /// The properties of a valid JSON text that [`check`] finds.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -32,8 +32,8 @@ pub struct Checked {
 pub struct JsonError {
     /// The offset of the error in bytes. If the text ends too early, this is its length.
     pub at: usize,
-    /// What was expected at the offset.
-    pub expected: &'static str,
+    /// What was expected at the offset. `expected.as_str()` returns the text.
+    pub expected: Phrase,
 }
 
 impl fmt::Display for JsonError {
@@ -48,11 +48,11 @@ impl JsonError {
     /// Converts the error in a caller's JSON argument to a [`Misuse`]. The text says that the JSON
     /// is nested too deeply, or else it is `what`.
     pub(crate) fn misuse(self, what: &'static str) -> Misuse {
-        Misuse::Json(if self.expected == TOO_DEEP { TOO_DEEP } else { what })
+        Misuse::Json(if self.expected == TOO_DEEP { "at most 122 levels" } else { what })
     }
 }
 
-const fn fail<T>(at: usize, expected: &'static str) -> Result<T, JsonError> {
+const fn fail<T>(at: usize, expected: Phrase) -> Result<T, JsonError> {
     Err(JsonError { at, expected })
 }
 
@@ -126,7 +126,7 @@ impl<'a> Walk<'a> {
         if (!IS_LARGE || !bytes.is_ascii())
             && let Err(e) = core::str::from_utf8(bytes)
         {
-            return fail(e.valid_up_to(), "valid UTF-8");
+            return fail(e.valid_up_to(), phrase!("valid UTF-8"));
         }
         Ok(Self {
             bytes,
@@ -178,7 +178,7 @@ impl<'a> Walk<'a> {
     /// the fast path.
     #[cfg_attr(target_pointer_width = "64", inline(never))]
     fn any_key(&mut self) -> Result<Option<&'a [u8]>, JsonError> {
-        if !self.next(b'}', "',' or '}'")? {
+        if !self.next(b'}', phrase!("',' or '}'"))? {
             return Ok(None);
         }
         let start = self.at + 1;
@@ -203,10 +203,10 @@ impl<'a> Walk<'a> {
     /// Advances to the next element and returns `true`. At the end of the array, leaves the array
     /// and returns `false`.
     pub(crate) fn element(&mut self) -> Result<bool, JsonError> {
-        self.next(b']', "',' or ']'")
+        self.next(b']', phrase!("',' or ']'"))
     }
 
-    fn next(&mut self, closing: u8, expected: &'static str) -> Result<bool, JsonError> {
+    fn next(&mut self, closing: u8, expected: Phrase) -> Result<bool, JsonError> {
         self.at = skip_space(self.bytes, self.at);
         match (self.bytes.get(self.at), core::mem::take(&mut self.is_first)) {
             (Some(&byte), _) if byte == closing => {
@@ -236,7 +236,7 @@ impl<'a> Walk<'a> {
     pub(crate) fn end(&self) -> Result<Checked, JsonError> {
         let end = skip_space(self.bytes, self.at);
         if end < self.bytes.len() {
-            return fail(end, "the end");
+            return fail(end, phrase!("the end"));
         }
         Ok(Checked { end, lone_surrogate: self.lone_surrogate })
     }
@@ -278,7 +278,7 @@ fn value(
             Some(b't') => at = literal(bytes, at, b"true")?,
             Some(b'f') => at = literal(bytes, at, b"false")?,
             Some(b'n') => at = literal(bytes, at, b"null")?,
-            _ => return fail(at, "a value"),
+            _ => return fail(at, phrase!("a value")),
         }
         // A value has ended, or the closing bracket of an empty container is at `at`.
         loop {
@@ -299,8 +299,8 @@ fn value(
                     at = skip_space(bytes, at + 1);
                     continue 'value;
                 }
-                (Some(true), _) => return fail(at, "',' or '}'"),
-                _ => return fail(at, "',' or ']'"),
+                (Some(true), _) => return fail(at, phrase!("',' or '}'")),
+                _ => return fail(at, phrase!("',' or ']'")),
             }
         }
     }
@@ -310,12 +310,12 @@ fn value(
 /// and at which the value begins.
 fn key(bytes: &[u8], at: usize, lone: &mut Option<usize>) -> Result<(usize, usize), JsonError> {
     if bytes.get(at) != Some(&b'"') {
-        return fail(at, "a member name");
+        return fail(at, phrase!("a member name"));
     }
     let behind = string(bytes, at + 1, lone)?;
     let at = skip_space(bytes, behind);
     if bytes.get(at) != Some(&b':') {
-        return fail(at, "':'");
+        return fail(at, phrase!("':'"));
     }
     Ok((behind.saturating_sub(1), skip_space(bytes, at + 1)))
 }
@@ -338,17 +338,17 @@ fn any_string(bytes: &[u8], mut at: usize, lone: &mut Option<usize>) -> Result<u
                 Some(b'"' | b'\\' | b'/' | b'b' | b'f' | b'n' | b'r' | b't') => at += 2,
                 Some(b'u') => {
                     let Some((code, used)) = bytes.get(at..).and_then(unescape) else {
-                        return fail(at + 2, "four hexadecimal digits");
+                        return fail(at + 2, phrase!("four hexadecimal digits"));
                     };
                     if (0xd800..0xe000).contains(&code) && lone.is_none() {
                         *lone = Some(at);
                     }
                     at += used;
                 }
-                _ => return fail(at + 1, "an escape"),
+                _ => return fail(at + 1, phrase!("an escape")),
             },
-            Some(_) => return fail(at, "no control character in a string"),
-            None => return fail(at, "the end of the string"),
+            Some(_) => return fail(at, phrase!("no control character in a string")),
+            None => return fail(at, phrase!("the end of the string")),
         }
     }
 }
@@ -377,12 +377,12 @@ fn number(bytes: &[u8], mut at: usize) -> Result<usize, JsonError> {
     match bytes.get(at) {
         Some(b'0') => at += 1,
         Some(b'1'..=b'9') => at = digits(at),
-        _ => return fail(at, "a digit"),
+        _ => return fail(at, phrase!("a digit")),
     }
     if bytes.get(at) == Some(&b'.') {
         let end = digits(at + 1);
         if end == at + 1 {
-            return fail(end, "a digit");
+            return fail(end, phrase!("a digit"));
         }
         at = end;
     }
@@ -393,7 +393,7 @@ fn number(bytes: &[u8], mut at: usize) -> Result<usize, JsonError> {
         }
         let end = digits(at);
         if end == at {
-            return fail(end, "a digit");
+            return fail(end, phrase!("a digit"));
         }
         at = end;
     }
@@ -403,6 +403,6 @@ fn number(bytes: &[u8], mut at: usize) -> Result<usize, JsonError> {
 fn literal(bytes: &[u8], at: usize, word: &'static [u8]) -> Result<usize, JsonError> {
     match bytes.get(at..) {
         Some(rest) if rest.starts_with(word) => Ok(at + word.len()),
-        _ => fail(at, "a value"),
+        _ => fail(at, phrase!("a value")),
     }
 }

@@ -5,7 +5,7 @@ use super::calls::{blocks_in, is_type};
 use super::state::{Found, FoundCalls, Turn};
 use super::table::{Input, Wish};
 use super::{MAX_CALLS, Run};
-use crate::error::{Capacity, CapacityKind, Error, Protocol};
+use crate::error::{Capacity, CapacityKind, Error, Protocol, phrase};
 use crate::history::{Ending, Ids, is_answerable};
 use crate::json::Array;
 use crate::message::{Messages, Role, StopReason};
@@ -52,7 +52,9 @@ impl Run<'_> {
         }
         // The next request would be identical to this one, and so on without end.
         if self.reply.is_empty() && matches!(wish, Wish::Resend) {
-            return Err(Protocol::Event { expected: "blocks in a turn that pauses" }.into());
+            return Err(
+                Protocol::Event { expected: phrase!("blocks in a turn that pauses") }.into()
+            );
         }
         let end = self.transcript.len();
         // After a paused turn a reply may be empty. Then the paused turn is still the last.
@@ -126,9 +128,10 @@ impl Run<'_> {
                     found.note(seen - 1, place, grows);
                 }
                 if !is_answerable([id, name], &mut ids, blocks_in(message).take(i)) {
-                    return Err(
-                        Protocol::Event { expected: "calls with a name and a unique id" }.into()
-                    );
+                    return Err(Protocol::Event {
+                        expected: phrase!("calls with a name and a unique id"),
+                    }
+                    .into());
                 }
             } else if is("fallback") {
                 first = seen;

@@ -144,7 +144,7 @@ fn value<T: for<'x> ToolInput<'x>>(text: &[u8], scratch: &mut [u8]) -> Result<T,
         return Err(Reason::new(&"it has no text"));
     }
     json::check(text).map_err(|error| {
-        Reason::new(&format_args!("expected {} at byte {}", error.expected, error.at))
+        Reason::new(&format_args!("expected {} at byte {}", error.expected.of_json(), error.at))
     })?;
     let mut value = Value::first(text).unwrap_or_default();
     let root = value;

@@ -107,7 +107,7 @@ impl Notice<'_> {
                 each("': input: expected ");
                 match error {
                     Some(error) => {
-                        each(error.expected);
+                        each(error.expected.of_json());
                         each(" at byte ");
                         count(error.at, each);
                         each(", got JSON that is cut off or broken there");

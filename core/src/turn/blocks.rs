@@ -12,7 +12,7 @@ use super::input::{
 };
 use super::stream::Due;
 use super::{Reply, StreamEvent, StreamEventKind, unexpected};
-use crate::error::{Capacity, Error};
+use crate::error::{Capacity, Error, phrase};
 use crate::history::{has_text, is_blank};
 use crate::json::{IS_CHIP, Sink, Text, Value};
 use crate::transcript::{Span, Transcript};
@@ -25,7 +25,7 @@ const UNIT: usize = 6;
 
 pub(super) fn ensure_said_by_the_model(kind: BlockKind) -> Result<(), Error> {
     if kind == BlockKind::Misplaced {
-        Err(unexpected("blocks that a model may send"))
+        Err(unexpected(phrase!("blocks that a model may send")))
     } else {
         Ok(())
     }
@@ -107,7 +107,7 @@ impl Reply {
         // An index may occur again, for example if a gateway joins several streams into one.
         let index = index.unwrap_or(place);
         if self.open.iter().any(|block| block.index == index) {
-            return Err(unexpected("a block index that no open block has"));
+            return Err(unexpected(phrase!("a block index that no open block has")));
         }
         let start = t.len();
         let block = source.bytes(t);
@@ -132,7 +132,7 @@ impl Reply {
         }
         t.insert(start, before)?;
         self.has_blocks = true;
-        self.blocks = place.checked_add(1).ok_or(unexpected("at most 65535 blocks"))?;
+        self.blocks = place.checked_add(1).ok_or(unexpected(phrase!("at most 65535 blocks")))?;
         let span = Span::new(start + before.len(), start + before.len() + len);
         let block = OpenBlock {
             index,
@@ -161,7 +161,7 @@ impl Reply {
             (Some(index), _) => Ok(self.open.iter().position(|block| block.index == index)),
             (None, 0) => Ok(None),
             (None, 1) => Ok(Some(0)),
-            (None, _) => Err(unexpected("the index of one of the open blocks")),
+            (None, _) => Err(unexpected(phrase!("the index of one of the open blocks"))),
         }
     }
 
@@ -235,7 +235,7 @@ impl Reply {
             None if field == Field::Text && self.open.is_empty() => {
                 self.start_text(index, value, lone, t)
             }
-            None => Err(unexpected("the index of an open block")),
+            None => Err(unexpected(phrase!("the index of an open block"))),
         }
     }
 
@@ -258,7 +258,7 @@ impl Reply {
     }
 
     fn block(&self, position: usize) -> Result<OpenBlock, Error> {
-        self.open.get(position).copied().ok_or(unexpected("an open block"))
+        self.open.get(position).copied().ok_or(unexpected(phrase!("an open block")))
     }
 
     fn extend(
@@ -300,7 +300,7 @@ impl Reply {
         if let Source::Tail(span) = value
             && span.start < t.len()
         {
-            return Err(unexpected("an event whose value is not its first member"));
+            return Err(unexpected(phrase!("an event whose value is not its first member")));
         }
         if field == Field::Input {
             self.input(block, value, t)?;

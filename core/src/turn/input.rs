@@ -6,7 +6,7 @@ use core::num::NonZeroU16;
 use heapless::Vec;
 
 use super::unexpected;
-use crate::error::{Capacity, Error};
+use crate::error::{Capacity, Error, Phrase, phrase};
 use crate::json::{Bits, IS_CHIP, JsonError, Kind, Value, check, join, unescape};
 use crate::transcript::{Span, Transcript};
 use crate::wire::Field;
@@ -21,7 +21,7 @@ const MAX_FAULTS: usize = 4;
 /// The fault of one call in a compact form, because a run stores several.
 #[derive(Clone, Debug)]
 struct Noted {
-    expected: Option<&'static str>,
+    expected: Option<Phrase>,
     at: u32,
     call: u8,
 }
@@ -302,7 +302,7 @@ pub(super) fn ensure_named(call: Span, t: &Transcript<'_>) -> Result<(), Error> 
     if parts.into_iter().all(is_text) {
         Ok(())
     } else {
-        Err(unexpected("server calls with a name and an id"))
+        Err(unexpected(phrase!("server calls with a name and an id")))
     }
 }
 

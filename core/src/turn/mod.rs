@@ -13,7 +13,9 @@ mod open;
 mod stream;
 mod whole;
 
-use crate::error::{ApiError, ApiErrorKind, Capacity, CapacityKind, Error, Protocol};
+use crate::error::{
+    ApiError, ApiErrorKind, Capacity, CapacityKind, Error, Phrase, Protocol, phrase,
+};
 use crate::json::{IS_CHIP, Value};
 use crate::message::{StopReason, Usage};
 use crate::transcript::{Span, Transcript};
@@ -314,7 +316,7 @@ impl Reply {
                     let stream_event = match arrived {
                         // The general path returns the same error for this event.
                         Arrived::Delta { .. } if matches!(self.phase, Phase::Start) => {
-                            return Err(unexpected("message_start first"));
+                            return Err(unexpected(phrase!("message_start first")));
                         }
                         Arrived::Delta { index, field, text } => {
                             match self.next_delta(index, field, text, transcript)? {
@@ -478,6 +480,6 @@ fn take_container(value: Option<Value<'_>>, container: &mut Container) -> Result
     container.push_str(id.raw()).map_err(|_| full)
 }
 
-const fn unexpected(expected: &'static str) -> Error {
+const fn unexpected(expected: Phrase) -> Error {
     Error::Protocol(Protocol::Event { expected })
 }

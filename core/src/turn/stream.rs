@@ -2,7 +2,7 @@
 
 use super::blocks::OpenBlock;
 use super::{Container, Phase, Reply, StreamEvent, StreamEventKind, unexpected};
-use crate::error::{Error, Protocol};
+use crate::error::{Error, Protocol, phrase};
 use crate::json::check;
 use crate::transcript::{Span, Transcript};
 use crate::wire::{EventKind, Field, Growth, Source, WireKind, parse};
@@ -94,7 +94,7 @@ impl Reply {
                 let span = message.shifted(at.start);
                 Ok(Some(StreamEvent { kind: StreamEventKind::MessageStart, index: 0, span }))
             }
-            (Phase::Start, _) => Err(unexpected("message_start first")),
+            (Phase::Start, _) => Err(unexpected(phrase!("message_start first"))),
             (Phase::Open, &WireKind::BlockStart { index, block }) => {
                 let block = Source::Tail(block.shifted(at.start));
                 if self.has_just_begun(index, block, t) {
@@ -241,6 +241,6 @@ fn unquoted(value: Span, t: &Transcript<'_>) -> Result<Option<Span>, Error> {
     match value.of(t.whole()).first() {
         Some(b'"') => Ok(Some(Span::new(value.start + 1, value.end.saturating_sub(1)))),
         Some(b'n') => Ok(None),
-        _ => Err(unexpected("a string in a delta")),
+        _ => Err(unexpected(phrase!("a string in a delta"))),
     }
 }

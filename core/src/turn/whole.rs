@@ -4,7 +4,7 @@
 use super::blocks::ensure_said_by_the_model;
 use super::input::{close_call, ensure_named, mend_surrogates, read_input};
 use super::{Container, Form, Phase, Reply, StreamEvent, StreamEventKind};
-use crate::error::{Capacity, Error, Protocol};
+use crate::error::{Capacity, Error, Protocol, phrase};
 use crate::history::is_blank;
 use crate::json::{IS_CHIP, JsonError, Kind, Object, Sink, Value, Walk, means};
 use crate::transcript::{Span, Transcript};
@@ -170,7 +170,7 @@ impl Reply {
         };
         if !has_blocks_only {
             return Err(self.fail(
-                Protocol::Event { expected: "content blocks with exactly one type" },
+                Protocol::Event { expected: phrase!("content blocks with exactly one type") },
                 came,
                 t,
             ));

@@ -1,5 +1,7 @@
 //! Base URLs: the address of the API.
 
+use crate::error::{Phrase, phrase};
+
 /// The parts of a base URL, `http[s]://host[:port][/path]`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct BaseUrl<'a> {
@@ -22,27 +24,30 @@ impl<'a> BaseUrl<'a> {
     /// use toolrunner_core::__private::BaseUrl;
     /// let url = BaseUrl::parse("https://gateway.example:8443/claude/")?;
     /// assert_eq!((url.host, url.port, url.prefix), ("gateway.example", Some(8443), "/claude"));
-    /// assert_eq!(BaseUrl::parse("http://gateway:70000"), Err("the base URL must have a port from 1 to 65535, if any"));
-    /// # Ok::<(), &str>(())
+    /// let error = BaseUrl::parse("http://gateway:70000").unwrap_err();
+    /// assert_eq!(error, "the base URL must have a port from 1 to 65535, if any");
+    /// # Ok::<(), toolrunner_core::error::Phrase>(())
     /// ```
     ///
     /// # Errors
     /// Returns a sentence that describes the problem.
-    pub fn parse(url: &'a str) -> Result<Self, &'static str> {
+    pub fn parse(url: &'a str) -> Result<Self, Phrase> {
         let (scheme, rest) = at_byte(url, b':').unwrap_or((url, ""));
         let secure = scheme.eq_ignore_ascii_case("https");
         let rest =
             rest.strip_prefix("://").filter(|_| secure || scheme.eq_ignore_ascii_case("http"));
-        let rest = rest.ok_or("the base URL must begin with http:// or https://")?;
+        let rest = rest.ok_or(phrase!("the base URL must begin with http:// or https://"))?;
         if !rest.bytes().all(|byte| byte.is_ascii_graphic()) {
-            return Err("the base URL must be of printable ASCII characters without spaces");
+            return Err(phrase!(
+                "the base URL must be of printable ASCII characters without spaces"
+            ));
         }
         if rest.bytes().any(|byte| matches!(byte, b'?' | b'#')) {
-            return Err("the base URL must not contain a query or a fragment");
+            return Err(phrase!("the base URL must not contain a query or a fragment"));
         }
         let (authority, prefix) = at_byte(rest, b'/').unwrap_or((rest, ""));
         if authority.bytes().any(|byte| byte == b'@') {
-            return Err("the base URL must not contain a user or password");
+            return Err(phrase!("the base URL must not contain a user or password"));
         }
         // Skip the brackets of an IPv6 address, because the address contains colons.
         let bracket = authority.bytes().position(|byte| byte == b']').unwrap_or(0);
@@ -51,7 +56,7 @@ impl<'a> BaseUrl<'a> {
             .and_then(|colon| authority.split_at_checked(bracket + colon))
             .unwrap_or((authority, ""));
         if host.is_empty() {
-            return Err("the base URL must have a host");
+            return Err(phrase!("the base URL must have a host"));
         }
         Ok(Self {
             secure,
@@ -64,7 +69,7 @@ impl<'a> BaseUrl<'a> {
 }
 
 /// Parses `:port`. Returns `None` if `text` is empty.
-fn port_of(text: &str) -> Result<Option<u16>, &'static str> {
+fn port_of(text: &str) -> Result<Option<u16>, Phrase> {
     if text.is_empty() {
         return Ok(None);
     }
@@ -76,7 +81,7 @@ fn port_of(text: &str) -> Result<Option<u16>, &'static str> {
     number
         .filter(|port| *port > 0)
         .map(Some)
-        .ok_or("the base URL must have a port from 1 to 65535, if any")
+        .ok_or(phrase!("the base URL must have a port from 1 to 65535, if any"))
 }
 
 fn at_byte(text: &str, byte: u8) -> Option<(&str, &str)> {

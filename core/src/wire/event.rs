@@ -2,7 +2,7 @@
 //! Unknown types are values, not errors.
 
 use super::kinds::{Field, deltas};
-use crate::error::Protocol;
+use crate::error::{Phrase, Protocol, phrase};
 use crate::json::{JsonError, Kind, Value, Walk, means, meant};
 use crate::transcript::Span;
 
@@ -100,13 +100,13 @@ pub(crate) fn parse(data: &[u8], named: Option<EventKind>) -> Result<Wire, Proto
     let event =
         EventKind::from_name(kind).or(if has_error { Some(EventKind::Error) } else { named });
     let index = value(INDEX).and_then(Value::as_u64).and_then(|index| u16::try_from(index).ok());
-    let part = |i: usize, expected: &'static str| {
+    let part = |i: usize, expected: Phrase| {
         let span = parts.get(i);
         if span.len() > 0 { Ok(span) } else { Err(Protocol::Event { expected }) }
     };
     let kind = match event {
         Some(EventKind::BlockDelta) => {
-            part(DELTA, "a delta")?;
+            part(DELTA, phrase!("a delta"))?;
             match Field::of_delta(parts.get(DELTA_KIND).of(data)) {
                 Some((field, i)) if parts.get(VALUES + i).len() > 0 => WireKind::BlockDelta {
                     index,
@@ -121,7 +121,7 @@ pub(crate) fn parse(data: &[u8], named: Option<EventKind>) -> Result<Wire, Proto
             }
         }
         Some(EventKind::BlockStart) => {
-            const BLOCK_EXPECTED: &str = "a content block with exactly one type";
+            const BLOCK_EXPECTED: Phrase = phrase!("a content block with exactly one type");
             let block = part(BLOCK, BLOCK_EXPECTED)?;
             if !value(BLOCK).is_some_and(is_block) {
                 return Err(Protocol::Event { expected: BLOCK_EXPECTED });
@@ -132,7 +132,7 @@ pub(crate) fn parse(data: &[u8], named: Option<EventKind>) -> Result<Wire, Proto
         Some(EventKind::Error) => WireKind::Error,
         Some(EventKind::MessageDelta) => WireKind::MessageDelta(parts.ending(DELTA_ENDING)),
         Some(EventKind::MessageStart) => WireKind::MessageStart(
-            part(MESSAGE, "a message")?,
+            part(MESSAGE, phrase!("a message"))?,
             Ending { stop: Span::default(), ..parts.ending(MESSAGE_ENDING) },
         ),
         Some(EventKind::MessageStop) => WireKind::MessageStop,

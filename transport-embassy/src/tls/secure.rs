@@ -4,6 +4,7 @@ use core::convert::Infallible;
 use core::future::poll_fn;
 use core::pin::Pin;
 use core::task::{Context, Poll, Waker};
+use toolrunner_core::error::Phrase;
 
 use embassy_time::Instant;
 
@@ -58,7 +59,9 @@ impl Link for Secure<'_, '_> {
     async fn open(&mut self, target: &Target<'_>, deadline: Instant) -> Result<(), Error> {
         self.close();
         if !target.secure {
-            return Err(Error::BaseUrl("a base URL with http needs a link without TLS"));
+            return Err(Error::BaseUrl(
+                const { Phrase::of("a base URL with http needs a link without TLS") },
+            ));
         }
         let host = target.host.as_bytes();
         let free = self.buffer().len();

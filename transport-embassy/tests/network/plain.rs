@@ -5,7 +5,7 @@ use std::rc::Rc;
 use embassy_time::{Duration, Instant, Timer, with_timeout};
 use embedded_io_async::BufRead as _;
 use toolrunner_core::drive::Driver;
-use toolrunner_core::error::{Capacity, CapacityKind, Error as CoreError};
+use toolrunner_core::error::{Capacity, CapacityKind, Error as CoreError, Phrase};
 use toolrunner_core::message::StopReason;
 use toolrunner_core::observe::{Event, Observer};
 use toolrunner_core::run::{Outcome, Run};
@@ -466,11 +466,13 @@ fn nobody_is_there() {
         assert_eq!(start.elapsed().as_secs(), 30);
         assert_eq!(
             exchange(&mut transport, "https://api.example.com", "[]").await,
-            Err(Error::BaseUrl("a base URL with https needs a link with TLS"))
+            Err(Error::BaseUrl(Phrase::of("a base URL with https needs a link with TLS")))
         );
         assert_eq!(
             exchange(&mut transport, "http://api.example.com:70000", "[]").await,
-            Err(Error::BaseUrl("the base URL must have a port from 1 to 65535, if any"))
+            Err(Error::BaseUrl(Phrase::of(
+                "the base URL must have a port from 1 to 65535, if any"
+            )))
         );
         assert_eq!(exchange(&mut transport, URL, "[]").await.expect("a reply").1, "hello");
     });

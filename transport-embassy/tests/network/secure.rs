@@ -8,7 +8,7 @@ use embassy_time::{Duration, Timer, with_timeout};
 use embedded_io_async::BufRead as _;
 use rcgen::{BasicConstraints, CertificateParams, DnType, IsCa, Issuer, KeyPair, KeyUsagePurpose};
 use rustls::pki_types::PrivatePkcs8KeyDer;
-use toolrunner_core::error::{Capacity, CapacityKind};
+use toolrunner_core::error::{Capacity, CapacityKind, Phrase};
 use toolrunner_core::transport::ReplyHead;
 use toolrunner_embassy::tls::{
     CertificateDer, Entropy, EntropyFailed, Handoff, KeyPin, Refusal, Resources, Secure, Security,
@@ -393,7 +393,7 @@ fn http_is_not_for_this_link() {
     Setup::good().run::<16_640, _>(Wire::default(), vec![], async |transport| {
         assert_eq!(
             exchange(transport, "http://api.example.com", "[]").await.map(|_| ()),
-            Err(Error::BaseUrl("a base URL with http needs a link without TLS"))
+            Err(Error::BaseUrl(Phrase::of("a base URL with http needs a link without TLS")))
         );
     });
 }

@@ -303,7 +303,7 @@ impl ClientBuilder {
             return Err(SetupError::NoCredential);
         }
         let base_url = self.base_url.as_deref().unwrap_or(Config::BASE_URL);
-        BaseUrl::parse(base_url).map_err(SetupError::BaseUrl)?;
+        BaseUrl::parse(base_url).map_err(|why| SetupError::BaseUrl(why.as_str()))?;
         let roots = self.roots.iter().map(|pem| Certificate::from_pem(pem));
         let roots = roots.collect::<Result<Vec<_>, _>>().map_err(|_| SetupError::Certificate)?;
         let settings = Settings {

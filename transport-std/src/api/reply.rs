@@ -4,7 +4,7 @@ use core::fmt;
 
 use http::HeaderMap;
 use serde::de::DeserializeOwned;
-use toolrunner_core::error::Protocol;
+use toolrunner_core::error::{Phrase, Protocol};
 use toolrunner_core::json::Value;
 use toolrunner_core::transport::Reply;
 
@@ -77,7 +77,7 @@ impl ApiReply {
     }
 
     pub(crate) fn unexpected(&self) -> Error {
-        let expected = "another reply of this endpoint";
+        let expected = const { Phrase::of("another reply of this endpoint") };
         Error::Protocol(ProtocolFailure::of(Protocol::Json { at: 0, expected }, &self.body))
     }
 }

@@ -40,7 +40,7 @@ pub(super) fn may_carry_identity(base_url: &str) -> bool {
 
 pub(super) fn checked_base_url(url: &str) -> Result<String, SetupError> {
     url.parse::<Uri>().map_err(|_| SetupError::BaseUrl("the base URL is not a URL"))?;
-    BaseUrl::parse(url).map_err(SetupError::BaseUrl)?;
+    BaseUrl::parse(url).map_err(|why| SetupError::BaseUrl(why.as_str()))?;
     Ok(base_of(url, PATH).to_owned())
 }
 

@@ -148,7 +148,7 @@ impl Host {
         let uri =
             base_url.parse::<Uri>().map_err(|e| bad("the base URL is not a URL").with_source(e))?;
         let BaseUrl { secure, host: name, port, prefix, .. } =
-            BaseUrl::parse(base_url).map_err(bad)?;
+            BaseUrl::parse(base_url).map_err(|why| bad(why.as_str()))?;
         let default_port = if secure { 443 } else { 80 };
         let named = match port.filter(|port| *port != default_port) {
             Some(port) => format!("{name}:{port}"),

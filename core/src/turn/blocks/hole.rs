@@ -1,7 +1,7 @@
 //! The hole of a block, which is the position at which the block grows.
 
 use super::{OpenBlock, Reply, unexpected};
-use crate::error::{Capacity, Error};
+use crate::error::{Capacity, Error, phrase};
 use crate::json::{Kind, Value, copy};
 use crate::transcript::{Span, Transcript};
 use crate::wire::{Field, Growth, Source};
@@ -19,7 +19,7 @@ impl Reply {
         if block.field == Some(field) && !replaces {
             return Ok(());
         }
-        let mismatch = unexpected("a delta that matches its block");
+        let mismatch = unexpected(phrase!("a delta that matches its block"));
         if block.kind.is_call() && field != Field::Input {
             return Err(mismatch);
         }
