@@ -5,7 +5,7 @@ use super::{Container, Phase, Reply, StreamEvent, StreamEventKind, unexpected};
 use crate::error::{Error, Protocol, phrase};
 use crate::json::check;
 use crate::transcript::{Span, Transcript};
-use crate::wire::{EventKind, Field, Growth, Source, WireKind, parse};
+use crate::wire::{EventKind, Field, Growth, Source, Wire, WireKind, parse};
 
 /// The events that are still due, if a frame has caused more than one.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -34,17 +34,15 @@ impl Reply {
         self.failure = Span::default();
         let at = data.in_tail(t)?;
         let data = at.of(t.whole());
-        match name {
+        // In a stream whose frames have names, frames without a name come from an intermediary.
+        // They are ignored unless they report an error.
+        let is_foreign = name.is_none() && self.sse.is_named();
+        let known = |kind| Ok(Wire { kind, lone_surrogate: false });
+        let wire = match name {
             // The name is sufficient for these events. The data of an error may be any text.
-            Some(EventKind::Error) => {
-                return self.apply(&WireKind::Error, false, at, t, container);
-            }
-            Some(EventKind::MessageStop) => {
-                return self.apply(&WireKind::MessageStop, false, at, t, container);
-            }
-            Some(EventKind::Ping) => {
-                return self.apply(&WireKind::Ping, false, at, t, container);
-            }
+            Some(EventKind::Error) => known(WireKind::Error),
+            Some(EventKind::MessageStop) => known(WireKind::MessageStop),
+            Some(EventKind::Ping) => known(WireKind::Ping),
             // The end of a stream in the form of OpenAI's API.
             None if data.trim_ascii() == b"[DONE]" => {
                 return if self.may_end() {
@@ -54,12 +52,9 @@ impl Reply {
                 };
             }
             None if data.trim_ascii().is_empty() => return Ok(None),
-            _ => {}
-        }
-        // In a stream whose frames have names, frames without a name come from an intermediary.
-        // They are ignored unless they report an error.
-        let is_foreign = name.is_none() && self.sse.is_named();
-        match parse(data, name) {
+            _ => parse(data, name),
+        };
+        match wire {
             Ok(wire) if !is_foreign || matches!(wire.kind, WireKind::Error) => {
                 self.apply(&wire.kind, wire.lone_surrogate, at, t, container)
             }
@@ -198,7 +193,7 @@ impl Reply {
             self.due = due;
             return Ok(half);
         }
-        if due == Due::MessageStop {
+        if matches!(due, Due::MessageStop) {
             self.due = due;
         }
         self.stop_block(position, t)
@@ -209,7 +204,7 @@ impl Reply {
         &mut self,
         t: &mut Transcript<'_>,
     ) -> Result<Option<StreamEvent>, Error> {
-        if self.due != Due::Nothing {
+        if !matches!(self.due, Due::Nothing) {
             return self.next_due(t).map(Some);
         }
         // A server that fails may omit the blank line after its error.
