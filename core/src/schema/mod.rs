@@ -388,26 +388,23 @@ impl Schema {
 
     /// Returns the JSON types of the values, for an error text. Returns none if any type is
     /// allowed.
-    pub(crate) fn types(&self) -> Types {
-        let Shape::Variants(Discriminator::Fit, variants) = self.shape else {
+    pub(crate) const fn types(&self) -> Types {
+        let Shape::Variants(Discriminator::Fit, mut variants) = self.shape else {
             return self.own_types();
         };
-        let mut all: Option<Types> = None;
-        for variant in variants {
+        let mut all = Types::NONE;
+        while let [variant, rest @ ..] = variants {
             let types = variant.schema.own_types();
-            if types == Types::NONE {
+            if matches!(types, Types::NONE) {
                 return Types::NONE;
             }
-            all = Some(all.map_or(types, |all| all.and(types)));
+            (all, variants) = (all.and(types), rest);
         }
-        match all {
-            Some(all) if self.nullable => all.and(Types::NULL),
-            all => all.unwrap_or(Types::NONE),
-        }
+        if self.nullable && !matches!(all, Types::NONE) { all.and(Types::NULL) } else { all }
     }
 
     /// Like [`types`](Self::types), but none for untagged variants, so that nothing recurses.
-    fn own_types(&self) -> Types {
+    const fn own_types(&self) -> Types {
         let types = match self.shape {
             Shape::Any => return Types::NONE,
             Shape::Boolean => Types::BOOLEAN,
@@ -418,12 +415,15 @@ impl Schema {
             Shape::Object { .. } | Shape::Map(_) | Shape::Variants(Discriminator::Tag(_), _) => {
                 Types::OBJECT
             }
-            Shape::Variants(Discriminator::Key, variants) => {
-                if variants.iter().any(|variant| variant.name.is_empty()) {
-                    Types::STRING.and(Types::OBJECT)
-                } else {
-                    Types::OBJECT
+            Shape::Variants(Discriminator::Key, mut variants) => {
+                let mut types = Types::OBJECT;
+                while let [variant, rest @ ..] = variants {
+                    if variant.name.is_empty() {
+                        types = types.and(Types::STRING);
+                    }
+                    variants = rest;
                 }
+                types
             }
             Shape::Variants(Discriminator::Fit, _) => return Types::NONE,
             #[cfg(feature = "schemars")]

@@ -5,7 +5,7 @@ use core::fmt;
 
 use super::{Notice, Output, ToolCall, ToolError};
 use crate::json::{Text, Value, parse_f64, parse_integer, parse_small_integer};
-use crate::schema::{Expected, Got, InputError, Schema, Variant};
+use crate::schema::{Expected, Got, InputError, Schema, Types, Variant};
 
 /// A type that a tool can take as an argument. `derive(ToolInput)` implements it for structs and
 /// enums.
@@ -185,7 +185,12 @@ impl<'a> Decoder<'a> {
 
     /// Returns the error that `value` does not have the type that `schema` states.
     pub fn wrong_type(&self, value: Value<'_>, schema: &Schema) -> InputError<'static> {
-        self.at(value, Expected::Type(schema.types()), Got::Value)
+        self.not_of(value, schema.types())
+    }
+
+    /// Returns the error that `value` has none of these types.
+    fn not_of(&self, value: Value<'_>, types: Types) -> InputError<'static> {
+        self.at(value, Expected::Type(types), Got::Value)
     }
 
     /// Returns the contents of a string, borrowed from the input or unescaped into the scratch
@@ -194,7 +199,7 @@ impl<'a> Decoder<'a> {
     /// # Errors
     /// Returns an error if `value` is not a string, or if the scratch buffer is too small.
     pub fn text(&mut self, value: Value<'a>) -> Result<&'a str, InputError<'static>> {
-        let text = value.as_text().ok_or_else(|| self.wrong_type(value, &Schema::STRING))?;
+        let text = value.as_text().ok_or_else(|| self.not_of(value, Types::STRING))?;
         if let Some(plain) = text.as_plain() {
             return Ok(plain);
         }
@@ -206,7 +211,7 @@ impl<'a> Decoder<'a> {
             return Err(self.at(value, expected, Got::Count(needed)));
         };
         self.scratch = rest;
-        text.decode(own).map_err(|_| self.wrong_type(value, &Schema::STRING))
+        text.decode(own).map_err(|_| self.not_of(value, Types::STRING))
     }
 
     /// Decodes the member `name` of `object`.
@@ -222,7 +227,8 @@ impl<'a> Decoder<'a> {
         match object.member(name) {
             Some(value) => T::decode(value, self),
             None => T::absent().ok_or_else(|| {
-                let mut error = self.at(object, Expected::Type(T::SCHEMA.types()), Got::Nothing);
+                let types = const { T::SCHEMA.types() };
+                let mut error = self.at(object, Expected::Type(types), Got::Nothing);
                 error.missing = Some(crate::schema::Name::Plain(name));
                 error
             }),
@@ -279,7 +285,7 @@ impl<'a> ToolInput<'a> for bool {
     const SCHEMA: &'static Schema = &Schema::BOOLEAN;
 
     fn decode(value: Value<'a>, decoder: &mut Decoder<'a>) -> Result<Self, InputError<'static>> {
-        value.as_bool().ok_or_else(|| decoder.wrong_type(value, Self::SCHEMA))
+        value.as_bool().ok_or_else(|| decoder.not_of(value, Types::BOOLEAN))
     }
 }
 
@@ -368,7 +374,7 @@ impl<'a> ToolInput<'a> for Text<'a> {
     const SCHEMA: &'static Schema = &Schema::STRING;
 
     fn decode(value: Value<'a>, decoder: &mut Decoder<'a>) -> Result<Self, InputError<'static>> {
-        value.as_text().ok_or_else(|| decoder.wrong_type(value, Self::SCHEMA))
+        value.as_text().ok_or_else(|| decoder.not_of(value, Types::STRING))
     }
 }
 
@@ -426,7 +432,7 @@ impl<'a, const N: usize> ToolInput<'a> for heapless::String<N> {
 
     fn decode(value: Value<'a>, decoder: &mut Decoder<'a>) -> Result<Self, InputError<'static>> {
         use crate::json::Piece;
-        let text = value.as_text().ok_or_else(|| decoder.wrong_type(value, Self::SCHEMA))?;
+        let text = value.as_text().ok_or_else(|| decoder.not_of(value, Types::STRING))?;
         let mut owned = Self::new();
         for piece in text.pieces() {
             let fits = match piece {
