@@ -108,20 +108,21 @@ macro_rules! define_fields {
         /// The fields with deltas of their own.
         pub(crate) const FIELDS: [Field; [$($delta),+].len()] = [$(Field::$field),+];
 
-        /// The types of the deltas as JSON, and the members with their values.
-        const DELTAS: [(&str, &str); FIELDS.len()] =
-            [$((concat!("\"", $delta, "\""), $value)),+];
+        /// The types of the deltas as JSON.
+        const DELTAS: [&str; FIELDS.len()] = [$(concat!("\"", $delta, "\"")),+];
+
+        /// The members with the values of the deltas.
+        #[cfg(feature = "testing")]
+        const VALUES: [&str; FIELDS.len()] = [$($value),+];
 
         /// The members of a block that its kind needs: its type, and those of the fields in order.
         pub(crate) const MEMBERS: [&str; 1 + FIELDS.len()] = ["type", $($member),+];
 
         impl Field {
             /// Returns the name of the member in the block.
-            pub(crate) const fn member(self) -> &'static str {
-                match self {
-                    $(Self::$field => $member,)+
-                    Self::EncryptedContent => "encrypted_content",
-                }
+            pub(crate) fn member(self) -> &'static str {
+                // The type precedes the members of the fields, which are in order.
+                MEMBERS.get(1 + self as usize).unwrap_or(&"encrypted_content")
             }
 
             pub(crate) const fn growth(self) -> Growth {
@@ -165,13 +166,14 @@ pub(crate) const MOST_FIELDS: usize = {
 impl Field {
     /// Returns the field that a delta's type names, which is a JSON value, and its index.
     pub(super) fn of_delta(kind: &[u8]) -> Option<(Self, usize)> {
-        let i = DELTAS.iter().position(|(name, _)| name.as_bytes() == kind)?;
+        let i = DELTAS.iter().position(|name| name.as_bytes() == kind)?;
         Some((*FIELDS.get(i)?, i))
     }
 
     /// Returns the type of the field's delta as JSON, and the member that contains its value.
     #[cfg(feature = "testing")]
     pub(crate) fn delta(self) -> Option<(&'static str, &'static str)> {
-        DELTAS.get(FIELDS.iter().position(|field| *field == self)?).copied()
+        let i = FIELDS.iter().position(|field| *field == self)?;
+        Some((*DELTAS.get(i)?, *VALUES.get(i)?))
     }
 }
