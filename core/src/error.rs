@@ -20,7 +20,7 @@ use embedded_io_async::ErrorKind;
 
 pub use invalid::{Invalid, Rule};
 pub use phrase::Phrase;
-pub(crate) use phrase::phrase;
+pub(crate) use phrase::{line, lines, phrase};
 
 /// A buffer was too small. Nothing was truncated, and the data that did not fit was not written.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -34,58 +34,50 @@ pub struct Capacity {
     pub free: usize,
 }
 
-/// The buffers and limits that can be exceeded, each with the unit of its sizes.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-#[cfg_attr(feature = "defmt", derive(defmt::Format))]
-#[non_exhaustive]
-pub enum CapacityKind {
-    /// Calls in one turn.
-    Calls,
-    /// Bytes of the container ID in a reply.
-    Container,
-    /// Levels of nesting in a JSON text.
-    Depth,
-    /// Bytes of the head of a request or a reply.
-    Head,
-    /// Bytes of the host and port in a base URL.
-    Host,
-    /// Bytes of the buffer into which a tool's input is unescaped.
-    Input,
-    /// Blocks that are open at the same time in a streamed reply.
-    OpenBlocks,
-    /// Bytes of a TLS record, excluding its header.
-    Record,
-    /// Bytes of a reply.
-    Reply,
-    /// Bytes of a tool's result.
-    Result,
-    /// Bytes of a snapshot.
-    Snapshot,
-    /// Tool definitions.
-    Tools,
-    /// Bytes of the transcript.
-    Transcript,
+macro_rules! capacity_kinds {
+    ($($(#[$doc:meta])* $variant:ident $name:literal,)*) => {
+        /// The buffers and limits that can be exceeded, each with the unit of its sizes.
+        #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+        #[cfg_attr(feature = "defmt", derive(defmt::Format))]
+        #[non_exhaustive]
+        pub enum CapacityKind { $($(#[$doc])* $variant,)* }
+
+        impl CapacityKind {
+            /// Returns the name that error messages use.
+            pub const fn name(self) -> &'static str {
+                line(lines!($($name)*), self as u8)
+            }
+        }
+    };
 }
 
-impl CapacityKind {
-    /// Returns the name that error messages use.
-    pub const fn name(self) -> &'static str {
-        match self {
-            Self::Calls => "calls of one turn",
-            Self::Container => "container id",
-            Self::Depth => "JSON depth",
-            Self::Head => "head",
-            Self::Host => "host and port",
-            Self::Input => "tool input",
-            Self::OpenBlocks => "open blocks",
-            Self::Record => "TLS record",
-            Self::Reply => "reply",
-            Self::Result => "tool result",
-            Self::Snapshot => "snapshot",
-            Self::Tools => "tool definitions",
-            Self::Transcript => "transcript",
-        }
-    }
+capacity_kinds! {
+    /// Calls in one turn.
+    Calls "calls of one turn",
+    /// Bytes of the container ID in a reply.
+    Container "container id",
+    /// Levels of nesting in a JSON text.
+    Depth "JSON depth",
+    /// Bytes of the head of a request or a reply.
+    Head "head",
+    /// Bytes of the host and port in a base URL.
+    Host "host and port",
+    /// Bytes of the buffer into which a tool's input is unescaped.
+    Input "tool input",
+    /// Blocks that are open at the same time in a streamed reply.
+    OpenBlocks "open blocks",
+    /// Bytes of a TLS record, excluding its header.
+    Record "TLS record",
+    /// Bytes of a reply.
+    Reply "reply",
+    /// Bytes of a tool's result.
+    Result "tool result",
+    /// Bytes of a snapshot.
+    Snapshot "snapshot",
+    /// Tool definitions.
+    Tools "tool definitions",
+    /// Bytes of the transcript.
+    Transcript "transcript",
 }
 
 impl fmt::Display for Capacity {
@@ -202,24 +194,24 @@ macro_rules! api_error_kinds {
 
         impl ApiErrorKind {
             // A table, because it needs less code than a `match` over so many strings.
-            const KINDS: [(Self, &str, u16); [$($status),*].len()] = [$((Self::$variant, $text, $status)),*];
+            const KINDS: [(Self, u16); [$($status),*].len()] = [$((Self::$variant, $status)),*];
 
             /// Returns the kind for a `type`, or `Unknown` if the type is not listed.
             pub fn from_type(text: &str) -> Self {
-                let known = Self::KINDS.iter().find(|(_, name, _)| *name == text);
+                let known = Self::KINDS.iter().find(|(kind, _)| kind.name() == text);
                 known.map_or(Self::Unknown, |(kind, ..)| *kind)
             }
             /// Returns the kind for an HTTP status, or `Unknown` if no kind corresponds to it.
             pub fn from_status(status: u16) -> Self {
-                match Self::KINDS.iter().find(|(.., known)| *known == status) {
-                    Some((kind, ..)) => *kind,
+                match Self::KINDS.iter().find(|(_, known)| *known == status) {
+                    Some((kind, _)) => *kind,
                     None if status / 100 == 5 => Self::Api,
                     None => Self::Unknown,
                 }
             }
             /// Returns the `type` as the API writes it.
             pub const fn name(self) -> &'static str {
-                match self { $(Self::$variant => $text,)* Self::Unknown => "unknown_error" }
+                line(lines!($($text)* "unknown_error"), self as u8)
             }
         }
     };

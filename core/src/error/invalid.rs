@@ -2,6 +2,8 @@
 
 use core::fmt;
 
+use super::{line, lines};
+
 /// A message that the API would reject, and the rule that it breaks.
 ///
 /// `Display` writes the position in the same form as the API's own errors: `messages.1.content.0:
@@ -30,7 +32,7 @@ macro_rules! rules {
         impl Rule {
             /// Returns the text that describes the violation.
             pub const fn text(self) -> &'static str {
-                match self { $(Self::$variant => $text,)* }
+                line(lines!($($text)*), self as u8)
             }
         }
     };

@@ -23,6 +23,7 @@ pub(crate) use phrase;
 macro_rules! lines {
     ($($text:literal)*) => { concat!($($text, "\n"),*) };
 }
+pub(crate) use lines;
 
 /// What the JSON checker expects. Apart from the other texts, because a model may receive them too.
 const OF_JSON: &str = lines! {
@@ -115,9 +116,24 @@ impl Phrase {
 }
 
 /// Returns the text at `i` in a list, or an empty text.
-pub(crate) fn line(list: &'static str, i: u8) -> &'static str {
-    let line = list.as_bytes().split(|byte| *byte == b'\n').nth(usize::from(i));
-    core::str::from_utf8(line.unwrap_or_default()).unwrap_or_default()
+pub(crate) const fn line(list: &'static str, mut i: u8) -> &'static str {
+    let (mut start, mut end, mut rest) = (0, 0, list.as_bytes());
+    while let [byte, after @ ..] = rest {
+        if *byte == b'\n' {
+            if i == 0 {
+                break;
+            }
+            (i, start) = (i - 1, end + 1);
+        }
+        (end, rest) = (end + 1, after);
+    }
+    match list.split_at_checked(end) {
+        Some((head, _)) => match head.split_at_checked(start) {
+            Some((_, line)) => line,
+            None => "",
+        },
+        None => "",
+    }
 }
 
 /// Returns the number of texts in a list.
