@@ -30,7 +30,7 @@ pub(crate) use text::{
     Each, Piece, chars, count_parts, join, number_parts, same, text_parts, unescape, write_parts,
 };
 pub use value::{Array, Kind, Object, Value};
-pub(crate) use value::{means, meant};
+pub(crate) use value::{TYPE_NAMES, means, meant};
 #[cfg(feature = "alloc")]
 pub(crate) use write::quoted;
 pub(crate) use write::{Decimal, Sink, escape};

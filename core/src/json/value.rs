@@ -3,6 +3,7 @@
 use super::JsonError;
 use super::scan::{plain_key, skip_space, skip_value, string_end};
 use super::text::Text;
+use crate::error::{line, lines};
 
 /// A JSON value in its text: a slice without white space at its ends.
 #[derive(Clone, Copy, Default, PartialEq, Eq)]
@@ -28,17 +29,29 @@ pub enum Kind {
     String,
 }
 
+/// The names of the types in JSON Schema.
+pub(crate) const TYPE_NAMES: &str = lines! {
+    "boolean"
+    "integer"
+    "number"
+    "string"
+    "array"
+    "object"
+    "null"
+};
+
 impl Kind {
     /// Returns the name of the kind in JSON Schema.
     pub const fn name(self) -> &'static str {
-        match self {
-            Self::Array => "array",
-            Self::Bool => "boolean",
-            Self::Null => "null",
-            Self::Number => "number",
-            Self::Object => "object",
-            Self::String => "string",
-        }
+        let i = match self {
+            Self::Array => 4,
+            Self::Bool => 0,
+            Self::Null => 6,
+            Self::Number => 2,
+            Self::Object => 5,
+            Self::String => 3,
+        };
+        line(TYPE_NAMES, i)
     }
 }
 

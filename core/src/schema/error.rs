@@ -3,7 +3,8 @@
 use core::fmt;
 
 use super::{Property, Variant};
-use crate::json::{Each, Kind, Text, Value, count_parts, text_parts, write_parts};
+use crate::error::line;
+use crate::json::{Each, Kind, TYPE_NAMES, Text, Value, count_parts, text_parts, write_parts};
 
 /// An error of an input: the place where it does not fit its schema, what was expected, and what
 /// was found.
@@ -83,15 +84,10 @@ impl Types {
     pub(crate) const ARRAY: Self = Self(16);
     pub(crate) const OBJECT: Self = Self(32);
     pub(crate) const NULL: Self = Self(64);
-    const NAMES: [(Self, &'static str); 7] = [
-        (Self::BOOLEAN, "boolean"),
-        (Self::INTEGER, "integer"),
-        (Self::NUMBER, "number"),
-        (Self::STRING, "string"),
-        (Self::ARRAY, "array"),
-        (Self::OBJECT, "object"),
-        (Self::NULL, "null"),
-    ];
+    /// Returns the single types, whose bits are in the order of their names.
+    fn single() -> impl Iterator<Item = (Self, &'static str)> {
+        (0..7).map(|i| (Self(1 << i), line(TYPE_NAMES, i)))
+    }
 
     pub(crate) const fn and(self, other: Self) -> Self {
         Self(self.0 | other.0)
@@ -103,10 +99,7 @@ impl Types {
 
     /// Returns the type with this name in JSON Schema.
     pub(crate) fn named(name: Text<'_>) -> Self {
-        Self::NAMES
-            .iter()
-            .find(|(_, other)| name == **other)
-            .map_or(Self::NONE, |&(types, _)| types)
+        Self::single().find(|(_, other)| name == **other).map_or(Self::NONE, |(types, _)| types)
     }
 
     /// Returns whether a value has one of these types.
@@ -283,7 +276,7 @@ fn expected(expected: &Expected<'_>, each: &mut Each<'_>) {
     match *expected {
         Expected::Type(types) => {
             let mut first = true;
-            for (one, name) in Types::NAMES {
+            for (one, name) in Types::single() {
                 if types.has(one) {
                     if !first {
                         each(" or ");
