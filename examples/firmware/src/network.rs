@@ -19,6 +19,9 @@ async fn run(mut runner: Runner<'static, Ethernet>) -> ! {
 }
 
 /// Starts the stack. Must be called only once.
+// Not inlined: its stack frame would be a part of the caller's, which is below everything that the
+// task calls later.
+#[inline(never)]
 pub fn start(spawner: Spawner) -> Stack<'static> {
     static RESOURCES: ConstStaticCell<StackResources<SOCKETS>> =
         ConstStaticCell::new(StackResources::new());
