@@ -140,16 +140,13 @@ where
     ///
     /// # Errors
     /// See [`Error`]. The run can continue: call this method again.
-    pub async fn until_done<O: Observer>(
+    pub fn until_done<O: Observer>(
         &mut self,
         run: &mut Run<'_>,
         observer: &mut O,
-    ) -> Result<Outcome, DriveError<T::Error>> {
-        loop {
-            if let Some(outcome) = self.fold(run, observer, Stop::AtEnd).await? {
-                return Ok(outcome);
-            }
-        }
+    ) -> impl Future<Output = Result<Outcome, DriveError<T::Error>>> {
+        // The run goes on after a turn.
+        self.fold(run, observer, Stop::AtEnd, |outcome| outcome)
     }
 
     /// Drives `run` to the end of the model's next reply. The calls of that reply run at the
@@ -163,7 +160,7 @@ where
         run: &mut Run<'_>,
         observer: &mut O,
     ) -> Result<Option<Outcome>, DriveError<T::Error>> {
-        self.fold(run, observer, Stop::AtEnd).await
+        self.fold(run, observer, Stop::AtEnd, Some).await
     }
 
     /// Runs the calls of the reply that [`next_turn`](Self::next_turn) ended with, once, so that
@@ -177,7 +174,7 @@ where
         run: &mut Run<'_>,
         observer: &mut O,
     ) -> Result<(), DriveError<T::Error>> {
-        self.fold(run, observer, Stop::BeforeSend).await.map(drop)
+        self.fold(run, observer, Stop::BeforeSend, |_| Some(())).await
     }
 
     /// Runs call `i`, which was suspended ([`Decision::Suspend`]), without asking the gate again.
@@ -194,16 +191,18 @@ where
         if self.turns.allow(run, i)? {
             tell(run, Progress::ToolStart(i), observer);
         }
-        self.fold(run, observer, Stop::WhenIdle).await.map(drop)
+        self.fold(run, observer, Stop::WhenIdle, |_| Some(())).await
     }
 
-    /// Drives `run` to `stop`, or to the end of a turn. Returns the outcome if the run is over.
-    async fn fold<O: Observer>(
+    /// Drives `run` to `stop`, to the end of a turn, or until it is over. In all cases `end` receives
+    /// the outcome, if the run is over; the run continues unless it returns a value.
+    async fn fold<O: Observer, R>(
         &mut self,
         run: &mut Run<'_>,
         observer: &mut O,
         stop: Stop,
-    ) -> Result<Option<Outcome>, DriveError<T::Error>> {
+        end: impl Fn(Option<Outcome>) -> Option<R>,
+    ) -> Result<R, DriveError<T::Error>> {
         if let Some(configure) = self.configure {
             configure(run, &self.config, self.turns.tools)?;
         }
@@ -236,12 +235,15 @@ where
                 if !(turns.is_summary() && matches!(progress, Progress::StreamEvent(_))) {
                     tell(run, progress, observer);
                 }
-                match progress {
-                    Progress::Done(outcome) => return Ok(Some(outcome)),
-                    Progress::TurnEnd | Progress::Idle => return Ok(None),
+                let outcome = match progress {
+                    Progress::Done(outcome) => Some(outcome),
+                    Progress::TurnEnd | Progress::Idle => None,
                     Progress::Send if stop == Stop::AtEnd => break,
-                    Progress::Send => return Ok(None),
-                    _ => {}
+                    Progress::Send => None,
+                    _ => continue,
+                };
+                if let Some(value) = end(outcome) {
+                    return Ok(value);
                 }
             }
             sends = true;

@@ -11,8 +11,8 @@ use embedded_io_async::BufRead;
 
 use super::execute::{Env, Execute, Finished, Verdict};
 use super::hooks::Hooks;
-use super::reply::{DRAIN, DriveError, Exchange, ReplyUnderWay};
-use super::wait::{before, poll_apart, unless_over, while_wanted};
+use super::reply::{DRAIN, DriveError, Exchange};
+use super::wait::{is_over, poll_apart, unless_over, while_wanted};
 use crate::error::Error;
 use crate::observe::Event;
 use crate::run::{CallIndex, Outcome, Run, Step, StreamEvent};
@@ -352,7 +352,37 @@ where
                     }
                 }
             }
-            match self.read(run, reply, until).await {
+            // Reads the reply, if there is one, until something happens in it or beside it, until the
+            // run is cancelled, or up to `until`. Not a future of its own, which saves 88 bytes of
+            // flash.
+            let brought = {
+                let Self { executor, clock, hooks, .. } = &mut *self;
+                // A timer is expensive on a server. The end of a body often arrives when another
+                // task has run, so it is polled twice before the timer is.
+                let mut is_patient = X::BESIDE && reply.is_some() && run.reply_is_whole();
+                let mut next = pin!(reply.map(|reply| reply.next_happened(run)));
+                let mut wait = pin!(until.map(|until| clock.wait_until(until)));
+                poll_fn(|context| {
+                    let brought = if X::BESIDE
+                        && !executor.is_idle()
+                        && let Poll::Ready(finished) = executor.poll_finished(context)
+                    {
+                        Poll::Ready(Brought::Finished(finished))
+                    } else if let Some(next) = next.as_mut().as_pin_mut() {
+                        poll_apart(next, context).map(Brought::StreamEvent)
+                    } else {
+                        Poll::Pending
+                    };
+                    if is_patient && brought.is_pending() {
+                        is_patient = false;
+                        context.waker().wake_by_ref();
+                        return Poll::Pending;
+                    }
+                    unless_over(brought, hooks, wait.as_mut(), context)
+                })
+                .await
+            };
+            match brought {
                 Some(Brought::Finished(finished)) => self.finish(run, finished)?,
                 Some(Brought::StreamEvent(Ok(Some(stream_event)))) => {
                     self.has_news |= stream_event.is_of_block() || stream_event.is_of_message();
@@ -422,41 +452,6 @@ where
         Ok(Progress::Retry { attempt, wait, error })
     }
 
-    /// Reads the reply, if there is one, until something happens in it or beside it. Returns `None`
-    /// after `until`, or if the run is cancelled.
-    async fn read<R: BufRead<Error = E>, E: TransportError>(
-        &mut self,
-        run: &mut Run<'_>,
-        reply: Option<&mut ReplyUnderWay<R>>,
-        until: Option<Instant>,
-    ) -> Option<Brought<E>> {
-        let Self { executor, clock, hooks, .. } = self;
-        // A timer is expensive on a server. The end of a body often arrives when another task has
-        // run, so it is polled twice before the timer is.
-        let mut is_patient = X::BESIDE && reply.is_some() && run.reply_is_whole();
-        let mut next = pin!(reply.map(|reply| reply.next_happened(run)));
-        let mut wait = pin!(until.map(|until| clock.wait_until(until)));
-        poll_fn(|context| {
-            let brought = if X::BESIDE
-                && !executor.is_idle()
-                && let Poll::Ready(finished) = executor.poll_finished(context)
-            {
-                Poll::Ready(Brought::Finished(finished))
-            } else if let Some(next) = next.as_mut().as_pin_mut() {
-                poll_apart(next, context).map(Brought::StreamEvent)
-            } else {
-                Poll::Pending
-            };
-            if is_patient && brought.is_pending() {
-                is_patient = false;
-                context.waker().wake_by_ref();
-                return Poll::Pending;
-            }
-            unless_over(brought, hooks, wait.as_mut(), context)
-        })
-        .await
-    }
-
     /// Answers the first running call as cancelled, because the grace period is over.
     fn cancel_call(&mut self, run: &mut Run<'_>) -> Result<(), Error> {
         let Some(call) = run.running_call() else {
@@ -476,26 +471,33 @@ where
         let Self { tools, executor, clock, hooks, winding, .. } = self;
         let env = Env { tools: &**tools, hooks: &*hooks, clock: &*clock };
         let mut next = pin!(executor.next_finished(run, env));
-        if winding.is_none() {
-            // This is `while_wanted` without a future of its own, which saves 116 bytes of flash.
-            let mut wait = pin!(deadline.map(|deadline| clock.wait_until(deadline)));
-            let finished = poll_fn(|context| {
-                let finished = poll_apart(next.as_mut(), context);
-                unless_over(finished, hooks, wait.as_mut(), context)
-            })
-            .await;
-            if finished.is_some() {
-                return finished;
+        let end = winding.or(deadline);
+        let mut wait = pin!(end.map(|end| clock.wait_until(end)));
+        // One wait with two ends, because each further one takes 150 bytes of flash.
+        poll_fn(|context| {
+            if let Poll::Ready(finished) = poll_apart(next.as_mut(), context) {
+                return Poll::Ready(Some(finished));
             }
-            hooks.wind_down();
-        }
-        let grace = hooks.grace();
-        let end = *winding.get_or_insert_with(|| clock.now().after(grace));
-        // Without a grace period, the rest is not part of the program.
-        if grace.is_zero() || clock.now() >= end {
-            return None;
-        }
-        before(clock, end, next).await
+            if winding.is_none() {
+                if !is_over(hooks, wait.as_mut(), context) {
+                    return Poll::Pending;
+                }
+                hooks.wind_down();
+                let grace = hooks.grace();
+                let end = clock.now().after(grace);
+                *winding = Some(end);
+                // Without a grace period, the rest is not part of the program.
+                if grace.is_zero() {
+                    return Poll::Ready(None);
+                }
+                wait.set(Some(clock.wait_until(end)));
+            }
+            match wait.as_mut().as_pin_mut() {
+                Some(wait) => wait.poll(context).map(|()| None),
+                None => Poll::Ready(None),
+            }
+        })
+        .await
     }
 
     /// Makes the answer of a finished call its result, unless the run has answered the call by

@@ -7,29 +7,6 @@ use core::task::{Context, Poll};
 use super::Hooks;
 use crate::time::{Clock, Instant};
 
-/// Returns the output of `future`, or drops it and returns `None` after `end`. The future is polled
-/// twice before the clock is: a future that only waits for another task, as the end of a body often
-/// does, is ready after that task has run, and a timer is expensive.
-pub(super) async fn before<C: Clock, F: Future>(
-    clock: &C,
-    end: Instant,
-    future: F,
-) -> Option<F::Output> {
-    let mut future = pin!(future);
-    let mut wait = pin!(clock.wait_until(end));
-    let mut was_asked = false;
-    poll_fn(|cx| match future.as_mut().poll(cx) {
-        Poll::Ready(output) => Poll::Ready(Some(output)),
-        Poll::Pending if was_asked => wait.as_mut().poll(cx).map(|()| None),
-        Poll::Pending => {
-            was_asked = true;
-            cx.waker().wake_by_ref();
-            Poll::Pending
-        }
-    })
-    .await
-}
-
 /// Returns the output of `future`, or `None` if the run is cancelled first or `until` passes.
 pub(super) async fn while_wanted<C: Clock, H: Hooks, F: Future>(
     clock: &C,
@@ -63,7 +40,8 @@ pub(super) fn unless_over<H: Hooks, W: Future<Output = ()>, O>(
     }
 }
 
-fn is_over<H: Hooks, W: Future<Output = ()>>(
+/// Returns whether the run is cancelled or the time to `wait` is over.
+pub(super) fn is_over<H: Hooks, W: Future<Output = ()>>(
     hooks: &H,
     wait: Pin<&mut Option<W>>,
     cx: &mut Context<'_>,
