@@ -7,6 +7,7 @@ use crate::json::Decimal;
 use crate::run::{Run, StreamEvent};
 use crate::tool::Toolbox;
 use crate::transport::{Head, Reply, Transport, TransportError};
+use crate::wire::request::listed;
 use crate::wire::{Config, Front, Pieces, base_of};
 
 /// The maximum time to wait for the rest of a body after the reply is complete, so that the
@@ -91,20 +92,13 @@ pub(super) async fn open<'t, T: Transport, B: Toolbox + ?Sized>(
         headers: &fields,
     };
     let reply = {
-        let mut pieces = Pieces::empty();
-        // At first without the container, which borrows the run and has no cache breakpoints.
-        if let Err(full) = pieces.fill(front(None), tools) {
-            return Exchange::Failed(Error::from(full).into());
-        }
-        if let Err(error) = run.note_front(pieces.as_slices()) {
+        if let Err(error) = run.note_breakpoints(front(None).breakpoints(listed(tools))) {
             return Exchange::Failed(error.into());
         }
         run.prepare_body();
-        if let Some(container) = run.container() {
-            pieces = Pieces::empty();
-            if let Err(full) = pieces.fill(front(Some(container)), tools) {
-                return Exchange::Failed(Error::from(full).into());
-            }
+        let mut pieces = Pieces::empty();
+        if let Err(full) = pieces.fill(front(run.container()), tools) {
+            return Exchange::Failed(Error::from(full).into());
         }
         transport.send(&head, &run.body_of(pieces.as_slices())).await
     };

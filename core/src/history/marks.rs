@@ -2,7 +2,7 @@
 //! `A maximum of 4 blocks with cache_control may be provided`, and the API's reference on prompt
 //! caching, which states that the request's own `cache_control` counts as one of the four.
 
-use crate::json::{Kind, Value, may_mention, plain_run};
+use crate::json::{Kind, Text, Value, may_mention, plain_run};
 use crate::message::Messages;
 
 /// The maximum number of cache breakpoints in a request.
@@ -37,6 +37,18 @@ pub(crate) fn breakpoints_in(content: Value<'_>) -> usize {
 /// Returns 1 if a block or a definition has a breakpoint, and 0 otherwise.
 pub(crate) fn is_marked(value: Value<'_>) -> usize {
     usize::from(value.member(NAME).is_some_and(|mark| !mark.is_null()))
+}
+
+/// Returns the number of breakpoints that a member of a body adds to a request: one if it is the
+/// request's own, and those on the elements of a list that may have them.
+pub(crate) fn breakpoints_of_member(name: Text<'_>, value: Value<'_>) -> usize {
+    if name == *NAME {
+        usize::from(!value.is_null())
+    } else if LISTS.iter().any(|list| name == **list) {
+        value.elements().map(is_marked).sum()
+    } else {
+        0
+    }
 }
 
 /// Returns the number of breakpoints in a body up to its messages: the request's own, and those on

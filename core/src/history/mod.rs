@@ -9,7 +9,7 @@
 //! |---|---|---|
 //! | Which blocks of a reply are sent back? | `kept` | the end of a turn, an interrupted reply, the request for a summary |
 //! | May the caller add this message? | `check`, `is_blank` | `user`, `append`, `replace_history`, snapshots, `testing::validity` |
-//! | How many cache breakpoints are there? | `breakpoints`, `breakpoints_in_front` | code that adds a breakpoint, and every request |
+//! | How many cache breakpoints are there? | `breakpoints`, `breakpoints_in_front`, `breakpoints_of_member` | code that adds a breakpoint, and every request |
 //!
 //! Some rules vary between servers or have changed over time. This module decides as follows. A
 //! conversation may begin with an assistant message: the API has accepted that since October 2024,
@@ -22,9 +22,10 @@ mod marks;
 
 pub use check::Tail;
 pub(crate) use check::{Before, Checked, check, wrong_content};
-#[cfg(feature = "alloc")]
-pub(crate) use marks::is_marked;
-pub(crate) use marks::{MAX_BREAKPOINTS, breakpoints, breakpoints_in, breakpoints_in_front};
+pub(crate) use marks::{
+    MAX_BREAKPOINTS, breakpoints, breakpoints_in, breakpoints_in_front, breakpoints_of_member,
+    is_marked,
+};
 
 use crate::json::{IS_CHIP, Kind, Text, Value, chars, same};
 

@@ -44,7 +44,12 @@ impl Run<'_> {
     /// # Errors
     /// `Misuse` if the request would have more breakpoints than the API accepts.
     pub fn note_front(&mut self, front: &[&[u8]]) -> Result<(), Error> {
-        self.marks.in_front = u16::try_from(breakpoints_in_front(front)).unwrap_or(u16::MAX);
+        self.note_breakpoints(breakpoints_in_front(front))
+    }
+
+    /// Does the same as [`note_front`](Self::note_front) for a front with this number of breakpoints.
+    pub(crate) fn note_breakpoints(&mut self, in_front: usize) -> Result<(), Error> {
+        self.marks.in_front = u16::try_from(in_front).unwrap_or(u16::MAX);
         self.check_breakpoints()
     }
 

@@ -11,7 +11,8 @@ use super::Config;
 use super::compaction::ServerCompaction;
 use super::thread::{KEPT_BY_THREAD, ThreadContinuation};
 use crate::error::{Capacity, CapacityKind};
-use crate::json::{Decimal, Kind, Object, Value};
+use crate::history::{breakpoints_of_member, is_marked};
+use crate::json::{Decimal, Kind, Object, Text, Value};
 use crate::tool::Toolbox;
 
 /// The maximum number of tools in a request whose body consists of slices. The slices are stored in
@@ -112,6 +113,27 @@ impl<'a> Front<'a> {
                 see(value.raw());
             }
         }
+    }
+
+    /// Returns the number of cache breakpoints in a request with this front and the definitions in
+    /// `tools`. The caller's container and what a compaction leaves out have none.
+    pub(crate) fn breakpoints<'t>(&self, tools: impl Iterator<Item = &'t str>) -> usize {
+        let is_written = |name: &Text<'_>| {
+            self.continuation.is_none() || !KEPT_BY_THREAD.iter().any(|kept| *name == **kept)
+        };
+        let mut count = 0;
+        for (name, value) in Object::inside(self.members.as_bytes()) {
+            if is_written(&name) {
+                count += breakpoints_of_member(name, value);
+            }
+        }
+        if self.continuation.is_none() {
+            count += tools
+                .filter_map(|tool| Value::whole(tool.as_bytes()))
+                .map(is_marked)
+                .sum::<usize>();
+        }
+        count
     }
 
     /// Joins the front to one text, with the definitions in `tools` as JSON. If `tools` is `None`,
