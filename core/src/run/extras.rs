@@ -8,7 +8,7 @@
 //! feature saves on a Cortex-M4. `tests/no-panic/extras.py` measures them.
 
 use super::thread::Parts;
-use super::{Run, broken, thread, unique};
+use super::{CallIndex, Run, broken, thread, unique};
 use crate::error::Error;
 use crate::policy::Limit;
 use crate::time::Instant;
@@ -19,6 +19,7 @@ use crate::wire::{ServerCompaction, ThreadContinuation};
 /// The features that are enabled.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Extras {
+    pub(super) given: Option<&'static Given>,
     /// Keeps a part of a reply that broke off. Returns whether there is one.
     pub(super) keep: Option<fn(&mut Run<'_>) -> bool>,
     /// Returns the limit that forbids another request, if one does.
@@ -28,6 +29,16 @@ pub(super) struct Extras {
     pub(super) summaries: Option<&'static Summaries>,
     pub(super) threads: Option<&'static Threads>,
     pub(super) unique: Option<&'static UniqueIds>,
+}
+
+/// The code for what only messages from the caller contain.
+#[derive(Debug)]
+pub(super) struct Given {
+    /// Returns whether the conversation removes the tool of a call. Only messages from the caller
+    /// do, and a compaction block that summarises them.
+    pub(super) is_withdrawn: fn(&mut Run<'_>, CallIndex) -> bool,
+    /// Checks that the model can continue the last message, if that is its own.
+    pub(super) ensure_prefill: fn(&Run<'_>) -> Result<(), Error>,
 }
 
 /// The code of summaries, on the client and on the server.
@@ -111,8 +122,24 @@ pub(super) struct UniqueIds {
 }
 
 impl Extras {
-    pub(super) const NONE: Self =
-        Self { keep: None, limits: None, room: None, summaries: None, threads: None, unique: None };
+    pub(super) const NONE: Self = Self {
+        given: None,
+        keep: None,
+        limits: None,
+        room: None,
+        summaries: None,
+        threads: None,
+        unique: None,
+    };
+
+    /// 1,036 bytes in the agent of `examples/firmware`, without the checks of the messages.
+    pub(super) const fn enable_given_messages(&mut self) {
+        const CODE: Given = Given {
+            is_withdrawn: |run, i| run.finds_removal(i),
+            ensure_prefill: |run| run.ensure_given_prefill(),
+        };
+        self.given = Some(&CODE);
+    }
 
     /// 1,832 bytes.
     pub(super) const fn enable_kept_blocks(&mut self) {

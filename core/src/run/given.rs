@@ -88,7 +88,7 @@ impl Run<'_> {
             Some(open) => self.adopt(&open)?,
             None => self.turn = Turn::none(self.transcript.len()),
         }
-        self.note_prefill(checked);
+        self.note_given(checked);
         Ok(())
     }
 
@@ -199,12 +199,14 @@ impl Run<'_> {
         let is_paused = Wish::of(self.reply.stop) == Wish::Resend;
         self.turn.is_paused = start < end && self.reply.stop == Some(StopReason::PauseTurn);
         self.turn.is_given = start < end && !self.turn.runs && !is_paused;
-        self.note_prefill(if is_paused { Checked::default() } else { checked });
+        self.note_given(if is_paused { Checked::default() } else { checked });
         Ok(())
     }
 
-    /// Records whether the conversation ends with a text that the model cannot continue.
-    pub(super) fn note_prefill(&mut self, checked: Checked) {
+    /// Records that the conversation has messages from the caller, and whether it ends with a text
+    /// that the model cannot continue.
+    pub(super) fn note_given(&mut self, checked: Checked) {
+        self.settings.extras.enable_given_messages();
         self.unfit_prefill = if checked.ends_in_space {
             u32::try_from(self.transcript.len()).unwrap_or(0)
         } else {
@@ -213,7 +215,7 @@ impl Run<'_> {
     }
 
     /// Checks that the model can continue the last message, if that is its own.
-    pub(super) fn ensure_prefill(&self) -> Result<(), Error> {
+    pub(super) fn ensure_given_prefill(&self) -> Result<(), Error> {
         if self.unfit_prefill == 0
             || usize::try_from(self.unfit_prefill) != Ok(self.transcript.len())
         {

@@ -53,7 +53,9 @@ impl Run<'_> {
                     {
                         self.close_open_calls()?;
                     }
-                    self.ensure_prefill()?;
+                    if let Some(given) = self.settings.extras.given {
+                        (given.ensure_prefill)(self)?;
+                    }
                     let exceeded = self.exceeded(now);
                     #[cfg(feature = "alloc")]
                     if exceeded.is_none() {

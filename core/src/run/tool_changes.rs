@@ -78,6 +78,7 @@ impl Run<'_> {
         }
         let waiting = breakpoints(self.tool_changes.as_bytes());
         self.ensure_breakpoints(waiting + object.map_or(0, is_marked), 0)?;
+        self.settings.extras.enable_given_messages();
         self.tool_changes.push(&[
             r#"{"type":"tool_addition","tool":{"type":"tool_definition","definition":"#,
             definition,
@@ -101,6 +102,7 @@ impl Run<'_> {
         quoted.put(b"\"")?;
         escape(name).write_to(&mut quoted)?;
         quoted.put(b"\"")?;
+        self.settings.extras.enable_given_messages();
         self.tool_changes.push(&[
             r#"{"type":"tool_removal","tool":{"type":"tool_reference","name":"#,
             core::str::from_utf8(&quoted).unwrap_or_default(),

@@ -79,7 +79,7 @@ impl Run<'_> {
             self.close_open_calls()?;
         }
         self.transcript.push_json(messages)?;
-        self.note_prefill(checked);
+        self.note_given(checked);
         Ok(())
     }
 

@@ -37,6 +37,11 @@ impl Run<'_> {
     /// Returns whether the tool that call `i` requests was removed and not added again. A member of
     /// a toolset is never removed.
     pub fn is_withdrawn(&mut self, i: CallIndex) -> bool {
+        self.settings.extras.given.is_some_and(|given| (given.is_withdrawn)(self, i))
+    }
+
+    /// Returns whether the conversation removes the tool that call `i` requests.
+    pub(super) fn finds_removal(&mut self, i: CallIndex) -> bool {
         self.look_for_changes(self.turn.end);
         // Few conversations have any.
         if self.changes.is_empty()
