@@ -29,11 +29,11 @@ enum Framing {
     /// Nothing: the body was read to its end, or there is none.
     Done,
     /// This many bytes.
-    Length(u64),
+    Length(u32),
     /// The size of a chunk.
     ChunkSize,
     /// This many bytes of a chunk.
-    Chunk(u64),
+    Chunk(u32),
     /// The line end after the data of a chunk.
     ChunkEnd,
     /// The fields after the last chunk, up to an empty line.
@@ -358,7 +358,7 @@ impl<L: Link> Http<L> {
     pub(crate) fn consume_body(&mut self, amount: usize) {
         let amount = amount.min(self.held.len());
         self.held.start += amount;
-        let used = u64::try_from(amount).unwrap_or(u64::MAX);
+        let used = u32::try_from(amount).unwrap_or(u32::MAX);
         self.framing = match self.framing {
             Framing::Length(left) if left <= used => Framing::Done,
             Framing::Length(left) => Framing::Length(left - used),
@@ -374,7 +374,7 @@ impl<L: Link> Http<L> {
 struct Fields {
     /// Whether the HTTP version keeps connections by default.
     is_persistent: bool,
-    length: Option<u64>,
+    length: Option<u32>,
     chunked: bool,
 }
 
@@ -414,14 +414,15 @@ impl FramingField {
     }
 }
 
-/// Parses an unsigned number in base 10 or 16, without a sign or spaces.
-fn number(digits: &[u8], base: u32) -> Option<u64> {
+/// Parses an unsigned number in base 10 or 16, without a sign or spaces. The length of a body or of a
+/// chunk must be less than 4 GiB: with 64 bits, the transport takes 264 bytes of flash more.
+fn number(digits: &[u8], base: u32) -> Option<u32> {
     if digits.is_empty() {
         return None;
     }
-    digits.iter().try_fold(0_u64, |number, &digit| {
+    digits.iter().try_fold(0_u32, |number, &digit| {
         let digit = char::from(digit).to_digit(base)?;
-        number.checked_mul(u64::from(base))?.checked_add(u64::from(digit))
+        number.checked_mul(base)?.checked_add(digit)
     })
 }
 
