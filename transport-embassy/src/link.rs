@@ -99,12 +99,13 @@ pub(crate) async fn dial<'a, T: TcpConnect, D: Lookup>(
     };
     let count = addresses.len();
     let mut last = None;
-    for (at, address) in addresses.into_iter().enumerate() {
+    let mut untried = u32::try_from(count).unwrap_or(u32::MAX);
+    for &address in &addresses {
         let left = deadline.saturating_duration_since(Instant::now());
-        // At least 1, because `at` is less than `count`.
-        let untried = u32::try_from(count - at).unwrap_or(u32::MAX);
+        let share = left / untried;
+        untried -= 1;
         let address = SocketAddr::new(address, target.port);
-        match with_timeout(left / untried, connect(tcp, address)).await {
+        match with_timeout(share, connect(tcp, address)).await {
             Ok(Ok(connection)) => return Ok(connection),
             Ok(Err(failure)) => last = Some(failure),
             Err(_) => last = Some(ConnectFailure::Timeout),
