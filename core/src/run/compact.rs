@@ -181,7 +181,7 @@ impl Run<'_> {
             return;
         }
         self.transcript.remove(Span::new(0, reply.start));
-        self.turn = Turn::none(self.transcript.len());
+        self.turn.begin(self.transcript.len());
         self.marks.forget();
         self.ledger.add_compaction();
         // Possible, because a summary is in progress.
@@ -323,7 +323,7 @@ impl Run<'_> {
         }
         self.transcript.overwrite(write, b"\"}");
         self.transcript.truncate(write + 2);
-        self.turn = Turn::none(self.transcript.len());
+        self.turn.begin(self.transcript.len());
         self.marks.forget();
         self.ledger.add_compaction();
         Ok(self.machine.go(Input::Summary(State::Ready))?)

@@ -86,7 +86,7 @@ impl Run<'_> {
         self.transcript.push_json(messages)?;
         match open {
             Some(open) => self.adopt(&open)?,
-            None => self.turn = Turn::none(self.transcript.len()),
+            None => self.turn.begin(self.transcript.len()),
         }
         self.note_given(checked);
         Ok(())

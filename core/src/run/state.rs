@@ -390,6 +390,12 @@ impl Turn {
         }
     }
 
+    /// Makes this an empty turn at `at`, in place: a turn is too large for the stack of a chip.
+    #[cfg_attr(target_os = "none", inline(never))]
+    pub(super) fn begin(&mut self, at: usize) {
+        *self = Self::none(at);
+    }
+
     pub(super) const fn span(&self) -> Span {
         Span::new(self.start, self.end)
     }

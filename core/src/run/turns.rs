@@ -21,6 +21,15 @@ pub(super) struct CallsFound {
     fingerprint: u32,
 }
 
+/// A turn as far as the transcript shows it.
+pub(super) struct Before {
+    mark: usize,
+    start: usize,
+    first: usize,
+    pub(super) calls: usize,
+    found: FoundCalls,
+}
+
 impl Run<'_> {
     /// Ends a complete reply: counts its calls and derives the next state from its stop reason.
     pub(super) fn end_turn(&mut self) -> Result<(), Error> {
@@ -72,7 +81,7 @@ impl Run<'_> {
             };
             // Field by field, in place: a turn is too large to be built on a chip's stack first.
             let turn = &mut self.turn;
-            *turn = Turn::none(mark);
+            turn.begin(mark);
             (turn.start, turn.end, turn.results_end, turn.calls) = (message.start, end, end, calls);
             turn.bad = core::mem::replace(&mut self.reply.bad, BadInputs::NONE);
             turn.runs = matches!(wish, Wish::Answers);
@@ -142,28 +151,34 @@ impl Run<'_> {
 
     /// Makes the turn at the end of the first `end` bytes the last turn: see
     /// [`turn_before`](Self::turn_before).
-    // Not inlined: this is rare, and a turn is too large for the caller's stack frame.
+    // Not inlined: this is rare.
     #[inline(never)]
     pub(super) fn go_back_to_turn_before(&mut self, end: usize) {
-        self.turn = self.turn_before(end);
+        let Before { mark, start, first, calls, found } = self.turn_before(end);
+        let turn = &mut self.turn;
+        turn.begin(end);
+        (turn.mark, turn.start, turn.first, turn.calls, turn.found) =
+            (mark, start, first, calls, found);
     }
 
     pub(super) fn blocks_of(&self, turn: &Turn) -> Array<'_> {
         blocks_in(turn.message(self.transcript.bytes()))
     }
 
-    /// Returns the turn at the end of the first `end` bytes of the conversation, from the
-    /// transcript alone: a paused turn whose continuation was dropped, or a turn of a history that
-    /// the caller provided. Its calls do not run. They are closed when something else is said.
-    pub(super) fn turn_before(&self, end: usize) -> Turn {
+    /// Finds the turn at the end of the first `end` bytes of the conversation, from the transcript
+    /// alone: a paused turn whose continuation was dropped, or a turn of a history that the caller
+    /// provided. Its calls do not run. They are closed when something else is said.
+    pub(super) fn turn_before(&self, end: usize) -> Before {
+        let mut turn =
+            Before { mark: end, start: end, first: 0, calls: 0, found: FoundCalls::new() };
         let bytes = self.transcript.bytes().get(..end).unwrap_or_default();
         let last =
             Messages::new(bytes).last().filter(|message| message.role() == Some(Role::Assistant));
         let Some(start) = last.and_then(|message| message.value().offset_in(bytes)) else {
-            return Turn::none(end);
+            return turn;
         };
-        let mut turn = Turn { mark: self.mark_of(start), start, ..Turn::none(end) };
-        let message = turn.message(bytes);
+        (turn.mark, turn.start) = (self.mark_of(start), start);
+        let message = bytes.get(start..).unwrap_or_default();
         for block in blocks_in(message) {
             if is_type(block, "tool_use") {
                 // Without `alloc` they are searched for, because this is rare.

@@ -2,7 +2,7 @@
 //! conversation invalid.
 
 use super::Run;
-use super::state::{CallState, Outcome, Turn, Verb};
+use super::state::{CallState, Outcome, Verb};
 use super::table::{Input, Refused};
 use crate::error::{Error, Misuse};
 use crate::history::{Before, Checked, Tail, check, is_space};
@@ -218,7 +218,7 @@ impl Run<'_> {
         self.transcript.truncate(0);
         self.thread.begin_anew();
         self.marks.forget();
-        self.turn = Turn::none(0);
+        self.turn.begin(0);
         self.unfit_prefill = 0;
     }
 
