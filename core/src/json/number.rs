@@ -325,6 +325,8 @@ pub fn write_f64<S: Sink + ?Sized>(number: f64, sink: &mut S) -> Result<(), Capa
 ///
 /// # Errors
 /// Returns the error of the sink.
+// Not inlined: its numbers of many digits would be in the stack frame of every tool call.
+#[inline(never)]
 pub fn write_f32<S: Sink + ?Sized>(number: f32, sink: &mut S) -> Result<(), Capacity> {
     let bits = number.to_bits();
     let (fraction, biased) =
