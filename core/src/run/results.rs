@@ -7,9 +7,9 @@ use super::table::Input;
 use super::{CallIndex, Run, ToolAnswer};
 use crate::error::{Capacity, Error, Misuse, Rule};
 use crate::history::{breakpoints_in, wrong_content};
-use crate::json::{Array, JsonError, Kind, Sink, Text, Value, check, copy, escape};
+use crate::json::{Array, JsonError, Kind, Sink as _, Text, Value, check};
 use crate::observe::Event;
-use crate::tool::{EMPTY_ERROR, EMPTY_RESULT, Notice};
+use crate::tool::{EMPTY_ERROR, EMPTY_RESULT, Notice, Output};
 use crate::transcript::{Span, Tail};
 
 pub(super) const HEAD: &[u8] = b"{\"type\":\"tool_result\",\"tool_use_id\":\"";
@@ -33,31 +33,9 @@ pub(super) const SHORTEST: usize = 1 + HEAD.len() + CONTENT.len() + 18 + FAILED.
 
 pub(super) const EMPTY: Misuse = Misuse::Json("a tool result's content must not be empty");
 
-/// A sink that writes into a slice.
-struct Slice<'a> {
-    bytes: &'a mut [u8],
-    len: usize,
-}
-
-impl Sink for Slice<'_> {
-    fn put(&mut self, new: &[u8]) -> Result<(), Capacity> {
-        let free = self.bytes.len().saturating_sub(self.len);
-        let full = Capacity { what: crate::error::CapacityKind::Result, needed: new.len(), free };
-        copy(
-            self.bytes
-                .get_mut(self.len..)
-                .and_then(|rest| rest.get_mut(..new.len()))
-                .ok_or(full)?,
-            new,
-        );
-        self.len += new.len();
-        Ok(())
-    }
-}
-
-/// Writes an answer. It receives the names of the tool and of its toolset.
-type WriteAnswer<'w> =
-    dyn Fn(Text<'_>, Option<Text<'_>>, &mut Slice<'_>) -> Result<(), Capacity> + 'w;
+/// Writes an answer. It receives the names of the tool and of its toolset. An overflow is noted in
+/// the output.
+type WriteAnswer<'w> = dyn Fn(Text<'_>, Option<Text<'_>>, &mut Output<'_>) + 'w;
 
 /// What a result consists of, besides the constant parts.
 pub(super) struct Parts<'c> {
@@ -197,17 +175,17 @@ impl Run<'_> {
         if self.has_started_early() {
             return self.keep_notice(i, notice);
         }
-        self.answer_by(i, true, &|_, _, sink| notice.write_json(sink))
+        self.answer_by(i, true, &|_, _, out| {
+            let _noted = notice.write_to(out);
+        })
     }
 
     /// Answers a call whose tool produced something that the API does not accept: nothing, or an
     /// error that is not text.
     pub(super) fn answer_empty(&mut self, i: CallIndex, is_error: bool) -> Result<(), Error> {
         let text = if is_error { EMPTY_ERROR } else { EMPTY_RESULT };
-        self.answer_by(i, is_error, &|_, _, sink| {
-            sink.put(b"\"")?;
-            escape(text).write_to(sink)?;
-            sink.put(b"\"")
+        self.answer_by(i, is_error, &|_, _, out| {
+            let _noted = out.text(text);
         })
     }
 
@@ -222,9 +200,12 @@ impl Run<'_> {
     /// # Errors
     /// `Misuse` if there is no such open call.
     pub fn answer_not_found(&mut self, i: CallIndex) -> Result<(), Error> {
-        self.answer_by(i, true, &|name, toolset, sink| match toolset {
-            Some(toolset) => Notice::MemberNotFound { toolset, name }.write_json(sink),
-            None => Notice::NotFound(name).write_json(sink),
+        self.answer_by(i, true, &|name, toolset, out| {
+            let notice = match toolset {
+                Some(toolset) => Notice::MemberNotFound { toolset, name },
+                None => Notice::NotFound(name),
+            };
+            let _noted = notice.write_to(out);
         })
     }
 
@@ -234,8 +215,8 @@ impl Run<'_> {
         error: Option<JsonError>,
         got: &str,
     ) -> Result<(), Error> {
-        self.answer_by(i, true, &|name, _, sink| {
-            Notice::InvalidJson { name, error, got }.write_json(sink)
+        self.answer_by(i, true, &|name, _, out| {
+            let _noted = Notice::InvalidJson { name, error, got }.write_to(out);
         })
     }
 
@@ -262,9 +243,9 @@ impl Run<'_> {
             let name = name.and_then(Value::as_text).unwrap_or_default();
             let bytes =
                 tail.get_mut(head..).and_then(|rest| rest.get_mut(..room)).unwrap_or_default();
-            let mut slice = Slice { bytes, len: 0 };
-            let written = write(name, toolset.and_then(toolset_of), &mut slice);
-            len = written.ok().map(|()| slice.len);
+            let mut out = Output::new(bytes);
+            write(name, toolset.and_then(toolset_of), &mut out);
+            len = out.finish().ok().map(<[u8]>::len);
         }
         match len {
             Some(len) => self.commit_result(i, len, is_error),
