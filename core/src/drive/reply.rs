@@ -90,7 +90,7 @@ pub(super) async fn open<'t, T: Transport, B: Toolbox + ?Sized>(
     };
     let reply = {
         let mut pieces = Pieces::empty();
-        match write_front(run, Front::new(config, &max_tokens), tools, &mut pieces) {
+        match write_front(run, config, &max_tokens, tools, &mut pieces) {
             Ok(run) => transport.send(&head, &run.body_of(pieces.as_slices())).await,
             Err(error) => return Exchange::Failed(error.into()),
         }
@@ -99,16 +99,18 @@ pub(super) async fn open<'t, T: Transport, B: Toolbox + ?Sized>(
 }
 
 /// Writes the part of the body before the conversation, and prepares the rest.
-// Not inlined: in the future, this takes 80 bytes of flash more.
+// Not inlined: in the future, this takes 196 bytes of flash more.
 #[inline(never)]
 fn write_front<'r, 'b, B: Toolbox + ?Sized>(
     run: &'r mut Run<'b>,
-    front: Front<'r>,
+    config: &Config<'r>,
+    max_tokens: &'r Decimal,
     tools: &'r B,
     pieces: &mut Pieces<'r>,
 ) -> Result<&'r Run<'b>, Error> {
     let rules = run.compaction_rules();
-    let front = front.with(None, rules).continuing(run.thread_continuation());
+    let front =
+        Front::new(config, max_tokens).with(None, rules).continuing(run.thread_continuation());
     run.note_breakpoints(front.breakpoints(listed(tools)))?;
     run.prepare_body();
     pieces.fill(front.with(run.container(), rules), tools)?;
