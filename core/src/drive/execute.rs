@@ -334,7 +334,9 @@ impl<B: Toolbox + ?Sized, H: Hooks, C: Clock> Execute<B, H, C> for Serial {
     fn discard(&mut self, _: Finished) {}
 
     fn abort(&mut self, call: CallIndex) {
-        self.0 = self.0.take().filter(|job| job.call != call);
+        if self.0.is_some_and(|job| job.call == call) {
+            self.0 = None;
+        }
     }
 
     fn clear(&mut self) {
