@@ -1,8 +1,6 @@
 //! Unsigned integers of a fixed size. The sizes are the largest that are needed to read and write
 //! floats exactly.
 
-use core::cmp::Ordering;
-
 /// The number of limbs for an `f64`: 1280 bits.
 pub(super) const DOUBLE: usize = 40;
 /// The number of limbs for an `f32`: its smallest value, scaled by 10^45 and shifted, has 180 bits.
@@ -19,23 +17,24 @@ const fn halves(word: u64) -> (u32, u32) {
     (u32::from_le_bytes([a, b, c, d]), u32::from_le_bytes([e, f, g, h]))
 }
 
-impl<const LIMBS: usize> From<u64> for Big<LIMBS> {
-    fn from(number: u64) -> Self {
-        let (low, high) = halves(number);
-        let mut limbs = [0; LIMBS];
-        for (slot, limb) in limbs.iter_mut().zip([low, high]) {
-            *slot = limb;
-        }
-        Self(limbs)
-    }
-}
-
 impl<const LIMBS: usize> Big<LIMBS> {
     /// Computes `self = self * factor + carry`.
     pub(super) fn mul_add(&mut self, factor: u32, mut carry: u32) {
         for limb in &mut self.0 {
             (*limb, carry) = halves(u64::from(*limb) * u64::from(factor) + u64::from(carry));
         }
+    }
+
+    /// Returns `number * 2^bits`.
+    pub(super) fn shifted(number: u64, bits: u32) -> Self {
+        let (low, high) = halves(number);
+        let mut limbs = [0; LIMBS];
+        for (slot, limb) in limbs.iter_mut().zip([low, high]) {
+            *slot = limb;
+        }
+        let mut this = Self(limbs);
+        this.shl(bits);
+        this
     }
 
     /// Computes `self = self * base^exp`.
@@ -61,25 +60,35 @@ impl<const LIMBS: usize> Big<LIMBS> {
         }
     }
 
-    pub(super) fn add(&mut self, other: &Self) {
-        let mut carry = 0;
+    /// Adds `other`, whose bits are inverted by `mask`, and `carry`. Returns the carry.
+    fn add(&mut self, other: &Self, mask: u32, mut carry: u32) -> u32 {
         for (limb, &more) in self.0.iter_mut().zip(&other.0) {
-            (*limb, carry) = halves(u64::from(*limb) + u64::from(more) + u64::from(carry));
+            (*limb, carry) = halves(u64::from(*limb) + u64::from(more ^ mask) + u64::from(carry));
         }
+        carry
     }
 
-    /// Computes `self = self - other`. `other` must not be larger than `self`.
-    pub(super) fn sub(&mut self, other: &Self) {
-        let mut borrow = false;
-        for (limb, &less) in self.0.iter_mut().zip(&other.0) {
-            let (first, under) = limb.overflowing_sub(less);
-            let (second, again) = first.overflowing_sub(u32::from(borrow));
-            (*limb, borrow) = (second, under || again);
-        }
+    /// Returns `self + other`.
+    pub(super) fn plus(&self, other: &Self) -> Self {
+        let mut sum = *self;
+        sum.add(other, 0, 0);
+        sum
     }
 
-    pub(super) fn cmp(&self, other: &Self) -> Ordering {
-        self.0.iter().rev().cmp(other.0.iter().rev())
+    /// Computes `self = self - other` and returns true, unless `other` is larger.
+    pub(super) fn take(&mut self, other: &Self) -> bool {
+        let mut rest = *self;
+        let is_larger = rest.add(other, u32::MAX, 1) == 0;
+        if !is_larger {
+            *self = rest;
+        }
+        !is_larger
+    }
+
+    /// Returns whether `self > other`, or if `or_equal`, whether `self >= other`.
+    pub(super) fn exceeds(&self, other: &Self, or_equal: bool) -> bool {
+        let mut difference = *self;
+        difference.add(other, u32::MAX, u32::from(or_equal)) == 1
     }
 
     pub(super) fn is_zero(&self) -> bool {

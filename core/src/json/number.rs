@@ -7,8 +7,8 @@
 
 use core::cmp::Ordering;
 
-use super::Sink;
 use super::big::{Big, DOUBLE, SINGLE};
+use super::{IS_CHIP, Sink};
 use crate::error::Capacity;
 
 /// The number of significant digits that [`parse_f64`] takes into account. Of the following digits
@@ -33,7 +33,7 @@ pub fn parse_f64(text: &[u8]) -> Option<f64> {
     // a single operation rounds once.
     if let Some((mantissa, exp)) = parts.mantissa_u64()
         && mantissa <= 1 << 53
-        && let Some(&power) = POWERS.get(usize::try_from(exp.unsigned_abs()).ok()?)
+        && let Some(&power) = POWERS.get(exp.unsigned_abs())
     {
         #[allow(clippy::cast_precision_loss, reason = "at most 2^53")]
         let value = mantissa as f64;
@@ -51,8 +51,8 @@ const POWERS: [f64; 23] = [
 /// Returns the nearest `f64` for any number between 10⁻³³⁰ and 10³¹⁰, by a long division whose
 /// quotient has 64 or 65 bits.
 fn slow(parts: &Parts<'_>) -> Option<f64> {
-    let mut numerator = Big::<DOUBLE>::from(0);
-    let mut used = 0_i64;
+    let mut numerator = Big::<DOUBLE>::shifted(0, 0);
+    let mut used = 0_isize;
     let mut rest = parts.digits();
     for digit in rest.by_ref().take(DIGITS) {
         numerator.mul_add(10, u32::from(digit));
@@ -64,7 +64,7 @@ fn slow(parts: &Parts<'_>) -> Option<f64> {
     }
     // The value is numerator · 10^exp = numerator · 5^exp · 2^exp.
     let exp = i32::try_from(parts.point.checked_sub(used)?).ok()?;
-    let mut denominator = Big::from(1);
+    let mut denominator = Big::shifted(1, 0);
     if exp < 0 {
         denominator.mul_power(5, exp.unsigned_abs());
     } else {
@@ -81,10 +81,7 @@ fn slow(parts: &Parts<'_>) -> Option<f64> {
     let mut quotient = 0_u128;
     for _ in 0..66 {
         quotient <<= 1;
-        if numerator.cmp(&denominator) != Ordering::Less {
-            numerator.sub(&denominator);
-            quotient |= 1;
-        }
+        quotient |= u128::from(numerator.take(&denominator));
         denominator.shr1();
     }
     compose(quotient, !numerator.is_zero(), exp - shift)
@@ -133,81 +130,68 @@ fn assemble(mantissa: u64, exp: i32) -> Option<f64> {
 #[derive(Clone, Copy)]
 struct Parts<'a> {
     negative: bool,
-    /// The digits before and after the point, without the zeros at the start and at the end of the
-    /// whole sequence.
-    whole: &'a [u8],
-    fraction: &'a [u8],
-    /// The position of the point: the value is 0.d₁d₂d₃… · 10^point.
-    point: i64,
+    /// The digits, with the point if it is among them, and without the zeros at both ends.
+    digits: &'a [u8],
+    /// The number of digits.
+    count: isize,
+    /// The position of the point: the value is 0.d₁d₂d₃… · 10^point. 0 without digits.
+    point: isize,
 }
 
 impl<'a> Parts<'a> {
     fn of(text: &'a [u8]) -> Option<Self> {
         let (negative, text) = text.strip_prefix(b"-").map_or((false, text), |rest| (true, rest));
-        let (mantissa, exp) = match text.iter().position(|byte| matches!(byte, b'e' | b'E')) {
+        let (all, exp) = match text.iter().position(|byte| matches!(byte, b'e' | b'E')) {
             Some(at) => (text.get(..at)?, exponent(text.get(at + 1..)?)?),
             None => (text, 0),
         };
-        let (mut whole, mut fraction) = match mantissa.iter().position(|&byte| byte == b'.') {
-            Some(at) => (mantissa.get(..at)?, mantissa.get(at + 1..)?),
-            None => (mantissa, &[][..]),
-        };
-        if whole.is_empty() || !whole.iter().chain(fraction).all(u8::is_ascii_digit) {
+        let dot = all.iter().position(|&byte| byte == b'.').unwrap_or(all.len());
+        if dot == 0 || !all.iter().enumerate().all(|(i, byte)| byte.is_ascii_digit() || i == dot) {
             return None;
         }
-        let mut point = exp.saturating_add(i64::try_from(whole.len()).ok()?);
-        while let [b'0', rest @ ..] = whole {
-            (whole, point) = (rest, point.saturating_sub(1));
+        let is_zero = |byte: &u8| matches!(byte, b'0' | b'.');
+        let Some(start) = all.iter().position(|byte| !is_zero(byte)) else {
+            return Some(Self { negative, digits: &[], count: 0, point: 0 });
+        };
+        let mut digits = all.get(start..)?;
+        while let [rest @ .., b'0' | b'.'] = digits {
+            digits = rest;
         }
-        while let (true, [b'0', rest @ ..]) = (whole.is_empty(), fraction) {
-            (fraction, point) = (rest, point.saturating_sub(1));
-        }
-        while let [rest @ .., b'0'] = fraction {
-            fraction = rest;
-        }
-        while let (true, [rest @ .., b'0']) = (fraction.is_empty(), whole) {
-            whole = rest;
-        }
-        Some(Self { negative, whole, fraction, point })
+        // Negative if the point is before the first of the digits.
+        let before = dot.cast_signed() - start.cast_signed();
+        let is_inside = (0..digits.len().cast_signed()).contains(&before);
+        let count = digits.len().cast_signed() - isize::from(is_inside);
+        let point = (before + isize::from(before < 0)).saturating_add(exp);
+        Some(Self { negative, digits, count, point })
     }
 
     const fn is_zero(&self) -> bool {
-        self.whole.is_empty() && self.fraction.is_empty()
+        self.count == 0
     }
 
     /// Returns the values of the significant digits.
     fn digits(&self) -> impl Iterator<Item = u8> + use<'a> {
-        self.whole.iter().chain(self.fraction).map(|digit| digit.wrapping_sub(b'0'))
-    }
-
-    /// Returns the number of significant digits.
-    fn count(&self) -> i64 {
-        i64::try_from(self.whole.len().saturating_add(self.fraction.len())).unwrap_or(i64::MAX)
+        self.digits.iter().filter(|byte| **byte != b'.').map(|digit| digit.wrapping_sub(b'0'))
     }
 
     /// Returns the number as `mantissa · 10^exp`, without the sign, or `None` if the mantissa does
     /// not fit.
-    fn mantissa_u64(&self) -> Option<(u64, i64)> {
+    fn mantissa_u64(&self) -> Option<(u64, isize)> {
         let mantissa = self
             .digits()
             .try_fold(0_u64, |sum, digit| sum.checked_mul(10)?.checked_add(u64::from(digit)))?;
-        Some((mantissa, self.point.checked_sub(self.count())?))
+        Some((mantissa, self.point.checked_sub(self.count)?))
     }
 
-    fn is_integer(&self) -> bool {
-        self.is_zero() || self.point >= self.count()
+    const fn is_integer(&self) -> bool {
+        self.point >= self.count
     }
 
-    /// Returns the absolute value of an integer, or `None` if it does not fit.
-    fn whole_u128(&self) -> Option<u128> {
-        if self.is_zero() {
-            return Some(0);
-        }
-        let zeros = u32::try_from(self.point.checked_sub(self.count())?).ok()?;
-        let digits = self
-            .digits()
-            .try_fold(0_u128, |sum, digit| sum.checked_mul(10)?.checked_add(u128::from(digit)))?;
-        digits.checked_mul(10_u128.checked_pow(zeros)?)
+    /// Returns the digits of an integer, with the zeros at its end. Returns none if the number is
+    /// not an integer.
+    fn whole_digits(&self) -> Option<impl Iterator<Item = u8> + use<'a>> {
+        let zeros = usize::try_from(self.point.checked_sub(self.count)?).ok()?;
+        Some(self.digits().chain(core::iter::repeat_n(0, zeros)))
     }
 
     /// Compares the absolute values.
@@ -224,21 +208,26 @@ impl<'a> Parts<'a> {
     }
 }
 
-/// Returns the value of the exponent, clamped to ±10¹⁵. No text is long enough to compensate for
-/// such an exponent.
-fn exponent(text: &[u8]) -> Option<i64> {
+/// The greatest amount of an exponent. No text is long enough to compensate for it.
+const MAX_EXPONENT: isize = isize::MAX / 16;
+
+/// Returns the value of the exponent, at most [`MAX_EXPONENT`] in either direction.
+fn exponent(text: &[u8]) -> Option<isize> {
     let (negative, digits) = match text {
         [b'-', rest @ ..] => (true, rest),
         [b'+', rest @ ..] => (false, rest),
         _ => (false, text),
     };
-    if digits.is_empty() || !digits.iter().all(u8::is_ascii_digit) {
+    if digits.is_empty() {
         return None;
     }
-    let fold = |sum: i64, digit: &u8| {
-        (sum * 10 + i64::from(digit.wrapping_sub(b'0'))).min(1_000_000_000_000_000)
-    };
-    let amount = digits.iter().fold(0, fold);
+    let mut amount = 0_isize;
+    for digit in digits {
+        if !digit.is_ascii_digit() {
+            return None;
+        }
+        amount = (amount * 10 + isize::from(digit.wrapping_sub(b'0'))).min(MAX_EXPONENT);
+    }
     Some(if negative { -amount } else { amount })
 }
 
@@ -251,10 +240,10 @@ pub(crate) fn is_integer(text: &[u8]) -> bool {
 /// Returns `None` if the number is not an integer or does not fit.
 pub(crate) fn parse_integer(text: &[u8]) -> Option<(bool, u128)> {
     let parts = Parts::of(text)?;
-    if !parts.is_integer() {
-        return None;
+    let mut amount = 0_u128;
+    for digit in parts.whole_digits()? {
+        amount = amount.checked_mul(10)?.checked_add(u128::from(digit))?;
     }
-    let amount = parts.whole_u128()?;
     Some((parts.negative && amount != 0, amount))
 }
 
@@ -262,13 +251,11 @@ pub(crate) fn parse_integer(text: &[u8]) -> Option<(bool, u128)> {
 /// needs no 128-bit arithmetic.
 pub(crate) fn parse_small_integer(text: &[u8]) -> Option<(bool, u64)> {
     let parts = Parts::of(text)?;
-    if parts.is_zero() {
-        return Some((false, 0));
+    let mut amount = 0_u64;
+    for digit in parts.whole_digits()? {
+        amount = amount.checked_mul(10)?.checked_add(u64::from(digit))?;
     }
-    // If the number is not an integer, this exponent is negative.
-    let (digits, zeros) = parts.mantissa_u64()?;
-    let amount = digits.checked_mul(10_u64.checked_pow(u32::try_from(zeros).ok()?)?)?;
-    Some((parts.negative, amount))
+    Some((parts.negative && amount != 0, amount))
 }
 
 /// Compares two JSON numbers, exactly and at any size.
@@ -306,17 +293,17 @@ pub(crate) fn is_multiple(number: &[u8], of: &[u8]) -> Option<bool> {
 /// Returns the error of the sink.
 pub fn write_f64<S: Sink + ?Sized>(number: f64, sink: &mut S) -> Result<(), Capacity> {
     let bits = number.to_bits();
-    let (fraction, biased) =
-        (bits & ((1 << 52) - 1), i32::try_from((bits >> 52) & 0x7ff).unwrap_or(0));
-    let (mantissa, exp) =
-        if biased == 0 { (fraction, -1074) } else { (fraction | (1 << 52), biased - 1075) };
-    let float = Float {
-        negative: number.is_sign_negative(),
-        mantissa,
-        exp,
-        narrow_below: fraction == 0 && biased > 1,
-    };
-    if number.is_finite() { float.write::<DOUBLE>(sink) } else { sink.put(b"null") }
+    let biased = i32::try_from((bits >> 52) & 0x7ff).unwrap_or(0);
+    let float = Float::new(bits & ((1 << 52) - 1), biased, 52, 1075);
+    let negative = number.is_sign_negative();
+    if !number.is_finite() {
+        sink.put(b"null")
+    } else if !IS_CHIP && (-200..=150).contains(&float.exp) {
+        // Most numbers need few limbs: less than 2^208 here.
+        float.write::<SINGLE>(negative, sink)
+    } else {
+        float.write::<DOUBLE>(negative, sink)
+    }
 }
 
 /// Writes a number with the fewest digits that read back as the same `f32`, in the same form as
@@ -329,22 +316,17 @@ pub fn write_f64<S: Sink + ?Sized>(number: f64, sink: &mut S) -> Result<(), Capa
 #[inline(never)]
 pub fn write_f32<S: Sink + ?Sized>(number: f32, sink: &mut S) -> Result<(), Capacity> {
     let bits = number.to_bits();
-    let (fraction, biased) =
-        (u64::from(bits & ((1 << 23) - 1)), i32::try_from((bits >> 23) & 0xff).unwrap_or(0));
-    let (mantissa, exp) =
-        if biased == 0 { (fraction, -149) } else { (fraction | (1 << 23), biased - 150) };
-    let float = Float {
-        negative: number.is_sign_negative(),
-        mantissa,
-        exp,
-        narrow_below: fraction == 0 && biased > 1,
-    };
-    if number.is_finite() { float.write::<SINGLE>(sink) } else { sink.put(b"null") }
+    let biased = i32::try_from((bits >> 23) & 0xff).unwrap_or(0);
+    let float = Float::new(u64::from(bits & ((1 << 23) - 1)), biased, 23, 150);
+    if number.is_finite() {
+        float.write::<SINGLE>(number.is_sign_negative(), sink)
+    } else {
+        sink.put(b"null")
+    }
 }
 
-/// A finite float, `mantissa · 2^exp`.
+/// The amount of a finite float, `mantissa · 2^exp`.
 struct Float {
-    negative: bool,
     mantissa: u64,
     exp: i32,
     /// Whether the distance to the next lower float is half the distance to the next higher one.
@@ -353,17 +335,32 @@ struct Float {
 }
 
 impl Float {
-    fn write<const LIMBS: usize>(&self, sink: &mut (impl Sink + ?Sized)) -> Result<(), Capacity> {
-        if self.negative {
-            sink.put(b"-")?;
+    /// Creates a float from its stored mantissa, which has this `width`, and its exponent, which is
+    /// stored plus a `bias`.
+    const fn new(fraction: u64, biased: i32, width: u32, bias: i32) -> Self {
+        let (hidden, exp) = if biased == 0 { (0, 1) } else { (1 << width, biased) };
+        Self {
+            mantissa: fraction | hidden,
+            exp: exp - bias,
+            narrow_below: fraction == 0 && biased > 1,
         }
-        if self.mantissa == 0 {
-            return sink.put(b"0.0");
+    }
+
+    #[inline(never)]
+    fn write<const LIMBS: usize>(
+        &self,
+        negative: bool,
+        sink: &mut (impl Sink + ?Sized),
+    ) -> Result<(), Capacity> {
+        let mut text = Text { bytes: [0; 32], len: 0 };
+        if negative {
+            text.push(b'-');
         }
-        let mut digits = [0; 17];
-        let (count, point) = self.digits::<LIMBS>(&mut digits);
-        let digits = digits.get(..count).unwrap_or_default();
-        layout(digits, point, sink)
+        let mut digits = [b'0'; 17];
+        let (count, point) =
+            if self.mantissa == 0 { (1, 1) } else { self.digits::<LIMBS>(&mut digits) };
+        text.layout(digits.get(..count).unwrap_or_default(), point);
+        sink.put(text.bytes.get(..text.len).unwrap_or_default())
     }
 
     /// Computes the shortest sequence of decimal digits that no other float is closer to, and of
@@ -372,110 +369,90 @@ impl Float {
     fn digits<const LIMBS: usize>(&self, digits: &mut [u8; 17]) -> (usize, i32) {
         // The value is value / scale. Half the distances to its neighbours are above / scale and
         // below / scale.
-        let mut value = Big::<LIMBS>::from(self.mantissa);
-        let (mut scale, mut above, mut below) = (Big::from(1), Big::from(1), Big::from(1));
-        if self.exp >= 0 {
-            let up = self.exp.unsigned_abs();
-            value.shl(up);
-            above.shl(up);
-            below.shl(up);
-        } else {
-            scale.shl(self.exp.unsigned_abs());
-        }
-        let twice = if self.narrow_below { 2 } else { 1 };
-        value.shl(twice);
-        scale.shl(twice);
-        above.shl(twice - 1);
+        let up = self.exp.max(0).unsigned_abs();
+        let mut parts = [
+            Big::<LIMBS>::shifted(self.mantissa, up + 2),
+            Big::shifted(1, up + 1),
+            Big::shifted(1, up + u32::from(!self.narrow_below)),
+        ];
+        let mut scale = Big::shifted(1, self.exp.min(0).unsigned_abs() + 2);
         let even = self.mantissa & 1 == 0;
-        // The decimal logarithm of the value, computed from the binary logarithm. It is too small
-        // by at most one.
-        let log2 = self.exp + 63 - i32::try_from(self.mantissa.leading_zeros()).unwrap_or(0);
-        let mut point = log2.saturating_mul(30_103).div_euclid(100_000);
-        if point >= 0 {
-            scale.mul_power(10, point.unsigned_abs());
-        } else {
-            for part in [&mut value, &mut above, &mut below] {
-                part.mul_power(10, point.unsigned_abs());
-            }
-        }
-        let too_large = |value: &Big<LIMBS>, above: &Big<LIMBS>, scale: &Big<LIMBS>| {
-            let mut end = *value;
-            end.add(above);
-            match end.cmp(scale) {
-                Ordering::Greater => true,
-                Ordering::Equal => even,
-                Ordering::Less => false,
-            }
-        };
-        while too_large(&value, &above, &scale) {
+        let mut point = 0;
+        // Each number of `parts` stays within ten times the scale.
+        while parts[0].plus(&parts[1]).exceeds(&scale, even) {
             scale.mul_add(10, 0);
             point += 1;
         }
         let mut count = 0;
-        for slot in digits.iter_mut() {
-            for part in [&mut value, &mut above, &mut below] {
+        while let Some(slot) = digits.get_mut(count) {
+            for part in &mut parts {
                 part.mul_add(10, 0);
             }
+            let [value, above, below] = &mut parts;
             let mut digit = 0;
-            while value.cmp(&scale) != Ordering::Less {
-                value.sub(&scale);
+            while value.take(&scale) {
                 digit += 1;
             }
-            let low = match value.cmp(&below) {
-                Ordering::Less => true,
-                Ordering::Equal => even,
-                Ordering::Greater => false,
-            };
-            let high = too_large(&value, &above, &scale);
-            count += 1;
-            if low || high {
-                let mut twice = value;
-                twice.shl(1);
-                let nearer_above = match twice.cmp(&scale) {
-                    Ordering::Less => false,
-                    Ordering::Equal => digit % 2 == 1,
-                    Ordering::Greater => true,
-                };
+            let low = below.exceeds(value, even);
+            let high = value.plus(above).exceeds(&scale, even);
+            let is_last = low || high;
+            if is_last {
                 // A digit of 9 never increases here, because the digit before it would have ended
                 // the loop.
-                let up = high && (!low || nearer_above);
-                *slot = b'0' + digit + u8::from(up);
-                break;
+                let nearer_above = value.plus(value).exceeds(&scale, digit % 2 == 1);
+                digit += u8::from(high && (!low || nearer_above));
+            }
+            if digit == 0 && count == 0 {
+                point -= 1;
+                continue;
             }
             *slot = b'0' + digit;
+            count += 1;
+            if is_last {
+                break;
+            }
         }
         (count, point)
     }
 }
 
-/// Writes digits in the same form as serde_json: without an exponent between 10⁻⁵ and 10¹⁶, and
-/// with an exponent elsewhere.
-fn layout<S: Sink + ?Sized>(digits: &[u8], point: i32, sink: &mut S) -> Result<(), Capacity> {
-    let zeros = |count: i32| {
-        b"0000000000000000".get(..usize::try_from(count).unwrap_or(0)).unwrap_or_default()
-    };
-    let split = |at: i32| {
-        digits.split_at_checked(usize::try_from(at).unwrap_or(0)).unwrap_or((digits, b""))
-    };
-    let count = i32::try_from(digits.len()).unwrap_or(0);
-    let exponent = super::Decimal::new(u64::from((point - 1).unsigned_abs()));
-    let parts: [&[u8]; 5] = match point {
-        _ if (-4..=0).contains(&point) => [b"0.", zeros(-point), digits, b"", b""],
-        1..=16 if point >= count => [digits, zeros(point - count), b".0", b"", b""],
-        1..=16 => {
-            let (whole, fraction) = split(point);
-            [whole, b".", fraction, b"", b""]
+/// The text of a float, which is at most 25 bytes long.
+struct Text {
+    bytes: [u8; 32],
+    len: usize,
+}
+
+impl Text {
+    #[inline(never)]
+    fn push(&mut self, byte: u8) {
+        if let Some(slot) = self.bytes.get_mut(self.len) {
+            *slot = byte;
+            self.len += 1;
         }
-        _ => {
-            let (first, rest) = split(1);
-            [
-                first,
-                if rest.is_empty() { b"" } else { b"." },
-                rest,
-                if point > 0 { b"e" } else { b"e-" },
-                exponent.as_bytes(),
-            ]
+    }
+
+    /// Appends digits in the same form as serde_json: without an exponent between 10⁻⁵ and 10¹⁶,
+    /// and with an exponent elsewhere.
+    fn layout(&mut self, digits: &[u8], point: i32) {
+        let count = i32::try_from(digits.len()).unwrap_or(0);
+        let is_plain = (-4..=16).contains(&point);
+        // The number of digits in front of the written point, or if it is not positive, minus the
+        // number of zeros behind it.
+        let whole = if is_plain { point } else { 1 };
+        for i in (whole - 1).min(0)..count.max(whole + i32::from(is_plain)) {
+            if i == whole {
+                self.push(b'.');
+            }
+            let digit = usize::try_from(i).ok().and_then(|i| digits.get(i));
+            self.push(*digit.unwrap_or(&b'0'));
         }
-    };
-    parts.into_iter().filter(|part| !part.is_empty()).try_for_each(|part| sink.put(part))
+        if !is_plain {
+            self.push(b'e');
+            if point < 1 {
+                self.push(b'-');
+            }
+            let exponent = super::Decimal::new(u64::from((point - 1).unsigned_abs()));
+            exponent.as_bytes().iter().for_each(|digit| self.push(*digit));
+        }
+    }
 }
