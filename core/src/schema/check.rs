@@ -197,7 +197,7 @@ pub(super) fn names<'s, 'v>(
     if known {
         Ok(Entered::Whole)
     } else {
-        check.wrong(value, Expected::OneOf(Names::Plain(names), schema.nullable))
+        check.wrong(value, Expected::one_of(Names::plain(names), schema.nullable))
     }
 }
 
@@ -343,7 +343,7 @@ fn next_member<'s, 'v>(
             let unknown = || {
                 check.error(
                     inner,
-                    Expected::Member(Names::Properties(tag, properties)),
+                    Expected::member(Names::properties(tag.map_or("", |(tag, _)| tag), properties)),
                     Got::Unknown,
                 )
             };
@@ -377,7 +377,7 @@ pub(super) fn by_tag<'s, 'v>(
         named.as_text().and_then(|name| variants.iter().find(|variant| name == *variant.name));
     match chosen {
         Some(variant) => Ok(Entered::As(&variant.schema, value)),
-        None => check.wrong(named, Expected::OneOf(Names::Variants(variants), false)),
+        None => check.wrong(named, Expected::one_of(Names::variants(variants), false)),
     }
 }
 
@@ -411,7 +411,7 @@ pub(super) fn by_key<'s, 'v>(
                 .split_first()
                 .filter(|(first, _)| first.name.is_empty())
                 .map_or(variants, |(_, rest)| rest);
-            Err(check.error(inner, Expected::Member(Names::Variants(named)), Got::Unknown))
+            Err(check.error(inner, Expected::member(Names::variants(named)), Got::Unknown))
         }
     }
 }

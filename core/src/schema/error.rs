@@ -38,28 +38,50 @@ pub(crate) enum Name<'s> {
 
 /// A list of allowed names or values.
 #[derive(Clone, Copy, Debug)]
-pub(crate) enum Names<'s> {
-    Plain(&'static [&'static str]),
-    Properties(Option<(&'static str, &'static str)>, &'static [Property]),
-    Variants(&'static [Variant]),
-    /// The elements of an array, written as JSON.
-    Elements(Value<'s>),
-    /// The names of an object's members.
-    Members(Option<Value<'s>>),
+pub(crate) struct Names<'s> {
+    source: Source<'s>,
+    write: Write,
 }
+
+#[derive(Clone, Copy, Debug)]
+enum Source<'s> {
+    Plain(&'static [&'static str]),
+    /// The name of a tag, if there is one, and the other members of an object.
+    Properties(&'static str, &'static [Property]),
+    Variants(&'static [Variant]),
+    Json(Value<'s>),
+}
+
+/// A function that writes the names of a source, separated by commas, and returns their number. It
+/// is a pointer so that a program links only the functions that its schemas use.
+type Write = fn(Source<'_>, &mut Each<'_>) -> usize;
 
 #[derive(Clone, Copy, Debug)]
 pub(crate) enum Expected<'s> {
     Type(Types),
-    /// One of these values, or `null` if the flag is set.
-    OneOf(Names<'s>, bool),
-    /// A member with one of these names.
-    Member(Names<'s>),
+    Names(&'static Around, Names<'s>),
     /// A phrase and a JSON value.
     Bound(&'static str, &'s str),
     /// A phrase, a count, and its unit.
     Count(&'static str, usize, &'static str),
     Words(&'static str),
+}
+
+/// The words before no name, before one and before several, and the words after them.
+type Around = [&'static str; 4];
+
+impl<'s> Expected<'s> {
+    /// Returns the expectation of one of these values, or of `null` if it is allowed.
+    pub(crate) const fn one_of(names: Names<'s>, or_null: bool) -> Self {
+        let around =
+            if or_null { &["", "", "one of ", " or null"] } else { &["", "", "one of ", ""] };
+        Self::Names(around, names)
+    }
+
+    /// Returns the expectation of a member with one of these names.
+    pub(crate) const fn member(names: Names<'s>) -> Self {
+        Self::Names(&["no members", "only the member ", "only the members ", ""], names)
+    }
 }
 
 #[derive(Clone, Copy, Debug)]
@@ -191,33 +213,32 @@ impl Explained<'_> {
 
 /// Writes the path to the value with the error, and returns that value.
 fn path<'v>(input: Value<'v>, error: &InputError<'_>, each: &mut Each<'_>) -> Value<'v> {
-    let root = input.raw();
+    let offset = |value: Value<'_>| value.offset_in(input.raw()).unwrap_or(usize::MAX);
     let mut value = input;
     let mut first = true;
-    // Each iteration descends one level towards the value that begins at the offset.
-    while value.offset_in(root).is_some_and(|at| at < error.at) {
-        let holds = |inner: &Value<'_>| {
-            inner.offset_in(root).is_some_and(|start| {
-                start <= error.at && error.at < start.saturating_add(inner.raw().len())
-            })
-        };
-        if let Some((name, inner)) = value.members().find(|(_, inner)| holds(inner)) {
-            member(Name::Text(name), first, each);
-            value = inner;
-        } else if let Some((i, inner)) =
-            value.elements().enumerate().find(|(_, inner)| holds(inner))
-        {
-            if first {
-                each("input");
+    // Each iteration descends one level towards the value that begins at the offset: to the first
+    // inner value that ends after it.
+    'level: while offset(value) < error.at {
+        let (mut members, mut elements) = (value.members(), value.elements());
+        for i in 0.. {
+            let Some((name, inner)) = (members.next().map(|(name, inner)| (Some(name), inner)))
+                .or_else(|| elements.next().map(|inner| (None, inner)))
+            else {
+                break 'level;
+            };
+            if offset(inner).saturating_add(inner.raw().len()) <= error.at {
+                continue;
             }
-            each("[");
-            count_parts(i, each);
-            each("]");
-            value = inner;
-        } else {
-            break;
+            if let Some(name) = name {
+                member(Name::Text(name), first, each);
+            } else {
+                each(if first { "input[" } else { "[" });
+                count_parts(i, each);
+                each("]");
+            }
+            (value, first) = (inner, false);
+            continue 'level;
         }
-        first = false;
     }
     match error.missing {
         Some(name) => member(name, first, each),
@@ -243,10 +264,7 @@ fn member(name: Name<'_>, first: bool, each: &mut Each<'_>) {
         }
         return each(plain);
     }
-    if first {
-        each("input");
-    }
-    each("[\"");
+    each(if first { "input[\"" } else { "[\"" });
     match name {
         Name::Plain(plain) => each(plain),
         Name::Text(text) => each(text.raw()),
@@ -256,19 +274,16 @@ fn member(name: Name<'_>, first: bool, each: &mut Each<'_>) {
 
 /// Writes a value in short form: scalars as they are, but cut if they are long.
 fn shown(value: Value<'_>, each: &mut Each<'_>) {
-    match value.kind() {
-        Kind::Array => each("array"),
-        Kind::Object => each("object"),
-        _ => {
-            let json = value.as_json();
-            match json.char_indices().nth(SHOWN).and_then(|(end, _)| json.get(..end)) {
-                Some(head) => {
-                    each(head);
-                    each("…");
-                }
-                None => each(json),
-            }
-        }
+    let kind = value.kind();
+    if matches!(kind, Kind::Array | Kind::Object) {
+        return each(kind.name());
+    }
+    let json = value.as_json();
+    let mut begins = (0..json.len()).filter(|i| json.is_char_boundary(*i));
+    let head = begins.nth(SHOWN).and_then(|end| json.get(..end));
+    each(head.unwrap_or(json));
+    if head.is_some() {
+        each("…");
     }
 }
 
@@ -289,26 +304,15 @@ fn expected(expected: &Expected<'_>, each: &mut Each<'_>) {
                 each("a value");
             }
         }
-        Expected::OneOf(names, null) => {
-            if names.count() > 1 {
-                each("one of ");
-            }
-            names.list(each);
-            if null {
-                each(" or null");
-            }
+        Expected::Names(&[none, one, several, after], Names { source, write }) => {
+            each(match write(source, &mut |_| {}) {
+                0 => none,
+                1 => one,
+                _ => several,
+            });
+            write(source, each);
+            each(after);
         }
-        Expected::Member(names) => match names.count() {
-            0 => each("no members"),
-            1 => {
-                each("only the member ");
-                names.list(each);
-            }
-            _ => {
-                each("only the members ");
-                names.list(each);
-            }
-        },
         Expected::Bound(words, bound) => {
             each(words);
             each(" ");
@@ -328,62 +332,82 @@ fn expected(expected: &Expected<'_>, each: &mut Each<'_>) {
     }
 }
 
-impl Names<'_> {
-    fn count(self) -> usize {
-        match self {
-            Self::Plain(names) => names.len(),
-            Self::Properties(tag, properties) => {
-                let listed = properties.iter().filter(|property| property.is_listed()).count();
-                listed.saturating_add(usize::from(tag.is_some()))
-            }
-            Self::Variants(variants) => variants.len(),
-            Self::Elements(array) => array.elements().count(),
-            Self::Members(object) => object.map_or(0, |object| object.members().count()),
-        }
+impl<'s> Names<'s> {
+    /// These names, in quotes.
+    pub(crate) const fn plain(names: &'static [&'static str]) -> Self {
+        Self { source: Source::Plain(names), write: write_plain }
     }
 
-    /// Writes the names in quotes, separated by commas.
-    fn list(self, each: &mut Each<'_>) {
-        let mut first = true;
-        match self {
-            Self::Plain(names) => names.iter().for_each(|name| quoted(name, &mut first, each)),
-            Self::Properties(tag, properties) => {
-                if let Some((name, _)) = tag {
-                    quoted(name, &mut first, each);
-                }
-                properties
-                    .iter()
-                    .filter(|property| property.is_listed())
-                    .for_each(|property| quoted(property.name, &mut first, each))
-            }
-            Self::Variants(variants) => {
-                variants.iter().for_each(|variant| quoted(variant.name, &mut first, each))
-            }
-            Self::Elements(array) => array.elements().for_each(|value| {
-                comma(&mut first, each);
-                each(value.as_json());
-            }),
-            Self::Members(object) => {
-                object.into_iter().flat_map(Value::members).for_each(|(name, _)| {
-                    comma(&mut first, each);
-                    each("\"");
-                    text_parts(name, each);
-                    each("\"");
-                })
-            }
-        }
+    /// The names of these members, and before them that of the tag if it is not empty.
+    pub(crate) const fn properties(tag: &'static str, properties: &'static [Property]) -> Self {
+        Self { source: Source::Properties(tag, properties), write: write_properties }
+    }
+
+    /// The names of these variants.
+    pub(crate) const fn variants(variants: &'static [Variant]) -> Self {
+        Self { source: Source::Variants(variants), write: write_variants }
+    }
+
+    /// The elements of an array, written as JSON.
+    pub(crate) const fn elements(array: Value<'s>) -> Self {
+        Self { source: Source::Json(array), write: write_elements }
+    }
+
+    /// The names of an object's members.
+    pub(crate) const fn members(object: Value<'s>) -> Self {
+        Self { source: Source::Json(object), write: write_members }
     }
 }
 
-fn comma(first: &mut bool, each: &mut Each<'_>) {
-    if !core::mem::take(first) {
+fn write_plain(source: Source<'_>, each: &mut Each<'_>) -> usize {
+    let Source::Plain(names) = source else { return 0 };
+    names.iter().fold(0, |count, name| quoted(name, count, each))
+}
+
+fn write_properties(source: Source<'_>, each: &mut Each<'_>) -> usize {
+    let Source::Properties(tag, properties) = source else { return 0 };
+    let count = if tag.is_empty() { 0 } else { quoted(tag, 0, each) };
+    let listed = properties.iter().filter(|property| property.is_listed());
+    listed.fold(count, |count, property| quoted(property.name, count, each))
+}
+
+fn write_variants(source: Source<'_>, each: &mut Each<'_>) -> usize {
+    let Source::Variants(variants) = source else { return 0 };
+    variants.iter().fold(0, |count, variant| quoted(variant.name, count, each))
+}
+
+fn write_elements(source: Source<'_>, each: &mut Each<'_>) -> usize {
+    let Source::Json(array) = source else { return 0 };
+    array.elements().fold(0, |count, value| {
+        comma(count, each);
+        each(value.as_json());
+        count.saturating_add(1)
+    })
+}
+
+fn write_members(source: Source<'_>, each: &mut Each<'_>) -> usize {
+    let Source::Json(object) = source else { return 0 };
+    object.members().fold(0, |count, (name, _)| {
+        comma(count, each);
+        each("\"");
+        text_parts(name, each);
+        each("\"");
+        count.saturating_add(1)
+    })
+}
+
+/// Writes a comma before all items but the first.
+fn comma(count: usize, each: &mut Each<'_>) {
+    if count > 0 {
         each(", ");
     }
 }
 
-fn quoted(name: &str, first: &mut bool, each: &mut Each<'_>) {
-    comma(first, each);
+/// Writes a name after `count` others, and returns the number of all.
+fn quoted(name: &str, count: usize, each: &mut Each<'_>) -> usize {
+    comma(count, each);
     each("\"");
     each(name);
     each("\"");
+    count.saturating_add(1)
 }

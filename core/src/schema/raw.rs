@@ -339,9 +339,11 @@ impl<'s, 'v> Machine<'s, 'v> {
             return Ok(None);
         }
         match schema.member("additionalProperties") {
-            Some(rule) if rule.as_bool() == Some(false) => {
-                Err(self.error(inner, Expected::Member(Names::Members(properties)), Got::Unknown))
-            }
+            Some(rule) if rule.as_bool() == Some(false) => Err(self.error(
+                inner,
+                Expected::member(Names::members(properties.unwrap_or(Value::NULL))),
+                Got::Unknown,
+            )),
             rule => Ok(rule.filter(is_schema)),
         }
     }
@@ -371,7 +373,7 @@ impl<'s, 'v> Machine<'s, 'v> {
                 if rule.kind() == Kind::Array
                     && !rule.elements().any(|allowed| equal(allowed, value)) =>
             {
-                return self.wrong(value, Expected::OneOf(Names::Elements(rule), false));
+                return self.wrong(value, Expected::one_of(Names::elements(rule), false));
             }
             "const" if !equal(rule, value) => {
                 return self.wrong(value, Expected::Bound("exactly", rule.as_json()));
