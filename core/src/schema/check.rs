@@ -6,7 +6,7 @@
 use core::cmp::Ordering;
 
 use super::compose::Presence;
-use super::{Bounds, Discriminator, Expected, Got, InputError, Name, Names, Schema, Shape, Types};
+use super::{Bounds, Discriminator, Expected, Got, InputError, Names, Schema, Shape, Types};
 use crate::json::{Array, Kind, Object, Piece, Text, Value, compare};
 
 type Checked<T = ()> = Result<T, InputError<'static>>;
@@ -143,7 +143,7 @@ impl Check<'_> {
 
     fn missing(&self, object: Value<'_>, name: &'static str, types: Types) -> InputError<'static> {
         let mut error = self.error(object, Expected::Type(types), Got::Nothing);
-        error.missing = Some(Name::Plain(name));
+        error.missing = Some(name);
         error
     }
 

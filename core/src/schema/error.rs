@@ -15,8 +15,8 @@ use crate::json::{Each, Kind, TYPE_NAMES, Text, Value, count_parts, text_parts, 
 pub struct InputError<'s> {
     /// The offset of the value in the input, in bytes.
     pub(crate) at: usize,
-    /// The missing member of that value.
-    pub(crate) missing: Option<Name<'s>>,
+    /// The missing member of that value, as in JSON or in a schema.
+    pub(crate) missing: Option<&'s str>,
     pub(crate) expected: Expected<'s>,
     pub(crate) got: Got,
     /// The reason in the words of the type that refused the value.
@@ -28,13 +28,6 @@ pub struct InputError<'s> {
 #[cfg(feature = "alloc")]
 #[derive(Clone, Debug)]
 pub(crate) struct Reason(alloc::string::String);
-
-/// A member's name in a schema: a constant, or part of a JSON text.
-#[derive(Clone, Copy, Debug)]
-pub(crate) enum Name<'s> {
-    Plain(&'s str),
-    Text(Text<'s>),
-}
 
 /// A list of allowed names or values.
 #[derive(Clone, Copy, Debug)]
@@ -54,7 +47,7 @@ enum Source<'s> {
 
 /// A function that writes the names of a source, separated by commas, and returns their number. It
 /// is a pointer so that a program links only the functions that its schemas use.
-type Write = fn(Source<'_>, &mut Each<'_>) -> usize;
+type Write = fn(&Source<'_>, &mut Each<'_>) -> usize;
 
 #[derive(Clone, Copy, Debug)]
 pub(crate) enum Expected<'s> {
@@ -230,7 +223,7 @@ fn path<'v>(input: Value<'v>, error: &InputError<'_>, each: &mut Each<'_>) -> Va
                 continue;
             }
             if let Some(name) = name {
-                member(Name::Text(name), first, each);
+                member(name.raw(), first, each);
             } else {
                 each(if first { "input[" } else { "[" });
                 count_parts(i, each);
@@ -249,27 +242,17 @@ fn path<'v>(input: Value<'v>, error: &InputError<'_>, each: &mut Each<'_>) -> Va
 }
 
 /// Writes `.name` or `["odd name"]`.
-fn member(name: Name<'_>, first: bool, each: &mut Each<'_>) {
-    let plain = match name {
-        Name::Plain(plain) => Some(plain),
-        Name::Text(text) => text.as_plain(),
+fn member(name: &str, first: bool, each: &mut Each<'_>) {
+    let is_simple = |byte: u8| byte.is_ascii_alphanumeric() || matches!(byte, b'_' | b'-');
+    let (before, after) = match (!name.is_empty() && name.bytes().all(is_simple), first) {
+        (true, true) => ("", ""),
+        (true, false) => (".", ""),
+        (false, true) => ("input[\"", "\"]"),
+        (false, false) => ("[\"", "\"]"),
     };
-    let simple = |name: &&str| {
-        !name.is_empty()
-            && name.bytes().all(|byte| byte.is_ascii_alphanumeric() || byte == b'_' || byte == b'-')
-    };
-    if let Some(plain) = plain.filter(simple) {
-        if !first {
-            each(".");
-        }
-        return each(plain);
+    for part in [before, name, after] {
+        each(part);
     }
-    each(if first { "input[\"" } else { "[\"" });
-    match name {
-        Name::Plain(plain) => each(plain),
-        Name::Text(text) => each(text.raw()),
-    }
-    each("\"]");
 }
 
 /// Writes a value in short form: scalars as they are, but cut if they are long.
@@ -288,7 +271,7 @@ fn shown(value: Value<'_>, each: &mut Each<'_>) {
 }
 
 fn expected(expected: &Expected<'_>, each: &mut Each<'_>) {
-    match *expected {
+    match expected {
         Expected::Type(types) => {
             let mut first = true;
             for (one, name) in Types::single() {
@@ -304,7 +287,7 @@ fn expected(expected: &Expected<'_>, each: &mut Each<'_>) {
                 each("a value");
             }
         }
-        Expected::Names(&[none, one, several, after], Names { source, write }) => {
+        Expected::Names([none, one, several, after], Names { source, write }) => {
             each(match write(source, &mut |_| {}) {
                 0 => none,
                 1 => one,
@@ -321,10 +304,10 @@ fn expected(expected: &Expected<'_>, each: &mut Each<'_>) {
         Expected::Count(words, count, unit) => {
             each(words);
             each(" ");
-            count_parts(count, each);
+            count_parts(*count, each);
             each(" ");
             each(unit);
-            if count != 1 {
+            if *count != 1 {
                 each("s");
             }
         }
@@ -359,25 +342,25 @@ impl<'s> Names<'s> {
     }
 }
 
-fn write_plain(source: Source<'_>, each: &mut Each<'_>) -> usize {
-    let Source::Plain(names) = source else { return 0 };
+fn write_plain(source: &Source<'_>, each: &mut Each<'_>) -> usize {
+    let Source::Plain(names) = *source else { return 0 };
     names.iter().fold(0, |count, name| quoted(name, count, each))
 }
 
-fn write_properties(source: Source<'_>, each: &mut Each<'_>) -> usize {
-    let Source::Properties(tag, properties) = source else { return 0 };
+fn write_properties(source: &Source<'_>, each: &mut Each<'_>) -> usize {
+    let Source::Properties(tag, properties) = *source else { return 0 };
     let count = if tag.is_empty() { 0 } else { quoted(tag, 0, each) };
     let listed = properties.iter().filter(|property| property.is_listed());
     listed.fold(count, |count, property| quoted(property.name, count, each))
 }
 
-fn write_variants(source: Source<'_>, each: &mut Each<'_>) -> usize {
-    let Source::Variants(variants) = source else { return 0 };
+fn write_variants(source: &Source<'_>, each: &mut Each<'_>) -> usize {
+    let Source::Variants(variants) = *source else { return 0 };
     variants.iter().fold(0, |count, variant| quoted(variant.name, count, each))
 }
 
-fn write_elements(source: Source<'_>, each: &mut Each<'_>) -> usize {
-    let Source::Json(array) = source else { return 0 };
+fn write_elements(source: &Source<'_>, each: &mut Each<'_>) -> usize {
+    let Source::Json(array) = *source else { return 0 };
     array.elements().fold(0, |count, value| {
         comma(count, each);
         each(value.as_json());
@@ -385,8 +368,8 @@ fn write_elements(source: Source<'_>, each: &mut Each<'_>) -> usize {
     })
 }
 
-fn write_members(source: Source<'_>, each: &mut Each<'_>) -> usize {
-    let Source::Json(object) = source else { return 0 };
+fn write_members(source: &Source<'_>, each: &mut Each<'_>) -> usize {
+    let Source::Json(object) = *source else { return 0 };
     object.members().fold(0, |count, (name, _)| {
         comma(count, each);
         each("\"");

@@ -30,7 +30,7 @@ pub(crate) use check::SCHEMA_DEPTH;
 use compose::Presence;
 pub(crate) use error::Explained;
 pub use error::InputError;
-pub(crate) use error::{Expected, Got, Name, Names, Types};
+pub(crate) use error::{Expected, Got, Names, Types};
 #[cfg(feature = "schemars")]
 pub(crate) use external::{expand, text_of};
 #[cfg(feature = "alloc")]

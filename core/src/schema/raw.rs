@@ -4,7 +4,7 @@ use core::cmp::Ordering;
 
 use super::check::characters;
 use super::equal::equal;
-use super::{Expected, Got, InputError, Name, Names, Types};
+use super::{Expected, Got, InputError, Names, Types};
 use crate::error::Misuse;
 use crate::json::{
     self, Array, Kind, Object, Text, Value, compare, is_multiple, parse_integer, same,
@@ -437,7 +437,7 @@ impl<'s, 'v> Machine<'s, 'v> {
                             Expected::Type(types.map_or(Types::NONE, types_of)),
                             Got::Nothing,
                         );
-                        error.missing = Some(Name::Text(name));
+                        error.missing = Some(name.raw());
                         return Err(error);
                     }
                 }

@@ -229,7 +229,7 @@ impl<'a> Decoder<'a> {
             None => T::absent().ok_or_else(|| {
                 let types = const { T::SCHEMA.types() };
                 let mut error = self.at(object, Expected::Type(types), Got::Nothing);
-                error.missing = Some(crate::schema::Name::Plain(name));
+                error.missing = Some(name);
                 error
             }),
         }

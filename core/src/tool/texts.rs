@@ -10,6 +10,7 @@ use crate::json::{
     write_parts,
 };
 use crate::schema::Explained;
+use crate::time::micros;
 
 /// The result of a tool that wrote nothing.
 pub const EMPTY_RESULT: &str = "(no output)";
@@ -92,13 +93,7 @@ impl Notice<'_> {
             Self::Cancelled => each("Error: cancelled"),
             Self::TimedOut(limit) => {
                 each("Error: timed out after ");
-                number(
-                    limit
-                        .as_secs()
-                        .saturating_mul(1000)
-                        .saturating_add(u64::from(limit.subsec_millis())),
-                    each,
-                );
+                number(micros(limit) / 1000, each);
                 each(" ms");
             }
             Self::InvalidJson { name, error, got } => {
