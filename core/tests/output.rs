@@ -306,7 +306,7 @@ fn a_result_that_does_not_fit_says_what_its_capacity_says() {
     let error = 12345.5_f32.write_to(&mut out).unwrap_err();
     let full = out.overflow().unwrap();
     assert_eq!(told(&error), format!("\"Error: {full}\""));
-    assert_eq!(full.to_string(), "tool result full: 7 needed, 4 free");
+    assert_eq!(full.to_string(), "tool result full: 9 needed, 4 free");
 }
 
 #[cfg(not(feature = "alloc"))]
