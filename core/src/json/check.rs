@@ -52,40 +52,12 @@ impl JsonError {
     }
 }
 
-const fn fail<T>(at: usize, expected: Phrase) -> Result<T, JsonError> {
-    Err(JsonError { at, expected })
-}
-
 /// The deepest nesting of a message that contains an input or a result. Inputs and results are
 /// checked on their own, so without this larger limit, data that was accepted once could be
 /// rejected when it is read again as part of a message.
 pub(crate) const MESSAGE_DEPTH: usize = MAX_DEPTH + 3;
 /// The deepest nesting of a snapshot, which contains messages of depth [`MESSAGE_DEPTH`].
 pub(crate) const SNAPSHOT_DEPTH: usize = MESSAGE_DEPTH + 2;
-
-/// The enclosing levels, with one bit each: whether the level is an object.
-struct Stack {
-    objects: Bits<5>,
-    most: usize,
-    depth: usize,
-}
-
-impl Stack {
-    fn push(&mut self, object: bool) -> bool {
-        if self.depth >= self.most {
-            return false;
-        }
-        self.objects.set(self.depth, object);
-        self.depth += 1;
-        true
-    }
-
-    /// Returns whether the innermost level is an object, or `None` outside all levels.
-    fn top(&self) -> Option<bool> {
-        let level = self.depth.checked_sub(1)?;
-        Some(self.objects.has(level))
-    }
-}
 
 /// Checks that `bytes` is one JSON value (RFC 8259), surrounded by nothing but white space. Checks
 /// the grammar, UTF-8, and that the nesting is at most [`MAX_DEPTH`]. Numbers may have any size.
@@ -118,6 +90,9 @@ pub(crate) struct Walk<'a> {
     lone_surrogate: Option<usize>,
 }
 
+/// The result of a step. In case of an error, the walk is at the place where this was expected.
+type Step<T = ()> = Result<T, Phrase>;
+
 impl<'a> Walk<'a> {
     /// Creates a checker at the outermost value of `bytes`, and checks that `bytes` is valid UTF-8.
     pub(crate) fn new(bytes: &'a [u8]) -> Result<Self, JsonError> {
@@ -126,7 +101,7 @@ impl<'a> Walk<'a> {
         if (!IS_LARGE || !bytes.is_ascii())
             && let Err(e) = core::str::from_utf8(bytes)
         {
-            return fail(e.valid_up_to(), phrase!("valid UTF-8"));
+            return Err(JsonError { at: e.valid_up_to(), expected: phrase!("valid UTF-8") });
         }
         Ok(Self {
             bytes,
@@ -157,39 +132,76 @@ impl<'a> Walk<'a> {
     }
 
     fn enter_by(&mut self, bracket: u8) -> bool {
-        self.is_first = self.bytes.get(self.at) == Some(&bracket);
-        if self.is_first {
-            self.at += 1;
-            self.depth += 1;
-        }
+        self.is_first = self.skip(bracket);
+        self.depth += usize::from(self.is_first);
         self.is_first
     }
 
     /// Returns the name of the next member, still escaped, and advances to its value. At the end of
-    /// the object, leaves the object and returns `None`.
+    /// the object, leaves the object and returns `None`. Not inlined, because it contains
+    /// [`plain_key`](Self::plain_key).
+    #[inline(never)]
     pub(crate) fn key(&mut self) -> Result<Option<&'a [u8]>, JsonError> {
-        match self.plain_key() {
-            Some(key) => Ok(Some(key)),
-            None => self.any_key(),
+        if let Some(key) = self.plain_key() {
+            return Ok(Some(key));
         }
+        self.any_key().map_err(|expected| self.error(expected))
     }
 
-    /// Reads a name of any form for [`key`](Self::key). This is out of line because most names take
-    /// the fast path.
+    /// Advances to the next element and returns `true`. At the end of the array, leaves the array
+    /// and returns `false`.
+    pub(crate) fn element(&mut self) -> Result<bool, JsonError> {
+        self.next(b']').map_err(|expected| self.error(expected))
+    }
+
+    /// Checks the whole value at the current offset, and returns its bytes.
+    pub(crate) fn value(&mut self) -> Result<&'a [u8], JsonError> {
+        let start = self.at;
+        // Most values are not nested, and most need no more than one function.
+        let checked = match self.bytes.get(start) {
+            Some(b'"') if !IS_CHIP => self.string(),
+            _ => self.any_value(),
+        };
+        checked.map_err(|expected| self.error(expected))?;
+        Ok(self.bytes.get(start..self.at).unwrap_or_default())
+    }
+
+    /// Checks that only white space follows the outermost value.
+    pub(crate) fn end(&self) -> Result<Checked, JsonError> {
+        let end = skip_space(self.bytes, self.at);
+        if end < self.bytes.len() {
+            return Err(JsonError { at: end, expected: phrase!("the end") });
+        }
+        Ok(Checked { end, lone_surrogate: self.lone_surrogate })
+    }
+
+    const fn error(&self, expected: Phrase) -> JsonError {
+        JsonError { at: self.at, expected }
+    }
+
+    /// Reads a name of any form for [`key`](Self::key).
     #[cfg_attr(target_pointer_width = "64", inline(never))]
-    fn any_key(&mut self) -> Result<Option<&'a [u8]>, JsonError> {
-        if !self.next(b'}', phrase!("',' or '}'"))? {
+    fn any_key(&mut self) -> Step<Option<&'a [u8]>> {
+        if !self.next(b'}')? {
             return Ok(None);
         }
         let start = self.at + 1;
-        let (end, value) = key(self.bytes, self.at, &mut self.lone_surrogate)?;
-        self.at = value;
-        Ok(self.bytes.get(start..end))
+        if self.bytes.get(self.at) != Some(&b'"') {
+            return Err(phrase!("a member name"));
+        }
+        self.string()?;
+        let key = self.bytes.get(start..self.at.saturating_sub(1));
+        self.at = skip_space(self.bytes, self.at);
+        if !self.skip(b':') {
+            return Err(phrase!("':'"));
+        }
+        self.at = skip_space(self.bytes, self.at);
+        Ok(key)
     }
 
     /// Reads a short name without white space for [`key`](Self::key). For other names, returns
-    /// `None` and does not advance.
-    #[inline]
+    /// `None` and does not advance. Always inlined, because most names take this path.
+    #[inline(always)]
     fn plain_key(&mut self) -> Option<&'a [u8]> {
         let comma = !self.is_first;
         if comma && self.bytes.get(self.at) != Some(&b',') {
@@ -200,155 +212,163 @@ impl<'a> Walk<'a> {
         Some(key)
     }
 
-    /// Advances to the next element and returns `true`. At the end of the array, leaves the array
-    /// and returns `false`.
-    pub(crate) fn element(&mut self) -> Result<bool, JsonError> {
-        self.next(b']', phrase!("',' or ']'"))
-    }
-
-    fn next(&mut self, closing: u8, expected: Phrase) -> Result<bool, JsonError> {
+    /// Advances to the next item and returns `true`. At the `closing` bracket, leaves the object or
+    /// array and returns `false`.
+    #[inline]
+    fn next(&mut self, closing: u8) -> Step<bool> {
         self.at = skip_space(self.bytes, self.at);
-        match (self.bytes.get(self.at), core::mem::take(&mut self.is_first)) {
-            (Some(&byte), _) if byte == closing => {
-                self.at += 1;
-                self.depth = self.depth.saturating_sub(1);
-                return Ok(false);
+        let is_first = core::mem::take(&mut self.is_first);
+        if self.skip(closing) {
+            self.depth = self.depth.saturating_sub(1);
+            return Ok(false);
+        }
+        if !is_first {
+            if !self.skip(b',') {
+                return Err(match closing {
+                    b'}' => phrase!("',' or '}'"),
+                    _ => phrase!("',' or ']'"),
+                });
             }
-            (_, true) => {}
-            (Some(b','), false) => self.at = skip_space(self.bytes, self.at + 1),
-            _ => return fail(self.at, expected),
+            self.at = skip_space(self.bytes, self.at);
         }
         Ok(true)
     }
 
-    /// Checks the whole value at the current offset, and returns its bytes.
-    pub(crate) fn value(&mut self) -> Result<&'a [u8], JsonError> {
-        let start = self.at;
-        // Most values are not nested, and most need no more than one function.
-        self.at = match self.bytes.get(start) {
-            Some(b'"') if !IS_CHIP => string(self.bytes, start + 1, &mut self.lone_surrogate)?,
-            _ => value(self.bytes, start, (self.depth, self.most), &mut self.lone_surrogate)?,
-        };
-        Ok(self.bytes.get(start..self.at).unwrap_or_default())
+    /// Advances over `byte` if it is at the current offset, and returns whether it was.
+    #[inline]
+    fn skip(&mut self, byte: u8) -> bool {
+        let found = self.bytes.get(self.at) == Some(&byte);
+        self.at += usize::from(found);
+        found
     }
 
-    /// Checks that only white space follows the outermost value.
-    pub(crate) fn end(&self) -> Result<Checked, JsonError> {
-        let end = skip_space(self.bytes, self.at);
-        if end < self.bytes.len() {
-            return fail(end, phrase!("the end"));
-        }
-        Ok(Checked { end, lone_surrogate: self.lone_surrogate })
-    }
-}
-
-/// Checks the value that begins at `at`, and returns the offset at which it ends. `outside` is the
-/// number of enclosing levels, and `most` the maximum number of levels.
-fn value(
-    bytes: &[u8],
-    mut at: usize,
-    (outside, most): (usize, usize),
-    lone: &mut Option<usize>,
-) -> Result<usize, JsonError> {
-    let mut stack = Stack { objects: Bits::NONE, most, depth: outside };
-    'value: loop {
-        // A value begins at `at`.
-        match bytes.get(at) {
-            Some(b'{') => {
-                if !stack.push(true) {
-                    return fail(at, TOO_DEEP);
-                }
-                at = skip_space(bytes, at + 1);
-                if bytes.get(at) != Some(&b'}') {
-                    (_, at) = key(bytes, at, lone)?;
-                    continue 'value;
-                }
-            }
-            Some(b'[') => {
-                if !stack.push(false) {
-                    return fail(at, TOO_DEEP);
-                }
-                at = skip_space(bytes, at + 1);
-                if bytes.get(at) != Some(&b']') {
-                    continue 'value;
-                }
-            }
-            Some(b'"') => at = string(bytes, at + 1, lone)?,
-            Some(b'-' | b'0'..=b'9') => at = number(bytes, at)?,
-            Some(b't') => at = literal(bytes, at, b"true")?,
-            Some(b'f') => at = literal(bytes, at, b"false")?,
-            Some(b'n') => at = literal(bytes, at, b"null")?,
-            _ => return fail(at, phrase!("a value")),
-        }
-        // A value has ended, or the closing bracket of an empty container is at `at`.
+    /// Checks the value at the current offset.
+    fn any_value(&mut self) -> Step {
+        let outside = self.depth;
+        // The enclosing levels, with one bit each: whether the level is an object.
+        let mut objects = Bits::<5>::NONE;
         loop {
-            if stack.depth <= outside {
-                return Ok(at);
+            match self.bytes.get(self.at) {
+                Some(&bracket @ (b'{' | b'[')) => {
+                    if self.depth >= self.most {
+                        return Err(TOO_DEEP);
+                    }
+                    objects.set(self.depth, bracket == b'{');
+                    self.enter_by(bracket);
+                }
+                Some(b'"') => self.string()?,
+                Some(b'-' | b'0'..=b'9') => self.number()?,
+                Some(b't') => self.literal(b"true")?,
+                Some(b'f') => self.literal(b"false")?,
+                Some(b'n') => self.literal(b"null")?,
+                _ => return Err(phrase!("a value")),
             }
-            at = skip_space(bytes, at);
-            match (stack.top(), bytes.get(at)) {
-                (Some(true), Some(b'}')) | (Some(false), Some(b']')) => {
-                    stack.depth -= 1;
-                    at += 1;
+            // A value has ended, or a container has been entered.
+            loop {
+                if self.depth <= outside {
+                    return Ok(());
                 }
-                (Some(true), Some(b',')) => {
-                    (_, at) = key(bytes, skip_space(bytes, at + 1), lone)?;
-                    continue 'value;
+                let has_next = if objects.has(self.depth - 1) {
+                    self.plain_key().is_some() || self.any_key()?.is_some()
+                } else {
+                    self.next(b']')?
+                };
+                if has_next {
+                    break;
                 }
-                (Some(false), Some(b',')) => {
-                    at = skip_space(bytes, at + 1);
-                    continue 'value;
-                }
-                (Some(true), _) => return fail(at, phrase!("',' or '}'")),
-                _ => return fail(at, phrase!("',' or ']'")),
             }
         }
     }
-}
 
-/// Checks the name of a member and the colon after it. Returns the offsets at which the name ends
-/// and at which the value begins.
-fn key(bytes: &[u8], at: usize, lone: &mut Option<usize>) -> Result<(usize, usize), JsonError> {
-    if bytes.get(at) != Some(&b'"') {
-        return fail(at, phrase!("a member name"));
+    /// Checks the string at the current offset.
+    #[inline]
+    fn string(&mut self) -> Step {
+        match short_string_end(self.bytes, self.at + 1) {
+            Some(end) => {
+                self.at = end + 1;
+                Ok(())
+            }
+            None => self.any_string(),
+        }
     }
-    let behind = string(bytes, at + 1, lone)?;
-    let at = skip_space(bytes, behind);
-    if bytes.get(at) != Some(&b':') {
-        return fail(at, phrase!("':'"));
-    }
-    Ok((behind.saturating_sub(1), skip_space(bytes, at + 1)))
-}
 
-/// Checks the rest of a string, and returns the offset after its closing quote.
-#[inline]
-fn string(bytes: &[u8], at: usize, lone: &mut Option<usize>) -> Result<usize, JsonError> {
-    match short_string_end(bytes, at) {
-        Some(end) => Ok(end + 1),
-        None => any_string(bytes, at, lone),
-    }
-}
-
-fn any_string(bytes: &[u8], mut at: usize, lone: &mut Option<usize>) -> Result<usize, JsonError> {
-    loop {
-        at = plain_run(bytes, at);
-        match bytes.get(at) {
-            Some(b'"') => return Ok(at + 1),
-            Some(b'\\') => match bytes.get(at + 1) {
-                Some(b'"' | b'\\' | b'/' | b'b' | b'f' | b'n' | b'r' | b't') => at += 2,
-                Some(b'u') => {
-                    let Some((code, used)) = bytes.get(at..).and_then(unescape) else {
-                        return fail(at + 2, phrase!("four hexadecimal digits"));
-                    };
-                    if (0xd800..0xe000).contains(&code) && lone.is_none() {
-                        *lone = Some(at);
-                    }
-                    at += used;
+    fn any_string(&mut self) -> Step {
+        let bytes = self.bytes;
+        let mut at = self.at + 1;
+        let checked = loop {
+            at = plain_run(bytes, at);
+            match bytes.get(at) {
+                Some(b'"') => {
+                    at += 1;
+                    break Ok(());
                 }
-                _ => return fail(at + 1, phrase!("an escape")),
-            },
-            Some(_) => return fail(at, phrase!("no control character in a string")),
-            None => return fail(at, phrase!("the end of the string")),
+                Some(b'\\') => {
+                    let escape = bytes.get(at + 1);
+                    // This only saves time: `unescape` knows these, too.
+                    if !IS_CHIP && matches!(escape, Some(b'"' | b'\\' | b'n' | b't')) {
+                        at += 2;
+                        continue;
+                    }
+                    match bytes.get(at..).and_then(unescape) {
+                        Some((code, used)) => {
+                            if (0xd800..0xe000).contains(&code) && self.lone_surrogate.is_none() {
+                                self.lone_surrogate = Some(at);
+                            }
+                            at += used;
+                        }
+                        None if escape == Some(&b'u') => {
+                            at += 2;
+                            break Err(phrase!("four hexadecimal digits"));
+                        }
+                        None => {
+                            at += 1;
+                            break Err(phrase!("an escape"));
+                        }
+                    }
+                }
+                Some(_) => break Err(phrase!("no control character in a string")),
+                None => break Err(phrase!("the end of the string")),
+            }
+        };
+        self.at = at;
+        checked
+    }
+
+    #[inline]
+    fn number(&mut self) -> Step {
+        self.skip(b'-');
+        if !self.skip(b'0') {
+            self.digits()?;
+        }
+        if self.skip(b'.') {
+            self.digits()?;
+        }
+        if self.skip(b'e') || self.skip(b'E') {
+            if !self.skip(b'+') {
+                self.skip(b'-');
+            }
+            self.digits()?;
+        }
+        Ok(())
+    }
+
+    #[inline]
+    fn digits(&mut self) -> Step {
+        let start = self.at;
+        while let Some(b'0'..=b'9') = self.bytes.get(self.at) {
+            self.at += 1;
+        }
+        if self.at > start { Ok(()) } else { Err(phrase!("a digit")) }
+    }
+
+    #[inline]
+    fn literal(&mut self, word: &[u8]) -> Step {
+        match self.bytes.get(self.at..) {
+            Some(rest) if rest.starts_with(word) => {
+                self.at += word.len();
+                Ok(())
+            }
+            _ => Err(phrase!("a value")),
         }
     }
 }
@@ -362,47 +382,4 @@ pub(crate) fn hex4(bytes: &[u8], at: usize) -> Option<u32> {
         unit = unit * 16 + char::from(digit).to_digit(16)?;
     }
     Some(unit)
-}
-
-fn number(bytes: &[u8], mut at: usize) -> Result<usize, JsonError> {
-    let digits = |mut at: usize| {
-        while let Some(b'0'..=b'9') = bytes.get(at) {
-            at += 1;
-        }
-        at
-    };
-    if bytes.get(at) == Some(&b'-') {
-        at += 1;
-    }
-    match bytes.get(at) {
-        Some(b'0') => at += 1,
-        Some(b'1'..=b'9') => at = digits(at),
-        _ => return fail(at, phrase!("a digit")),
-    }
-    if bytes.get(at) == Some(&b'.') {
-        let end = digits(at + 1);
-        if end == at + 1 {
-            return fail(end, phrase!("a digit"));
-        }
-        at = end;
-    }
-    if let Some(b'e' | b'E') = bytes.get(at) {
-        at += 1;
-        if let Some(b'+' | b'-') = bytes.get(at) {
-            at += 1;
-        }
-        let end = digits(at);
-        if end == at {
-            return fail(end, phrase!("a digit"));
-        }
-        at = end;
-    }
-    Ok(at)
-}
-
-fn literal(bytes: &[u8], at: usize, word: &'static [u8]) -> Result<usize, JsonError> {
-    match bytes.get(at..) {
-        Some(rest) if rest.starts_with(word) => Ok(at + word.len()),
-        _ => fail(at, phrase!("a value")),
-    }
 }

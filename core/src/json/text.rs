@@ -240,7 +240,7 @@ impl<'a> Iterator for Pieces<'a> {
 }
 
 /// Reads the escape at the start of `bytes`. Returns the character, or the half of a surrogate pair
-/// that has no other half, and the length of the escape. Returns `None` if there is no escape.
+/// that has no other half, and the length of the escape. Returns `None` if there is no valid escape.
 pub(crate) fn unescape(bytes: &[u8]) -> Option<(u32, usize)> {
     let [b'\\', escape, rest @ ..] = bytes else { return None };
     Some(match escape {
@@ -256,7 +256,8 @@ pub(crate) fn unescape(bytes: &[u8]) -> Option<(u32, usize)> {
             },
             (unit, _) => (unit, 6),
         },
-        &other => (u32::from(other), 2),
+        b'"' | b'\\' | b'/' => (u32::from(*escape), 2),
+        _ => return None,
     })
 }
 
