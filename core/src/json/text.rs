@@ -313,12 +313,8 @@ pub(crate) fn count_parts(count: usize, each: &mut Each<'_>) {
 
 /// Returns whether the unescaped forms of two texts are equal.
 pub(crate) fn same(a: Text<'_>, b: Text<'_>) -> bool {
-    match (a.as_plain(), b.as_plain()) {
-        (Some(a), Some(b)) => a == b,
-        (Some(plain), None) => b == *plain,
-        (None, Some(plain)) => a == *plain,
-        (None, None) => chars(a).eq(chars(b)),
-    }
+    // Only texts with escapes can be written in more than one way.
+    a.raw == b.raw || (!(a.is_plain() && b.is_plain()) && chars(a).eq(chars(b)))
 }
 
 /// Returns an iterator over the characters of the unescaped text.

@@ -69,20 +69,20 @@ impl<'a> Escaped<'a> {
         }
         let (&byte, rest) = self.rest.split_first()?;
         self.rest = rest;
-        Some(match byte {
-            b'"' => b"\\\"",
-            b'\\' => b"\\\\",
-            b'\n' => b"\\n",
-            b'\r' => b"\\r",
-            b'\t' => b"\\t",
+        let letter = match byte {
+            b'\n' => b'n',
+            b'\r' => b'r',
+            b'\t' => b't',
+            b'"' | b'\\' => byte,
             _ => {
-                let hex = |nibble: u8| {
-                    if nibble < 10 { b'0' + nibble } else { b'a' - 10 + nibble }
-                };
-                self.code = [b'\\', b'u', b'0', b'0', hex(byte >> 4), hex(byte & 15)];
-                &self.code
+                let low = byte & 15;
+                let low = if low < 10 { b'0' + low } else { b'a' - 10 + low };
+                self.code = [b'\\', b'u', b'0', b'0', b'0' + (byte >> 4), low];
+                return Some(&self.code);
             }
-        })
+        };
+        (self.code[0], self.code[1]) = (b'\\', letter);
+        self.code.get(..2)
     }
 }
 
