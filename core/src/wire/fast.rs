@@ -1,7 +1,8 @@
 //! A fast path for the most frequent events of a reply (text, thinking and input deltas) and for
 //! events without content. It recognizes only the exact form that the API sends: it compares
 //! constant bytes, finds the closing quote eight bytes at a time, and uses no JSON parser. An event
-//! that differs in one byte takes the general path from its first byte, with the same result.
+//! that differs in one byte takes the general path from its first byte, with the same result. On a
+//! chip, only deltas have a fast path, because the other events come only once per block.
 
 use super::event::WireKind;
 use super::kinds::Field;

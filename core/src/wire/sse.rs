@@ -241,6 +241,7 @@ impl Sse {
         }
         if self.is_between() {
             if cfg!(feature = "fast-path")
+                && !IS_CHIP
                 && let Some((kind, rest)) = fast::plain(input)
             {
                 self.note_stream();
