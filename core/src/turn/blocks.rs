@@ -23,12 +23,11 @@ const TEXT_BLOCK: &[u8] = b"{\"type\":\"text\",\"text\":\"\"}";
 /// The length of an escaped code unit, `\uXXXX`, in bytes.
 const UNIT: usize = 6;
 
-pub(super) fn ensure_said_by_the_model(kind: BlockKind) -> Result<(), Error> {
-    if kind == BlockKind::Misplaced {
-        Err(unexpected("blocks that a model may send"))
-    } else {
-        Ok(())
-    }
+/// Returns the start of the message, before its first block, for a message that begins at `at`.
+pub(super) fn message_head(at: usize) -> &'static [u8] {
+    const HEAD: &[u8] = b",{\"role\":\"assistant\",\"content\":[";
+    // There is no comma before the first message.
+    HEAD.get(usize::from(at == 0)..).unwrap_or_default()
 }
 
 #[derive(Clone, Copy, Debug)]
@@ -37,9 +36,9 @@ pub(super) struct OpenBlock {
     index: u16,
     /// The block's position in the message.
     place: u16,
-    kind: BlockKind,
+    pub(super) kind: BlockKind,
     /// The range of the block's JSON in the transcript.
-    span: Span,
+    pub(super) span: Span,
     /// The field that grew last. It grows at `hole`.
     field: Option<Field>,
     hole: usize,
@@ -53,8 +52,9 @@ pub(super) struct OpenBlock {
     /// The field that ends with half of a surrogate pair that no event has reported yet.
     untold: Option<Field>,
     lone_surrogate: bool,
-    /// Whether a part of its text is known that is not blank.
-    says_something: bool,
+    /// Whether the block need not be read again when it ends: a part of its text is known that is
+    /// not blank, or its input is known to be an object.
+    pub(super) is_settled: bool,
 }
 
 impl OpenBlock {
@@ -103,27 +103,16 @@ impl Reply {
         lone: bool,
         t: &mut Transcript<'_>,
     ) -> Result<StreamEvent, Error> {
-        let place = self.blocks;
-        // An index may occur again, for example if a gateway joins several streams into one.
-        let index = index.unwrap_or(place);
-        if self.open.iter().any(|block| block.index == index) {
-            return Err(unexpected("a block index that no open block has"));
-        }
         let start = t.len();
         let block = source.bytes(t);
-        let (kind, len) = (
-            BlockKind::of(Value::whole(block).and_then(|block| block.member("type"))),
-            block.len(),
-        );
-        ensure_said_by_the_model(kind)?;
-        let before: &[u8] = match (self.has_blocks, start) {
-            (true, _) => b",",
-            (false, 0) => b"{\"role\":\"assistant\",\"content\":[",
-            (false, _) => b",{\"role\":\"assistant\",\"content\":[",
-        };
+        let len = block.len();
+        let kind = BlockKind::of(Value::whole(block).and_then(|block| block.member("type")));
+        let before = if self.has_blocks { b",".as_slice() } else { message_head(start) };
+        let span = Span::new(start + before.len(), start + before.len() + len);
         // Reserve space for everything first, so that a failure leaves no part of a block behind.
         // The complete part of a reply may be kept.
         t.reserve(before.len() + len)?;
+        let stream_event = self.open_block(index, kind, span, lone)?;
         match source {
             Source::Chunk(block) => t.append(block)?,
             Source::Tail(span) => {
@@ -132,8 +121,27 @@ impl Reply {
         }
         t.insert(start, before)?;
         self.has_blocks = true;
+        Ok(stream_event)
+    }
+
+    /// Begins a block of this kind at `span`.
+    pub(super) fn open_block(
+        &mut self,
+        index: Option<u16>,
+        kind: BlockKind,
+        span: Span,
+        lone: bool,
+    ) -> Result<StreamEvent, Error> {
+        let place = self.blocks;
+        // An index may occur again, for example if a gateway joins several streams into one.
+        let index = index.unwrap_or(place);
+        if self.open.iter().any(|block| block.index == index) {
+            return Err(unexpected("a block index that no open block has"));
+        }
+        if kind == BlockKind::Misplaced {
+            return Err(unexpected("blocks that a model may send"));
+        }
         self.blocks = place.checked_add(1).ok_or(unexpected("at most 65535 blocks"))?;
-        let span = Span::new(start + before.len(), start + before.len() + len);
         let block = OpenBlock {
             index,
             place,
@@ -146,7 +154,7 @@ impl Reply {
             half: None,
             untold: None,
             lone_surrogate: lone,
-            says_something: false,
+            is_settled: false,
         };
         self.last = kind;
         self.calls += usize::from(kind == BlockKind::Call);
@@ -287,12 +295,12 @@ impl Reply {
         // ends.
         let says_something = !IS_CHIP
             && field == Field::Text
-            && !block.says_something
+            && !block.is_settled
             && !is_blank(Text::from_bytes(value.bytes(t)));
         self.open_hole(block, field, t)?;
         let before = block.hole;
         block.lone_surrogate |= lone;
-        block.says_something |= says_something;
+        block.is_settled |= says_something;
         if field == Field::Input {
             self.flush_half(block, value, t)?;
         }
@@ -411,15 +419,12 @@ impl Reply {
     ) -> Result<StreamEvent, Error> {
         let block = self.block(position)?;
         let mut span = block.span;
-        if block.kind.is_call() {
+        if block.kind.is_call() && !block.is_settled {
             let grown = (block.field == Some(Field::Input))
                 .then_some(Span::new(block.input_start, block.hole));
             let (end, bad) = close_call(t, span, grown)?;
             let (before, after) = (span.end, end);
             span.end = end;
-            if block.kind == BlockKind::ServerCall {
-                ensure_named(span, t)?;
-            }
             self.later_moved(before, after);
             if block.kind == BlockKind::Call
                 && let Some(bad) = bad
@@ -427,12 +432,15 @@ impl Reply {
                 self.bad.note(usize::from(block.call), bad);
             }
         }
+        if block.kind == BlockKind::ServerCall {
+            ensure_named(span, t)?;
+        }
         if block.lone_surrogate
             && let Some(bytes) = t.whole_mut().get_mut(span.start..span.end)
         {
             mend_surrogates(bytes);
         }
-        if !IS_CHIP && block.kind == BlockKind::Text && !block.says_something {
+        if !IS_CHIP && block.kind == BlockKind::Text && !block.is_settled {
             self.has_blank_text |= !Value::whole(span.of(t.bytes())).is_some_and(has_text);
         }
         self.open.remove(position);

@@ -77,6 +77,11 @@ macro_rules! define_kinds {
 deltas!(define_kinds);
 
 impl StreamEvent {
+    /// Creates an event that concerns no block.
+    const fn of_message(kind: StreamEventKind, span: Span) -> Self {
+        Self { kind, index: 0, span }
+    }
+
     /// Returns whether the event concerns the message as a whole (its start, its end or its stop
     /// reason) and not a part of a block.
     pub const fn is_of_message(&self) -> bool {
@@ -232,9 +237,11 @@ impl Reply {
         transcript: &mut Transcript<'_>,
     ) -> Result<(), Capacity> {
         transcript.insert(at, new)?;
-        match &mut self.form {
-            Form::Whole(whole) => whole.block_grew(at, new.len()),
-            _ => self.open.last_mut().map_or((), |block| block.grow_by(new.len())),
+        if let Form::Whole(whole) = &mut self.form {
+            whole.block_grew(at, new.len());
+        }
+        if let Some(block) = self.open.last_mut() {
+            block.grow_by(new.len());
         }
         Ok(())
     }
@@ -397,13 +404,18 @@ impl Reply {
         transcript: &mut Transcript<'_>,
         container: &mut Container,
     ) -> Result<Option<StreamEvent>, Error> {
+        if self.phase == Phase::Stopped {
+            return Ok(None);
+        }
+        if self.due != Due::Nothing {
+            return self.next_due(transcript).map(Some);
+        }
         match self.form {
-            Form::Whole(_) if cfg!(feature = "whole-replies") => {
-                self.next_of_whole(transcript, container)
+            Form::Whole(whole) if cfg!(feature = "whole-replies") => {
+                self.next_of_whole(whole, transcript, container).map(Some)
             }
             Form::Whole(_) | Form::Unseen { .. } => Err(Protocol::EndedEarly.into()),
-            Form::Stream if self.phase == Phase::Stopped => Ok(None),
-            Form::Stream => self.end_of_stream(transcript),
+            Form::Stream => self.end_of_stream(transcript).map(Some),
         }
     }
 

@@ -79,20 +79,18 @@ impl Reply {
         container: &mut Container,
     ) -> Result<Option<StreamEvent>, Error> {
         match (self.phase, kind) {
-            (_, WireKind::Ping) => Ok(Some(StreamEvent {
-                kind: StreamEventKind::Ping,
-                index: 0,
-                span: Span::default(),
-            })),
+            (_, WireKind::Ping) => {
+                Ok(Some(StreamEvent::of_message(StreamEventKind::Ping, Span::default())))
+            }
             (_, WireKind::Unknown) => {
-                Ok(Some(StreamEvent { kind: StreamEventKind::Unknown, index: 0, span: at }))
+                Ok(Some(StreamEvent::of_message(StreamEventKind::Unknown, at)))
             }
             (_, WireKind::Error) => Err(self.api_error(at, t)),
             (Phase::Start, WireKind::MessageStart(message, parts)) => {
                 self.phase = Phase::Open;
                 self.take_end(parts, at.start, t, container)?;
                 let span = message.shifted(at.start);
-                Ok(Some(StreamEvent { kind: StreamEventKind::MessageStart, index: 0, span }))
+                Ok(Some(StreamEvent::of_message(StreamEventKind::MessageStart, span)))
             }
             (Phase::Start, _) => Err(unexpected("message_start first")),
             (Phase::Open, &WireKind::BlockStart { index, block }) => {
@@ -113,7 +111,7 @@ impl Reply {
             },
             (Phase::Open, WireKind::MessageDelta(parts)) => {
                 self.take_end(parts, at.start, t, container)?;
-                Ok(Some(StreamEvent { kind: StreamEventKind::MessageDelta, index: 0, span: at }))
+                Ok(Some(StreamEvent::of_message(StreamEventKind::MessageDelta, at)))
             }
             // A gateway may omit the end of a block. All open blocks end here.
             (Phase::Open, WireKind::MessageStop) => self.next_due_of(Due::MessageStop, t).map(Some),
@@ -188,11 +186,7 @@ impl Reply {
         };
         let Some(position) = stops else {
             self.finish(t)?;
-            return Ok(StreamEvent {
-                kind: StreamEventKind::MessageStop,
-                index: 0,
-                span: Span::default(),
-            });
+            return Ok(StreamEvent::of_message(StreamEventKind::MessageStop, Span::default()));
         };
         if let Some(half) = self.untold_half(position, t)? {
             self.due = due;
@@ -205,13 +199,7 @@ impl Reply {
     }
 
     /// Handles the end of the body before `message_stop`.
-    pub(super) fn end_of_stream(
-        &mut self,
-        t: &mut Transcript<'_>,
-    ) -> Result<Option<StreamEvent>, Error> {
-        if self.due != Due::Nothing {
-            return self.next_due(t).map(Some);
-        }
+    pub(super) fn end_of_stream(&mut self, t: &mut Transcript<'_>) -> Result<StreamEvent, Error> {
         // A server that fails may omit the blank line after its error.
         if self.sse.is_inside()
             && let Some((name, words)) = self.sse.end(t)?
@@ -226,7 +214,7 @@ impl Reply {
             }
         }
         if self.may_end() {
-            return self.next_due_of(Due::MessageStop, t).map(Some);
+            return self.next_due_of(Due::MessageStop, t);
         }
         if self.sse.is_stream() {
             self.failure = Span::default();
