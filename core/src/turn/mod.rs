@@ -17,7 +17,7 @@ use crate::error::{ApiError, ApiErrorKind, Capacity, CapacityKind, Error, Protoc
 use crate::json::{IS_CHIP, Value};
 use crate::message::{StopReason, Usage};
 use crate::transcript::{Span, Transcript};
-use crate::wire::{Arrived, BlockKind, Ending, Field, Source, Sse, deltas, error_words};
+use crate::wire::{Arrived, BlockKind, COUNTS, Field, Parts, Source, Sse, deltas, error_words};
 use blocks::OpenBlock;
 pub(crate) use input::BadInputs;
 use open::OpenBlocks;
@@ -335,8 +335,9 @@ impl Reply {
                                 )?),
                             }
                         }
-                        Arrived::Plain(kind) => {
-                            self.apply(&kind, false, Span::default(), transcript, container)?
+                        Arrived::Plain(wire) => {
+                            let at = Span::default();
+                            self.apply(&wire, &Parts::NONE, at, transcript, container)?
                         }
                         Arrived::Frame(name, data) => {
                             self.frame(name, data, transcript, container)?
@@ -442,22 +443,25 @@ impl Reply {
         Error::Api(ApiError::new(200, kind, None))
     }
 
-    /// Takes over the parts of a message, which begins at `start`. Those that are missing stay
-    /// unchanged.
+    /// Takes over the stop reason of a message, which is the part `ending`, its container and its
+    /// usage. The JSON begins at `start`. Those that are missing stay unchanged.
     fn take_end(
         &mut self,
-        &Ending { stop, container: named, counts }: &Ending,
+        parts: &Parts,
+        ending: usize,
         start: usize,
         t: &Transcript<'_>,
         container: &mut Container,
     ) -> Result<(), Capacity> {
-        let value = |part: Span| part.shifted(start).value(t.whole());
+        let value = |i: usize| parts.get(i).shifted(start).value(t.whole());
         // An empty reason says nothing, and replaces nothing.
-        if let Some(stop) = value(stop).and_then(Value::as_text).filter(|it| !it.is_empty()) {
+        if let Some(stop) = value(ending).and_then(Value::as_text).filter(|it| !it.is_empty()) {
             self.stop = Some(StopReason::from_text(stop));
         }
-        self.usage.take(counts.map(value));
-        take_container(value(named), container)
+        for (i, count) in COUNTS.zip(self.usage.counts_mut()) {
+            *count = value(i).and_then(Value::as_u64).unwrap_or(*count);
+        }
+        take_container(value(ending + 1), container)
     }
 
     /// Writes the end of the message. A message without content is not written.

@@ -159,7 +159,7 @@ impl Reply {
         }
         let start = content.offset_in(t.whole()).unwrap_or(body.start);
         let end = start + content.raw().len();
-        self.take_end(&parts.ending(MESSAGE_ENDING), body.start, t, container)?;
+        self.take_end(&parts, MESSAGE_ENDING, body.start, t, container)?;
         self.phase = Phase::Open;
         Ok(match kind {
             Kind::Array => Span::new(start + 1, end.saturating_sub(1)),

@@ -6,46 +6,26 @@ use crate::error::Protocol;
 use crate::json::{JsonError, Kind, Value, Walk, means, meant};
 use crate::transcript::Span;
 
-/// An event: its kind, and the ranges of its parts in the event's JSON.
+/// An event and the parts of its own. The [`Parts`] have those that several events have.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Wire {
-    pub(crate) kind: WireKind,
+    pub(crate) kind: EventKind,
     /// Whether the event contains an unpaired surrogate.
     pub(crate) lone_surrogate: bool,
+    /// The index of the block that the event concerns.
+    pub(crate) index: Option<u16>,
+    /// The field that a delta extends.
+    pub(crate) field: Field,
+    /// The range of the value of a delta, of the block that starts, or of the message that starts.
+    pub(crate) value: Span,
 }
 
-/// The parts of a message that are not its content. A missing one is empty.
-#[derive(Clone, Copy, Debug, Default)]
-pub(crate) struct Ending {
-    pub(crate) stop: Span,
-    pub(crate) container: Span,
-    /// In the order of [`Usage`](crate::message::Usage).
-    pub(crate) counts: [Span; 4],
-}
-
-#[derive(Clone, Copy, Debug)]
-pub(crate) enum WireKind {
-    BlockDelta {
-        index: Option<u16>,
-        field: Field,
-        value: Span,
-        /// The `encrypted_content` of a compaction delta, or empty.
-        more: Span,
-    },
-    BlockStart {
-        index: Option<u16>,
-        block: Span,
-    },
-    BlockStop {
-        index: Option<u16>,
-    },
-    Error,
-    MessageDelta(Ending),
-    MessageStart(Span, Ending),
-    MessageStop,
-    Ping,
-    /// An event or a delta whose type is not known here.
-    Unknown,
+impl Wire {
+    /// Creates an event without content.
+    pub(crate) const fn plain(kind: EventKind, index: Option<u16>) -> Self {
+        let value = Span::new(0, 0);
+        Self { kind, lone_surrogate: false, index, field: Field::Text, value }
+    }
 }
 
 /// The events of the API, named by their frame or by the `type` in their JSON.
@@ -59,6 +39,8 @@ pub(crate) enum EventKind {
     MessageStart,
     MessageStop,
     Ping,
+    /// An event or a delta whose type is not known here.
+    Unknown,
 }
 
 impl EventKind {
@@ -83,11 +65,14 @@ pub(crate) const fn json_error(error: JsonError) -> Protocol {
     Protocol::Json { at: error.at, expected: error.expected }
 }
 
-/// Checks and parses the JSON of an event in one pass. Its `type` determines the event. If that is
-/// not a type of the API, an object with an `error` is an error, and otherwise the event is `named`,
-/// the frame's name.
-pub(crate) fn parse(data: &[u8], named: Option<EventKind>) -> Result<Wire, Protocol> {
-    let mut parts = Parts::NONE;
+/// Checks and parses the JSON of an event in one pass, and reads its parts into `parts`. Its `type`
+/// determines the event. If that is not a type of the API, an object with an `error` is an error,
+/// and otherwise the event is `named`, the frame's name.
+pub(crate) fn parse(
+    data: &[u8],
+    named: Option<EventKind>,
+    parts: &mut Parts,
+) -> Result<Wire, Protocol> {
     let walked = Walk::new(data).and_then(|mut walk| {
         parts.read(&mut walk, EVENT, &mut |walk| walk.value().map(drop))?;
         walk.end()
@@ -97,49 +82,30 @@ pub(crate) fn parse(data: &[u8], named: Option<EventKind>) -> Result<Wire, Proto
     let kind = value(KIND).and_then(Value::as_text).unwrap_or_default().raw_bytes();
     // `{"type":"overloaded_error",…}` is an error without the object in which the API wraps it.
     let has_error = says_error(value(ERROR)) || kind.ends_with(b"_error");
-    let event =
+    let kind =
         EventKind::from_name(kind).or(if has_error { Some(EventKind::Error) } else { named });
     let index = value(INDEX).and_then(Value::as_u64).and_then(|index| u16::try_from(index).ok());
-    let part = |i: usize, expected: &'static str| {
-        let span = parts.get(i);
-        if span.len() > 0 { Ok(span) } else { Err(Protocol::Event { expected }) }
+    let mut wire = Wire::plain(kind.unwrap_or(EventKind::Unknown), index);
+    wire.lone_surrogate = checked.lone_surrogate.is_some();
+    let (part, expected) = match wire.kind {
+        EventKind::BlockDelta => (DELTA, "a delta"),
+        EventKind::BlockStart => (BLOCK, "a content block with exactly one type"),
+        EventKind::MessageStart => (MESSAGE, "a message"),
+        _ => return Ok(wire),
     };
-    let kind = match event {
-        Some(EventKind::BlockDelta) => {
-            part(DELTA, "a delta")?;
-            match Field::of_delta(parts.get(DELTA_KIND).of(data)) {
-                Some((field, i)) if parts.get(VALUES + i).len() > 0 => WireKind::BlockDelta {
-                    index,
-                    field,
-                    value: parts.get(VALUES + i),
-                    more: match field {
-                        Field::Compaction => parts.get(ENCRYPTED),
-                        _ => Span::default(),
-                    },
-                },
-                _ => WireKind::Unknown,
+    wire.value = parts.get(part);
+    if !value(part).is_some_and(|value| part != BLOCK || is_block(value)) {
+        return Err(Protocol::Event { expected });
+    }
+    if part == DELTA {
+        match Field::of_delta(parts.get(DELTA_KIND).of(data)) {
+            Some((field, i)) if parts.get(VALUES + i).len() > 0 => {
+                (wire.field, wire.value) = (field, parts.get(VALUES + i));
             }
+            _ => wire.kind = EventKind::Unknown,
         }
-        Some(EventKind::BlockStart) => {
-            const BLOCK_EXPECTED: &str = "a content block with exactly one type";
-            let block = part(BLOCK, BLOCK_EXPECTED)?;
-            if !value(BLOCK).is_some_and(is_block) {
-                return Err(Protocol::Event { expected: BLOCK_EXPECTED });
-            }
-            WireKind::BlockStart { index, block }
-        }
-        Some(EventKind::BlockStop) => WireKind::BlockStop { index },
-        Some(EventKind::Error) => WireKind::Error,
-        Some(EventKind::MessageDelta) => WireKind::MessageDelta(parts.ending(DELTA_ENDING)),
-        Some(EventKind::MessageStart) => WireKind::MessageStart(
-            part(MESSAGE, "a message")?,
-            Ending { stop: Span::default(), ..parts.ending(MESSAGE_ENDING) },
-        ),
-        Some(EventKind::MessageStop) => WireKind::MessageStop,
-        Some(EventKind::Ping) => WireKind::Ping,
-        None => WireKind::Unknown,
-    };
-    Ok(Wire { kind, lone_surrogate: checked.lone_surrogate.is_some() })
+    }
+    Ok(wire)
 }
 
 macro_rules! define_names {
@@ -163,7 +129,8 @@ type Level = core::ops::Range<usize>;
 
 const EVENT: Level = 0..7;
 pub(crate) const WHOLE: Level = 7..12;
-const COUNTS: Level = 12..16;
+/// The counts of a usage, in the order of [`Usage`](crate::message::Usage).
+pub(crate) const COUNTS: Level = 12..16;
 const IN_DELTA: Level = 16..NAMES.len();
 
 const KIND: usize = 0;
@@ -173,13 +140,16 @@ const BLOCK: usize = 3;
 const MESSAGE: usize = 4;
 const USAGE: usize = 5;
 const ERROR: usize = 6;
+/// The stop reason of a message, which its container follows.
 pub(crate) const MESSAGE_ENDING: usize = 7;
 const MESSAGE_USAGE: usize = 9;
 pub(crate) const CONTENT: usize = 10;
 pub(crate) const WHOLE_ERROR: usize = 11;
 const DELTA_KIND: usize = 16;
-const DELTA_ENDING: usize = 17;
-const ENCRYPTED: usize = 19;
+/// Like [`MESSAGE_ENDING`], in a `message_delta`.
+pub(crate) const DELTA_ENDING: usize = 17;
+/// The `encrypted_content` of a compaction delta.
+pub(crate) const ENCRYPTED: usize = 19;
 const VALUES: usize = 20;
 
 /// The ranges of the members with [`NAMES`], in the same order. A missing one is empty.
@@ -190,16 +160,6 @@ impl Parts {
 
     pub(crate) fn get(&self, i: usize) -> Span {
         self.0.get(i).copied().unwrap_or_default()
-    }
-
-    /// Returns the parts of a message. `i` is the index of its stop reason, which its container
-    /// follows.
-    pub(crate) fn ending(&self, i: usize) -> Ending {
-        Ending {
-            stop: self.get(i),
-            container: self.get(i + 1),
-            counts: core::array::from_fn(|i| self.get(COUNTS.start + i)),
-        }
     }
 
     /// Checks the value at the current offset, and reads the members of this level if it is an

@@ -4,7 +4,7 @@
 //! that differs in one byte takes the general path from its first byte, with the same result. On a
 //! chip, only deltas have a fast path, because the other events come only once per block.
 
-use super::event::WireKind;
+use super::event::{EventKind, Wire};
 use super::kinds::Field;
 use crate::json::{hex4, is_ascii, plain_run_seen};
 
@@ -71,27 +71,30 @@ pub(super) fn delta(input: &[u8]) -> Option<FastDelta<'_>> {
 
 /// Returns the event without content at the start of `input`, and the bytes after it, if the event
 /// is complete and in the exact form.
-pub(super) fn plain(input: &[u8]) -> Option<(WireKind, &[u8])> {
+pub(super) fn plain(input: &[u8]) -> Option<(Wire, &[u8])> {
     let input = input.strip_prefix(b"event: ")?;
-    let (kind, rest) = match input.first()? {
+    let (wire, rest) = match input.first()? {
         b'c' => {
             let rest = input.strip_prefix(
                 b"content_block_stop\ndata: {\"type\":\"content_block_stop\",\"index\":",
             )?;
             let (index, rest) = index(rest)?;
-            (WireKind::BlockStop { index: u16::try_from(index).ok() }, rest)
+            (Wire::plain(EventKind::BlockStop, u16::try_from(index).ok()), rest)
         }
         b'm' => (
-            WireKind::MessageStop,
+            Wire::plain(EventKind::MessageStop, None),
             input.strip_prefix(b"message_stop\ndata: {\"type\":\"message_stop\"")?,
         ),
         b'p' => {
             let rest = input.strip_prefix(b"ping\ndata: {\"type\":")?;
-            (WireKind::Ping, rest.strip_prefix(b" ").unwrap_or(rest).strip_prefix(b"\"ping\"")?)
+            (
+                Wire::plain(EventKind::Ping, None),
+                rest.strip_prefix(b" ").unwrap_or(rest).strip_prefix(b"\"ping\"")?,
+            )
         }
         _ => return None,
     };
-    Some((kind, brace(rest)?.strip_prefix(b"\n\n")?))
+    Some((wire, brace(rest)?.strip_prefix(b"\n\n")?))
 }
 
 /// Returns the index of a block, with at most two digits, and the bytes after it. A third digit

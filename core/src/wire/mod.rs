@@ -58,8 +58,8 @@ pub(crate) use compaction::ServerCompaction;
 pub(crate) use config::members;
 pub use config::{Auth, Config};
 pub(crate) use event::{
-    CONTENT, Ending, EventKind, MESSAGE_ENDING, Parts, WHOLE, WHOLE_ERROR, WireKind, json_error,
-    parse, says_error,
+    CONTENT, COUNTS, DELTA_ENDING, ENCRYPTED, EventKind, MESSAGE_ENDING, Parts, WHOLE, WHOLE_ERROR,
+    Wire, json_error, parse, says_error,
 };
 pub(crate) use kinds::{BlockKind, FIELDS, Field, Growth, MEMBERS, MOST_FIELDS, deltas};
 pub(crate) use request::{Front, Pieces};

@@ -6,7 +6,7 @@
 //! (comments, fields other than `data` and `event`, and the data of an event with an unknown name)
 //! are not stored.
 
-use super::event::{EventKind, WireKind};
+use super::event::{EventKind, Wire};
 use super::fast::{self, FastDelta};
 use super::kinds::Field;
 use crate::error::Capacity;
@@ -67,7 +67,7 @@ pub(crate) enum Arrived<'i> {
     /// string, still escaped, without halves of surrogate pairs.
     Delta { index: usize, field: Field, text: &'i [u8] },
     /// An event without content in the exact form of the API.
-    Plain(WireKind),
+    Plain(Wire),
     /// The data of a frame, and the event that its name specifies. A frame without a name may be
     /// any event.
     Frame(Option<EventKind>, Source<'i>),
@@ -242,14 +242,14 @@ impl Sse {
         if self.is_between() {
             if cfg!(feature = "fast-path")
                 && !IS_CHIP
-                && let Some((kind, rest)) = fast::plain(input)
+                && let Some((wire, rest)) = fast::plain(input)
             {
                 self.note_stream();
-                if !matches!(kind, WireKind::Ping) {
+                if wire.kind != EventKind::Ping {
                     self.evidence = Evidence::Names;
                 }
                 *input = rest;
-                return Ok(Some(Arrived::Plain(kind)));
+                return Ok(Some(Arrived::Plain(wire)));
             }
             if !IS_CHIP && let Some(Frame { data, name, seen, used }) = whole_frame(input) {
                 if seen {
