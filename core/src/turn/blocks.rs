@@ -238,35 +238,18 @@ impl Reply {
         lone: bool,
         t: &mut Transcript<'_>,
     ) -> Result<StreamEvent, Error> {
-        match self.find(index)? {
-            Some(position) => self.delta_at(position, field, value, lone, t),
-            None if field == Field::Text && self.open.is_empty() => {
-                self.start_text(index, value, lone, t)
-            }
-            None => Err(unexpected("the index of an open block")),
-        }
-    }
-
-    /// Appends a value to a field of the open block at this position, like [`delta`](Self::delta).
-    pub(super) fn delta_at(
-        &mut self,
-        position: usize,
-        field: Field,
-        value: Source<'_>,
-        lone: bool,
-        t: &mut Transcript<'_>,
-    ) -> Result<StreamEvent, Error> {
+        let found = self.find(index)?;
         // A copy, which replaces the block in the list once the delta is in it.
-        let mut block = self.block(position)?;
-        let stream_event = self.extend(&mut block, field, value, lone, t)?;
-        if let Some(place) = self.open.get_mut(position) {
-            *place = block;
+        let block = found.and_then(|position| self.open.get(position).copied());
+        if let (Some(position), Some(mut block)) = (found, block) {
+            let stream_event = self.extend(&mut block, field, value, lone, t)?;
+            self.open.set(position, block);
+            Ok(stream_event)
+        } else if field == Field::Text && self.open.is_empty() {
+            self.start_text(index, value, lone, t)
+        } else {
+            Err(unexpected("the index of an open block"))
         }
-        Ok(stream_event)
-    }
-
-    fn block(&self, position: usize) -> Result<OpenBlock, Error> {
-        self.open.get(position).copied().ok_or(unexpected("an open block"))
     }
 
     fn extend(
@@ -349,24 +332,20 @@ impl Reply {
     /// is one that no event has reported yet.
     pub(super) fn untold_half(
         &mut self,
-        position: usize,
+        block: &mut OpenBlock,
         t: &mut Transcript<'_>,
     ) -> Result<Option<StreamEvent>, Error> {
-        let mut block = self.block(position)?;
         let (kind, span) = if block.half.is_some() {
             let before = block.hole;
             // A space does not begin the second half of a pair.
-            self.flush_half(&mut block, Source::Chunk(b" "), t)?;
+            self.flush_half(block, Source::Chunk(b" "), t)?;
             (StreamEventKind::Input, Span::new(before, block.hole))
         } else if let Some(field) = block.untold.take() {
-            self.open_hole(&mut block, field, t)?;
+            self.open_hole(block, field, t)?;
             (StreamEventKind::of(field), Span::new(block.hole.saturating_sub(UNIT), block.hole))
         } else {
             return Ok(None);
         };
-        if let Some(place) = self.open.get_mut(position) {
-            *place = block;
-        }
         Ok(Some(StreamEvent { kind, index: block.place(), span }))
     }
 
@@ -415,9 +394,9 @@ impl Reply {
     pub(super) fn stop_block(
         &mut self,
         position: usize,
+        block: &OpenBlock,
         t: &mut Transcript<'_>,
     ) -> Result<StreamEvent, Error> {
-        let block = self.block(position)?;
         let mut span = block.span;
         if block.kind.is_call() && !block.is_settled {
             let grown = (block.field == Some(Field::Input))

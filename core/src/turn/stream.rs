@@ -177,25 +177,29 @@ impl Reply {
     }
 
     /// Returns the first event of `due`, and keeps the rest due.
-    fn next_due_of(&mut self, due: Due, t: &mut Transcript<'_>) -> Result<StreamEvent, Error> {
-        let stops = match due {
-            Due::Text(text) => return self.delta_at(0, Field::Text, Source::Tail(text), false, t),
-            Due::BlockStop(position) => Some(position),
-            Due::MessageStop if !self.open.is_empty() => Some(0),
-            Due::MessageStop | Due::Nothing => None,
+    pub(super) fn next_due_of(
+        &mut self,
+        due: Due,
+        t: &mut Transcript<'_>,
+    ) -> Result<StreamEvent, Error> {
+        let position = match due {
+            Due::Text(text) => return self.delta(None, Field::Text, Source::Tail(text), false, t),
+            Due::BlockStop(position) => position,
+            Due::MessageStop | Due::Nothing => 0,
         };
-        let Some(position) = stops else {
+        let Some(mut block) = self.open.get(position).copied() else {
             self.finish(t)?;
             return Ok(StreamEvent::of_message(StreamEventKind::MessageStop, Span::default()));
         };
-        if let Some(half) = self.untold_half(position, t)? {
+        if let Some(half) = self.untold_half(&mut block, t)? {
+            self.open.set(position, block);
             self.due = due;
             return Ok(half);
         }
         if due == Due::MessageStop {
             self.due = due;
         }
-        self.stop_block(position, t)
+        self.stop_block(position, &block, t)
     }
 
     /// Handles the end of the body before `message_stop`.

@@ -202,7 +202,7 @@ impl Reply {
                 }
             }
         }
-        self.stop_block(0, t)
+        self.next_due_of(Due::BlockStop(0), t)
     }
 }
 
@@ -226,7 +226,7 @@ impl OpenBlock {
             // An object was checked with the body. Another form may represent an object.
             self.is_settled = value.kind() == Kind::Object;
             if !self.is_settled
-                && let Some(end) = read_input(t, part, false)?
+                && let Ok(end) = read_input(t, part, false)?
             {
                 self.is_settled = true;
                 self.span.end = (self.span.end + end).saturating_sub(part.end);
