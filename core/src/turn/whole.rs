@@ -7,7 +7,7 @@ use super::stream::Due;
 use super::{Container, Form, Phase, Reply, StreamEvent, StreamEventKind};
 use crate::error::{Capacity, Error, Protocol};
 use crate::history::is_blank;
-use crate::json::{IS_CHIP, JsonError, Kind, Object, Sink, Value, Walk, means};
+use crate::json::{IS_CHIP, Kind, Object, Sink, Value, Walk};
 use crate::transcript::{Span, Transcript};
 use crate::wire::{
     BlockKind, CONTENT, FIELDS, Field, Growth, MEMBERS, MESSAGE_ENDING, MOST_FIELDS, Parts, Source,
@@ -111,18 +111,9 @@ impl Reply {
         container: &mut Container,
     ) -> Result<Span, Error> {
         let came = Source::Tail(body);
-        let (mut parts, mut has_blocks_only) = (Parts::NONE, true);
+        let mut parts = Parts::NONE;
         let walked = Walk::new(body.of(t.whole())).and_then(|mut walk| {
-            parts.read(&mut walk, WHOLE, &mut |walk| {
-                has_blocks_only = true;
-                if !walk.enter_array() {
-                    return walk.value().map(drop);
-                }
-                while walk.element()? {
-                    has_blocks_only &= is_block(walk)?;
-                }
-                Ok(())
-            })?;
+            parts.read(&mut walk, WHOLE)?;
             walk.end()
         });
         let checked = match walked {
@@ -150,7 +141,7 @@ impl Reply {
         let Some((content, kind)) = content.zip(kind) else {
             return Err(self.fail(Protocol::NotAMessage, came, t));
         };
-        if !has_blocks_only {
+        if parts.has_other {
             return Err(self.fail(
                 Protocol::Event { expected: "content blocks with exactly one type" },
                 came,
@@ -264,23 +255,6 @@ fn block_at(at: usize, t: &Transcript<'_>) -> Option<(BlockKind, Span, Values)> 
         place.start += usize::from(is_array && place.len() > 0);
     }
     Some((kind, Span::new(start, start + members.end()), values))
-}
-
-/// Checks the value at the current offset, and returns whether it is a content block: an object
-/// with a single type, as in a stream.
-fn is_block(walk: &mut Walk<'_>) -> Result<bool, JsonError> {
-    let (mut kind, mut is_one): (Option<&[u8]>, _) = (None, true);
-    if !walk.enter() {
-        return walk.value().map(|_| false);
-    }
-    while let Some(key) = walk.key()? {
-        let value = walk.value()?;
-        if means(key, "type") {
-            is_one &= kind.is_none_or(|kind| kind == value);
-            kind = Some(value);
-        }
-    }
-    Ok(is_one && kind.is_some_and(|kind| kind.starts_with(b"\"")))
 }
 
 /// Returns the range of the first element of an array at or after `at`.

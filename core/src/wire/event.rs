@@ -46,8 +46,8 @@ pub(crate) enum EventKind {
 }
 
 impl EventKind {
-    /// Returns the event with this name, or `None` if it is unknown.
-    pub(crate) fn from_name(name: &[u8]) -> Option<Self> {
+    /// Returns the event with this name, or `Unknown`.
+    pub(crate) fn from_name(name: &[u8]) -> Self {
         // A table, because it needs a third of the code of a `match` over so many strings.
         const EVENTS: [(&[u8], EventKind); 8] = [
             (b"content_block_delta", EventKind::BlockDelta),
@@ -59,7 +59,8 @@ impl EventKind {
             (b"message_stop", EventKind::MessageStop),
             (b"ping", EventKind::Ping),
         ];
-        EVENTS.iter().find(|(known, _)| *known == name).map(|(_, event)| *event)
+        let known = EVENTS.iter().find(|(known, _)| *known == name);
+        known.map_or(Self::Unknown, |(_, event)| *event)
     }
 }
 
@@ -76,18 +77,20 @@ pub(crate) fn parse(
     parts: &mut Parts,
 ) -> Result<Wire, Protocol> {
     let walked = Walk::new(data).and_then(|mut walk| {
-        parts.read(&mut walk, EVENT, &mut |walk| walk.value().map(drop))?;
+        parts.read(&mut walk, EVENT)?;
         walk.end()
     });
     let checked = walked.map_err(json_error)?;
     let value = |i: usize| parts.get(i).value(data);
-    let kind = value(KIND).and_then(Value::as_text).unwrap_or_default().raw_bytes();
-    // `{"type":"overloaded_error",…}` is an error without the object in which the API wraps it.
-    let has_error = says_error(value(ERROR)) || kind.ends_with(b"_error");
-    let kind =
-        EventKind::from_name(kind).or(if has_error { Some(EventKind::Error) } else { named });
+    let name = value(KIND).and_then(Value::as_text).unwrap_or_default().raw_bytes();
+    let mut kind = EventKind::from_name(name);
+    if kind == EventKind::Unknown {
+        // `{"type":"overloaded_error",…}` is an error without the object in which the API wraps it.
+        let has_error = says_error(value(ERROR)) || name.ends_with(b"_error");
+        kind = if has_error { EventKind::Error } else { named.unwrap_or(EventKind::Unknown) };
+    }
     let index = value(INDEX).and_then(Value::as_u64).and_then(|index| u16::try_from(index).ok());
-    let mut wire = Wire::plain(kind.unwrap_or(EventKind::Unknown), index);
+    let mut wire = Wire::plain(kind, index);
     wire.lone_surrogate = checked.lone_surrogate.is_some();
     let (part, expected) = match wire.kind {
         EventKind::BlockDelta => (DELTA, "a delta"),
@@ -96,7 +99,7 @@ pub(crate) fn parse(
         _ => return Ok(wire),
     };
     wire.value = parts.get(part);
-    if !value(part).is_some_and(|value| part != BLOCK || is_block(value)) {
+    if wire.value.len() == 0 || (part == BLOCK && parts.has_other) {
         return Err(Protocol::Event { expected });
     }
     if part == DELTA {
@@ -154,25 +157,25 @@ pub(crate) const DELTA_ENDING: usize = 17;
 pub(crate) const ENCRYPTED: usize = 19;
 const VALUES: usize = 20;
 
-/// The ranges of the members with [`NAMES`], in the same order. A missing one is empty.
-pub(crate) struct Parts([Span; NAMES.len()]);
+/// The parts of an event or of a whole reply.
+pub(crate) struct Parts {
+    /// The ranges of the members with [`NAMES`], in the same order. A missing one is empty.
+    spans: [Span; NAMES.len()],
+    /// Whether the block that starts, or an element of the content, is not a content block: an
+    /// object with one type.
+    pub(crate) has_other: bool,
+}
 
 impl Parts {
-    pub(crate) const NONE: Self = Self([Span::new(0, 0); NAMES.len()]);
+    pub(crate) const NONE: Self = Self { spans: [Span::new(0, 0); NAMES.len()], has_other: false };
 
     pub(crate) fn get(&self, i: usize) -> Span {
-        self.0.get(i).copied().unwrap_or_default()
+        self.spans.get(i).copied().unwrap_or_default()
     }
 
     /// Checks the value at the current offset, and reads the members of this level if it is an
     /// object. If several members have the same name, the last one is used, as in the views.
-    /// `content` checks the content of a message.
-    pub(crate) fn read(
-        &mut self,
-        walk: &mut Walk<'_>,
-        mut level: Level,
-        content: &mut dyn FnMut(&mut Walk<'_>) -> Result<(), JsonError>,
-    ) -> Result<(), JsonError> {
+    pub(crate) fn read(&mut self, walk: &mut Walk<'_>, mut level: Level) -> Result<(), JsonError> {
         if !walk.enter() {
             return walk.value().map(drop);
         }
@@ -203,7 +206,8 @@ impl Parts {
                 continue;
             }
             match i {
-                CONTENT => content(walk)?,
+                BLOCK => self.has_other = !is_block(walk)?,
+                CONTENT => self.has_other = has_other(walk)?,
                 _ => _ = walk.value()?,
             }
             self.note(i, start, walk);
@@ -211,7 +215,7 @@ impl Parts {
     }
 
     fn note(&mut self, i: usize, start: usize, walk: &Walk<'_>) {
-        if let Some(place) = self.0.get_mut(i) {
+        if let Some(place) = self.spans.get_mut(i) {
             *place = Span::new(start, walk.at());
         }
     }
@@ -225,17 +229,33 @@ pub(crate) fn says_error(error: Option<Value<'_>>) -> bool {
     })
 }
 
-/// Returns whether a value is a content block: an object with a type. If a block had two different
-/// types, readers would disagree on its kind.
-fn is_block(value: Value<'_>) -> bool {
-    let (mut members, mut kind) = (value.members(), None);
-    while let Some((name, value)) = members.next_raw() {
-        if means(name, "type") {
-            if kind.is_some_and(|kind| kind != value) {
-                return false;
-            }
+/// Checks the value at the current offset, and returns whether it has an element that is not a
+/// content block.
+fn has_other(walk: &mut Walk<'_>) -> Result<bool, JsonError> {
+    let mut has_other = false;
+    if walk.enter_array() {
+        while walk.element()? {
+            has_other |= !is_block(walk)?;
+        }
+    } else {
+        walk.value()?;
+    }
+    Ok(has_other)
+}
+
+/// Checks the value at the current offset, and returns whether it is a content block: an object
+/// with a type. If a block had two different types, readers would disagree on its kind.
+fn is_block(walk: &mut Walk<'_>) -> Result<bool, JsonError> {
+    let (mut kind, mut is_one): (Option<&[u8]>, _) = (None, true);
+    if !walk.enter() {
+        return walk.value().map(|_| false);
+    }
+    while let Some(key) = walk.key()? {
+        let value = walk.value()?;
+        if means(key, "type") {
+            is_one &= kind.is_none_or(|kind| kind == value);
             kind = Some(value);
         }
     }
-    kind.is_some_and(|kind| kind.kind() == Kind::String)
+    Ok(is_one && kind.is_some_and(|kind| kind.starts_with(b"\"")))
 }
