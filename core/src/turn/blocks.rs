@@ -16,8 +16,11 @@ use crate::error::{Capacity, Error};
 use crate::history::{has_text, is_blank};
 use crate::json::{IS_CHIP, Sink, Text, Value};
 use crate::transcript::{Span, Transcript};
-use crate::wire::{BlockKind, Field, Growth, Source};
+use crate::wire::{BlockKind, Field, Growth};
 
+/// The distance from the start of the tail at which a value is stored before a block or a member is
+/// written for it, and the start of the message, if there is none yet.
+pub(super) const ROOM: usize = 64;
 /// A text block before its first delta.
 const TEXT_BLOCK: &[u8] = b"{\"type\":\"text\",\"text\":\"\"}";
 /// The length of an escaped code unit, `\uXXXX`, in bytes.
@@ -85,40 +88,35 @@ impl Reply {
     pub(super) fn has_just_begun(
         &self,
         index: Option<u16>,
-        block: Source<'_>,
+        block: Span,
         t: &Transcript<'_>,
     ) -> bool {
         self.open.iter().any(|open| {
             Some(open.index) == index
                 && open.field.is_none()
-                && open.span.of(t.bytes()) == block.bytes(t)
+                && open.span.of(t.bytes()) == block.of(t.whole())
         })
     }
 
-    /// Appends a block to the message.
+    /// Appends a block, which is in the tail, to the message.
     pub(super) fn start_block(
         &mut self,
         index: Option<u16>,
-        source: Source<'_>,
+        block: Span,
         lone: bool,
         t: &mut Transcript<'_>,
     ) -> Result<StreamEvent, Error> {
         let start = t.len();
-        let block = source.bytes(t);
         let len = block.len();
-        let kind = BlockKind::of(Value::whole(block).and_then(|block| block.member("type")));
+        let kind = block.value(t.whole()).and_then(|block| block.member("type"));
+        let kind = BlockKind::of(kind);
         let before = if self.has_blocks { b",".as_slice() } else { message_head(start) };
         let span = Span::new(start + before.len(), start + before.len() + len);
         // Reserve space for everything first, so that a failure leaves no part of a block behind.
         // The complete part of a reply may be kept.
         t.reserve(before.len() + len)?;
         let stream_event = self.open_block(index, kind, span, lone)?;
-        match source {
-            Source::Chunk(block) => t.append(block)?,
-            Source::Tail(span) => {
-                t.tail_of(span).insert_at(start)?;
-            }
-        }
+        t.tail_of(block).insert_at(start);
         t.insert(start, before)?;
         self.has_blocks = true;
         Ok(stream_event)
@@ -178,22 +176,15 @@ impl Reply {
     fn start_text(
         &mut self,
         index: Option<u16>,
-        text: Source<'_>,
+        text: Span,
         lone: bool,
         t: &mut Transcript<'_>,
     ) -> Result<StreamEvent, Error> {
-        // The text must be stored behind the bytes that are written now: the block, and the start
-        // of a message before its first block.
-        const ROOM: usize = 64;
-        let text = match text {
-            Source::Chunk(bytes) => {
-                let mut tail = t.tail_from(t.len() + ROOM);
-                tail.put(bytes)?;
-                tail.span()
-            }
-            Source::Tail(span) => t.tail_of(span).shift(ROOM)?,
-        };
-        let stream_event = self.start_block(index, Source::Chunk(TEXT_BLOCK), lone, t)?;
+        let text = t.tail_of(text).shift(ROOM)?;
+        let mut tail = t.tail();
+        tail.put(TEXT_BLOCK)?;
+        let block = tail.span();
+        let stream_event = self.start_block(index, block, lone, t)?;
         self.due = Due::Text(text);
         Ok(stream_event)
     }
@@ -234,7 +225,7 @@ impl Reply {
         &mut self,
         index: Option<u16>,
         field: Field,
-        value: Source<'_>,
+        value: Span,
         lone: bool,
         t: &mut Transcript<'_>,
     ) -> Result<StreamEvent, Error> {
@@ -256,7 +247,7 @@ impl Reply {
         &mut self,
         block: &mut OpenBlock,
         field: Field,
-        value: Source<'_>,
+        mut value: Span,
         lone: bool,
         t: &mut Transcript<'_>,
     ) -> Result<StreamEvent, Error> {
@@ -264,7 +255,7 @@ impl Reply {
         // An empty first piece has no meaning: an input that arrived whole with the start of the
         // block stays.
         if field == Field::Input
-            && value.is_empty()
+            && value.len() == 0
             && block.kind.is_call()
             && block.field.is_none()
         {
@@ -279,38 +270,35 @@ impl Reply {
         let says_something = !IS_CHIP
             && field == Field::Text
             && !block.is_settled
-            && !is_blank(Text::from_bytes(value.bytes(t)));
+            && !is_blank(Text::from_bytes(value.of(t.whole())));
         self.open_hole(block, field, t)?;
-        let before = block.hole;
+        let mut told = Span::new(block.hole, block.hole);
         block.lone_surrogate |= lone;
         block.is_settled |= says_something;
-        if field == Field::Input {
-            self.flush_half(block, value, t)?;
+        if block.half.is_some() && value.len() > 0 && !begins_with_low(value.of(t.whole())) {
+            self.flush_half(block, t)?;
         }
         // Making the hole overwrote the first bytes of the tail.
-        if let Source::Tail(span) = value
-            && span.start < t.len()
-        {
+        if value.start < t.len() {
             return Err(unexpected("an event whose value is not its first member"));
         }
-        if field == Field::Input {
-            self.input(block, value, t)?;
-            return Ok(StreamEvent {
-                kind: StreamEventKind::Input,
-                index: place,
-                span: Span::new(before, block.hole),
-            });
+        // The input is unescaped, because it is JSON itself.
+        if field == Field::Input
+            && let Some(bytes) = t.whole_mut().get_mut(value.start..value.end)
+            && bytes.contains(&b'\\')
+        {
+            value.end = value.start + unescape_in_place(bytes, &mut block.half);
         }
-        let mut hole = block.hole;
-        let count = self.bring_in(block, hole, value, t)?;
+        let hole = block.hole;
+        block.hole += self.bring_in(block, hole, value, t);
         if field.growth() == Growth::Array
             && !t.whole().get(..hole).unwrap_or_default().trim_ascii_end().ends_with(b"[")
         {
             self.insert(block, hole, b",", t)?;
-            hole += 1;
+            block.hole += 1;
+            told.start += 1;
         }
-        block.hole = hole + count;
-        let mut told = Span::new(hole, block.hole);
+        told.end = block.hole;
         if field.growth() == Growth::Text {
             // Half of a surrogate pair is held back until the other half arrives.
             if block.untold == Some(field) {
@@ -337,8 +325,7 @@ impl Reply {
     ) -> Result<Option<StreamEvent>, Error> {
         let (kind, span) = if block.half.is_some() {
             let before = block.hole;
-            // A space does not begin the second half of a pair.
-            self.flush_half(block, Source::Chunk(b" "), t)?;
+            self.flush_half(block, t)?;
             (StreamEventKind::Input, Span::new(before, block.hole))
         } else if let Some(field) = block.untold.take() {
             self.open_hole(block, field, t)?;
@@ -349,42 +336,15 @@ impl Reply {
         Ok(Some(StreamEvent { kind, index: block.place(), span }))
     }
 
-    /// Appends to the input of a call. The input is unescaped, because it is JSON itself.
-    fn input(
-        &mut self,
-        block: &mut OpenBlock,
-        mut value: Source<'_>,
-        t: &mut Transcript<'_>,
-    ) -> Result<(), Error> {
-        if let Source::Chunk(raw) = value
-            && raw.contains(&b'\\')
-        {
-            value = Source::Tail(value.in_tail(t)?);
-        }
-        if let Source::Tail(span) = &mut value {
-            let bytes = t.whole_mut().get_mut(span.start..span.end).unwrap_or_default();
-            span.end = span.start + unescape_in_place(bytes, &mut block.half);
-        }
-        block.hole += self.bring_in(block, block.hole, value, t)?;
-        Ok(())
-    }
-
-    /// Writes a pending first half of a surrogate pair at the hole, unless `next` begins with the
-    /// second half.
+    /// Writes a pending first half of a surrogate pair at the hole.
     fn flush_half(
         &mut self,
         block: &mut OpenBlock,
-        next: Source<'_>,
         t: &mut Transcript<'_>,
-    ) -> Result<(), Error> {
-        let raw = next.bytes(t);
-        if let Some(half) = block.half
-            && !raw.is_empty()
-            && !begins_with_low(raw)
-        {
+    ) -> Result<(), Capacity> {
+        if let Some(half) = block.half.take() {
             self.insert(block, block.hole, &escaped_unit(u32::from(half.get())), t)?;
             block.hole += UNIT;
-            block.half = None;
         }
         Ok(())
     }

@@ -239,7 +239,7 @@ fn open_string(t: &mut Transcript<'_>, span: Span) -> Result<Option<usize>, Capa
         return Ok(None);
     }
     t.remove(span);
-    t.tail_of(object).insert_at(span.start)?;
+    t.tail_of(object).insert_at(span.start);
     let end = span.start + len;
     if checked.lone_surrogate.is_some() {
         mend_surrogates(t.whole_mut().get_mut(span.start..end).unwrap_or_default());

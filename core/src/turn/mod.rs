@@ -14,11 +14,11 @@ mod stream;
 mod whole;
 
 use crate::error::{ApiError, ApiErrorKind, Capacity, CapacityKind, Error, Protocol};
-use crate::json::{IS_CHIP, Value};
+use crate::json::{IS_CHIP, Sink, Value};
 use crate::message::{StopReason, Usage};
 use crate::transcript::{Span, Transcript};
 use crate::wire::{Arrived, BlockKind, COUNTS, Field, Parts, Source, Sse, deltas, error_words};
-use blocks::OpenBlock;
+use blocks::{OpenBlock, ROOM};
 pub(crate) use input::BadInputs;
 use open::OpenBlocks;
 use stream::Due;
@@ -326,13 +326,12 @@ impl Reply {
                         Arrived::Delta { index, field, text } => {
                             match self.next_delta(index, field, text, transcript)? {
                                 Some(stream_event) => return Ok(Some(stream_event)),
-                                None => Some(self.delta(
-                                    u16::try_from(index).ok(),
-                                    field,
-                                    Source::Chunk(text),
-                                    false,
-                                    transcript,
-                                )?),
+                                None => {
+                                    let mut tail = transcript.tail_from(transcript.len() + ROOM);
+                                    tail.put(text)?;
+                                    let (index, text) = (u16::try_from(index).ok(), tail.span());
+                                    Some(self.delta(index, field, text, false, transcript)?)
+                                }
                             }
                         }
                         Arrived::Plain(wire) => {

@@ -87,11 +87,10 @@ impl Reply {
             }
             (Phase::Start, _) => return Err(unexpected("message_start first")),
             (Phase::Open, EventKind::BlockStart) => {
-                let block = Source::Tail(value);
-                if self.has_just_begun(wire.index, block, t) {
+                if self.has_just_begun(wire.index, value, t) {
                     return Ok(None);
                 }
-                return self.start_block(wire.index, block, wire.lone_surrogate, t).map(Some);
+                return self.start_block(wire.index, value, wire.lone_surrogate, t).map(Some);
             }
             (Phase::Open, EventKind::BlockDelta) => {
                 let more = match wire.field {
@@ -150,7 +149,7 @@ impl Reply {
             };
             let Some(value) = value else { continue };
             let before = t.len();
-            let stream_event = self.delta(index, field, Source::Tail(value), lone, t)?;
+            let stream_event = self.delta(index, field, value, lone, t)?;
             if field != Field::EncryptedContent {
                 told = stream_event;
             } else if stream_event.span.start <= told.span.start {
@@ -183,7 +182,7 @@ impl Reply {
         t: &mut Transcript<'_>,
     ) -> Result<StreamEvent, Error> {
         let position = match due {
-            Due::Text(text) => return self.delta(None, Field::Text, Source::Tail(text), false, t),
+            Due::Text(text) => return self.delta(None, Field::Text, text, false, t),
             Due::BlockStop(position) => position,
             Due::MessageStop | Due::Nothing => 0,
         };

@@ -167,7 +167,7 @@ impl Reply {
             return Ok(at);
         }
         let is_text = inside.starts_with(b"\"");
-        t.tail_of(content).insert_at(at)?;
+        t.tail_of(content).insert_at(at);
         if is_text {
             t.append(b"}")?;
             t.insert(at, b"{\"type\":\"text\",\"text\":")?;

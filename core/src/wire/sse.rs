@@ -22,13 +22,6 @@ pub(crate) enum Source<'i> {
 }
 
 impl<'i> Source<'i> {
-    pub(crate) const fn is_empty(self) -> bool {
-        match self {
-            Self::Chunk(bytes) => bytes.is_empty(),
-            Self::Tail(span) => span.len() == 0,
-        }
-    }
-
     pub(crate) fn bytes<'t>(self, transcript: &'t Transcript<'_>) -> &'t [u8]
     where
         'i: 't,

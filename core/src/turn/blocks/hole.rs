@@ -4,7 +4,7 @@ use super::{OpenBlock, Reply, unexpected};
 use crate::error::{Capacity, Error};
 use crate::json::{Kind, Value, copy};
 use crate::transcript::{Span, Transcript};
-use crate::wire::{Field, Growth, Source};
+use crate::wire::{Field, Growth};
 
 impl Reply {
     /// Moves the hole of the block to where `field` grows. Inserts the member if it is missing.
@@ -83,25 +83,17 @@ impl Reply {
         self.remove(block, Span::new(span.start + 2, span.end), t);
     }
 
-    /// Inserts `value` at a hole of the block, and returns its length.
+    /// Moves `value` from the tail to a hole of the block, and returns its length.
     pub(super) fn bring_in(
         &mut self,
         block: &mut OpenBlock,
         hole: usize,
-        value: Source<'_>,
+        value: Span,
         t: &mut Transcript<'_>,
-    ) -> Result<usize, Capacity> {
-        match value {
-            Source::Chunk(bytes) => {
-                self.insert(block, hole, bytes, t)?;
-                Ok(bytes.len())
-            }
-            Source::Tail(span) => {
-                t.tail_of(span).insert_at(hole)?;
-                self.block_grew(block, span.len());
-                Ok(span.len())
-            }
-        }
+    ) -> usize {
+        let count = t.tail_of(value).insert_at(hole);
+        self.block_grew(block, count);
+        count
     }
 
     pub(super) fn insert(
