@@ -322,7 +322,11 @@ fn key(bytes: &[u8], at: usize, lone: &mut Option<usize>) -> Result<(usize, usiz
 
 /// Checks the rest of a string, and returns the offset after its closing quote.
 #[inline]
-fn string(bytes: &[u8], at: usize, lone: &mut Option<usize>) -> Result<usize, JsonError> {
+pub(crate) fn string(
+    bytes: &[u8],
+    at: usize,
+    lone: &mut Option<usize>,
+) -> Result<usize, JsonError> {
     match short_string_end(bytes, at) {
         Some(end) => Ok(end + 1),
         None => any_string(bytes, at, lone),

@@ -6,7 +6,7 @@
 
 use super::event::{EventKind, Wire};
 use super::kinds::Field;
-use crate::json::{hex4, is_ascii, plain_run_seen};
+use crate::json::{IS_CHIP, check_string, hex4, is_ascii, plain_run_seen};
 
 /// A delta in the exact form of the API.
 pub(crate) struct FastDelta<'i> {
@@ -39,11 +39,33 @@ pub(super) fn delta(input: &[u8]) -> Option<FastDelta<'_>> {
             None => (Field::Thinking, rest.strip_prefix(THINKING)?),
         },
     };
+    let (end, is_ascii) = content(text)?;
+    let (text, rest) = text.split_at_checked(end)?;
+    let rest = match rest.strip_prefix(b"\"}}\n\n") {
+        Some(rest) => rest,
+        // The API pads its events with spaces before either brace.
+        None => brace(brace(rest.get(1..)?)?)?.strip_prefix(b"\n\n")?,
+    };
+    if !is_ascii {
+        core::str::from_utf8(text).ok()?;
+    }
+    Some(FastDelta { index, field, text, used: input.len() - rest.len() })
+}
+
+/// Returns the length of the content of the string whose content begins at the start of `text`, and
+/// whether it is known to be ASCII. Returns `None` if it contains a half of a surrogate pair.
+#[inline]
+fn content(text: &[u8]) -> Option<(usize, bool)> {
+    if IS_CHIP {
+        let mut lone_surrogate = None;
+        let end = check_string(text, 0, &mut lone_surrogate).ok()?;
+        return lone_surrogate.is_none().then_some((end.saturating_sub(1), false));
+    }
     let (mut end, mut seen) = (0, 0);
     loop {
         end = plain_run_seen(text, end, &mut seen);
         match text.get(end)? {
-            b'"' => break,
+            b'"' => return Some((end, is_ascii(seen))),
             b'\\' => match text.get(end + 1)? {
                 b'"' | b'\\' | b'/' | b'b' | b'f' | b'n' | b'r' | b't' => end += 2,
                 // A code unit of a surrogate pair takes the general path, which handles separated
@@ -57,16 +79,6 @@ pub(super) fn delta(input: &[u8]) -> Option<FastDelta<'_>> {
             _ => return None,
         }
     }
-    let (text, rest) = text.split_at_checked(end)?;
-    let rest = match rest.strip_prefix(b"\"}}\n\n") {
-        Some(rest) => rest,
-        // The API pads its events with spaces before either brace.
-        None => brace(brace(rest.get(1..)?)?)?.strip_prefix(b"\n\n")?,
-    };
-    if !is_ascii(seen) {
-        core::str::from_utf8(text).ok()?;
-    }
-    Some(FastDelta { index, field, text, used: input.len() - rest.len() })
 }
 
 /// Returns the event without content at the start of `input`, and the bytes after it, if the event
