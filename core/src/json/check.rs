@@ -104,6 +104,18 @@ pub(crate) fn check_to(most: usize, bytes: &[u8]) -> Result<Checked, JsonError> 
     walk.end()
 }
 
+/// Checks that `bytes` is the inside of an object, without the braces.
+pub(crate) fn check_members(bytes: &[u8]) -> Result<Checked, JsonError> {
+    let mut walk = Walk { is_first: true, ..Walk::new(bytes)? };
+    while skip_space(bytes, walk.at) < bytes.len() {
+        if walk.key()?.is_none() {
+            return fail(walk.at, "members without braces");
+        }
+        walk.value()?;
+    }
+    walk.end()
+}
+
 /// A checker that works like [`check`], but step by step, so that the caller can find values in the
 /// same pass. The caller must continue until [`end`](Self::end), or the rest of the text is not
 /// checked.

@@ -55,7 +55,6 @@ mod words;
 
 pub(crate) use base_url::base_of;
 pub(crate) use compaction::ServerCompaction;
-pub(crate) use config::members;
 pub use config::{Auth, Config};
 pub(crate) use event::{
     CONTENT, COUNTS, DELTA_ENDING, ENCRYPTED, EventKind, MESSAGE_ENDING, Parts, WHOLE, WHOLE_ERROR,
