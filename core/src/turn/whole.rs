@@ -208,7 +208,7 @@ impl OpenBlock {
     ) -> Result<Option<Span>, Capacity> {
         if field.growth() == Growth::Array {
             let element = if rest.len() > 0 { next_in_array(rest.start, t) } else { None };
-            *rest = element.map_or(Span::default(), |element| Span::new(element.end, rest.end));
+            *rest = element.map_or_else(Span::default, |element| Span::new(element.end, rest.end));
             return Ok(element);
         }
         let mut part = core::mem::take(rest);
