@@ -40,6 +40,9 @@ macro_rules! capacity_kinds {
         #[derive(Clone, Copy, Debug, PartialEq, Eq)]
         #[cfg_attr(feature = "defmt", derive(defmt::Format))]
         #[non_exhaustive]
+        // As wide as the sizes next to it, because errors are passed on by value. A chip would copy
+        // the unused bytes between them one by one.
+        #[repr(usize)]
         pub enum CapacityKind { $($(#[$doc])* $variant,)* }
 
         impl CapacityKind {
@@ -316,6 +319,8 @@ pub enum Misuse {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[cfg_attr(feature = "defmt", derive(defmt::Format))]
 #[non_exhaustive]
+// As wide as what it contains, for the same reason as in [`CapacityKind`].
+#[repr(usize)]
 pub enum Error {
     /// The server reported an error.
     Api(ApiError),

@@ -35,6 +35,7 @@ const OF_JSON: &str = lines! {
     "a value"
     "a member name"
     "':'"
+    "members without braces"
     "four hexadecimal digits"
     "an escape"
     "no control character in a string"

@@ -76,6 +76,33 @@ pub(crate) fn check_to(most: usize, bytes: &[u8]) -> Result<Checked, JsonError> 
     walk.end()
 }
 
+/// Checks that `bytes` is the inside of an object, without the braces.
+pub(crate) fn check_members(bytes: &[u8]) -> Result<Checked, JsonError> {
+    let mut walk = Walk { is_first: true, ..Walk::new(bytes)? };
+    while skip_space(bytes, walk.at) < bytes.len() {
+        if walk.key()?.is_none() {
+            return Err(walk.error(phrase!("members without braces")));
+        }
+        walk.value()?;
+    }
+    walk.end()
+}
+
+/// Returns the length of the content of the string whose content begins at the start of `text`, or
+/// `None` if it is not valid or contains a half of a surrogate pair. Does not check its UTF-8.
+pub(crate) fn check_string(text: &[u8]) -> Option<usize> {
+    let mut walk = Walk {
+        bytes: text,
+        at: 0,
+        most: MAX_DEPTH,
+        depth: 0,
+        is_first: false,
+        lone_surrogate: None,
+    };
+    walk.rest_of_string().ok()?;
+    walk.lone_surrogate.is_none().then_some(walk.at.saturating_sub(1))
+}
+
 /// A checker that works like [`check`], but step by step, so that the caller can find values in the
 /// same pass. The caller must continue until [`end`](Self::end), or the rest of the text is not
 /// checked.
@@ -293,8 +320,12 @@ impl<'a> Walk<'a> {
     }
 
     fn any_string(&mut self) -> Step {
-        let bytes = self.bytes;
-        let mut at = self.at + 1;
+        self.at += 1;
+        self.rest_of_string()
+    }
+
+    fn rest_of_string(&mut self) -> Step {
+        let (bytes, mut at) = (self.bytes, self.at);
         let checked = loop {
             at = plain_run(bytes, at);
             match bytes.get(at) {

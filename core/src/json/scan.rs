@@ -11,14 +11,14 @@ pub(crate) fn copy(to: &mut [u8], from: &[u8]) {
     }
 }
 
-/// Moves the bytes after the first `by` bytes to the front, and overwrites those. If there are
-/// fewer bytes, which is a bug in this crate, does nothing instead of panicking.
+/// Moves the items after the first `by` items to the front, and overwrites those. If there are
+/// fewer items, which is a bug in this crate, does nothing instead of panicking.
 #[inline]
-pub(crate) fn copy_down(bytes: &mut [u8], by: usize) {
-    debug_assert!(by <= bytes.len());
-    if by <= bytes.len() {
+pub(crate) fn copy_down<T: Copy>(items: &mut [T], by: usize) {
+    debug_assert!(by <= items.len());
+    if by <= items.len() {
         #[expect(clippy::disallowed_methods, reason = "the range begins within")]
-        bytes.copy_within(by.., 0);
+        items.copy_within(by.., 0);
     }
 }
 

@@ -29,27 +29,25 @@ impl Usage {
     /// counts are cumulative, so a later one replaces an earlier one. Counts that are missing or
     /// `null` stay unchanged.
     pub fn overwrite(&mut self, usage: Value<'_>) {
-        self.take(usage.pick([
+        let new = usage.pick([
             "input_tokens",
             "output_tokens",
             "cache_creation_input_tokens",
             "cache_read_input_tokens",
-        ]));
+        ]);
+        for (count, new) in self.counts_mut().into_iter().zip(new) {
+            *count = new.and_then(Value::as_u64).unwrap_or(*count);
+        }
     }
 
-    /// Replaces the counts with those of these values, in the order of the fields, that are one.
-    pub(crate) fn take(&mut self, new: [Option<Value<'_>>; 4]) {
-        let counts = [
+    /// Returns the counts in the order of the fields.
+    pub(crate) const fn counts_mut(&mut self) -> [&mut u64; 4] {
+        [
             &mut self.input_tokens,
             &mut self.output_tokens,
             &mut self.cache_creation_input_tokens,
             &mut self.cache_read_input_tokens,
-        ];
-        for (count, new) in counts.into_iter().zip(new) {
-            if let Some(new) = new.and_then(Value::as_u64) {
-                *count = new;
-            }
-        }
+        ]
     }
 
     /// Adds the tokens of another turn. Each sum saturates at [`u64::MAX`].

@@ -5,7 +5,7 @@ use super::state::CallState;
 use super::table::State;
 use super::{CallIndex, Run, ToolAnswer};
 use crate::error::{Capacity, Error, Misuse};
-use crate::json::Object;
+use crate::json::{Object, check_members};
 use crate::transcript::Span;
 
 impl Run<'_> {
@@ -60,7 +60,7 @@ impl Run<'_> {
     /// without the braces, if the request would have more than four cache breakpoints, or while a
     /// request is in progress; `Capacity` if it does not fit.
     pub fn add_to_result(&mut self, i: CallIndex, member: &str) -> Result<(), Error> {
-        if member.trim_ascii().is_empty() || !crate::wire::members(member.as_bytes()) {
+        if member.trim_ascii().is_empty() || check_members(member.as_bytes()).is_err() {
             return Err(
                 Misuse::Json("must be one or more object members, without the braces").into()
             );

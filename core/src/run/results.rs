@@ -278,7 +278,7 @@ impl Run<'_> {
         tail.add(before);
         result.write_to(&mut tail)?;
         tail.add(after);
-        self.turn.results_end += tail.insert_at(place)?;
+        self.turn.results_end += tail.insert_at(place);
         self.turn.states.set(i, CallState::Answered);
         self.ledger.calls = self.ledger.calls.saturating_add(1);
         if self.call_for_caller().is_none() {

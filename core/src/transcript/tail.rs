@@ -74,9 +74,9 @@ impl Tail<'_, '_> {
     /// Makes the part a part of the conversation, at `at`. The bytes after `at` move towards the
     /// end. The rest of the tail is lost. Returns its length.
     #[inline]
-    pub(crate) fn insert_at(self, at: usize) -> Result<usize, Capacity> {
+    pub(crate) fn insert_at(self, at: usize) -> usize {
         self.transcript.insert_tail(at, self.span);
-        Ok(self.span.len())
+        self.span.len()
     }
 
     /// Makes the part replace `old`, a part of the conversation. Returns its length.

@@ -16,19 +16,21 @@ use crate::error::{Capacity, Error, phrase};
 use crate::history::{has_text, is_blank};
 use crate::json::{IS_CHIP, Sink, Text, Value};
 use crate::transcript::{Span, Transcript};
-use crate::wire::{BlockKind, Field, Growth, Source};
+use crate::wire::{BlockKind, Field, Growth};
 
+/// The distance from the start of the tail at which a value is stored before a block or a member is
+/// written for it, and the start of the message, if there is none yet.
+pub(super) const ROOM: usize = 64;
 /// A text block before its first delta.
 const TEXT_BLOCK: &[u8] = b"{\"type\":\"text\",\"text\":\"\"}";
 /// The length of an escaped code unit, `\uXXXX`, in bytes.
 const UNIT: usize = 6;
 
-pub(super) fn ensure_said_by_the_model(kind: BlockKind) -> Result<(), Error> {
-    if kind == BlockKind::Misplaced {
-        Err(unexpected(phrase!("blocks that a model may send")))
-    } else {
-        Ok(())
-    }
+/// Returns the start of the message, before its first block, for a message that begins at `at`.
+pub(super) fn message_head(at: usize) -> &'static [u8] {
+    const HEAD: &[u8] = b",{\"role\":\"assistant\",\"content\":[";
+    // There is no comma before the first message.
+    HEAD.get(usize::from(at == 0)..).unwrap_or_default()
 }
 
 #[derive(Clone, Copy, Debug)]
@@ -37,9 +39,9 @@ pub(super) struct OpenBlock {
     index: u16,
     /// The block's position in the message.
     place: u16,
-    kind: BlockKind,
+    pub(super) kind: BlockKind,
     /// The range of the block's JSON in the transcript.
-    span: Span,
+    pub(super) span: Span,
     /// The field that grew last. It grows at `hole`.
     field: Option<Field>,
     hole: usize,
@@ -53,8 +55,9 @@ pub(super) struct OpenBlock {
     /// The field that ends with half of a surrogate pair that no event has reported yet.
     untold: Option<Field>,
     lone_surrogate: bool,
-    /// Whether a part of its text is known that is not blank.
-    says_something: bool,
+    /// Whether the block need not be read again when it ends: a part of its text is known that is
+    /// not blank, or its input is known to be an object.
+    pub(super) is_settled: bool,
 }
 
 impl OpenBlock {
@@ -85,23 +88,47 @@ impl Reply {
     pub(super) fn has_just_begun(
         &self,
         index: Option<u16>,
-        block: Source<'_>,
+        block: Span,
         t: &Transcript<'_>,
     ) -> bool {
         self.open.iter().any(|open| {
             Some(open.index) == index
                 && open.field.is_none()
-                && open.span.of(t.bytes()) == block.bytes(t)
+                && open.span.of(t.bytes()) == block.of(t.whole())
         })
     }
 
-    /// Appends a block to the message.
+    /// Appends a block, which is in the tail, to the message.
     pub(super) fn start_block(
         &mut self,
         index: Option<u16>,
-        source: Source<'_>,
+        block: Span,
         lone: bool,
         t: &mut Transcript<'_>,
+    ) -> Result<StreamEvent, Error> {
+        let start = t.len();
+        let len = block.len();
+        let kind = block.value(t.whole()).and_then(|block| block.member("type"));
+        let kind = BlockKind::of(kind);
+        let before = if self.has_blocks { b",".as_slice() } else { message_head(start) };
+        let span = Span::new(start + before.len(), start + before.len() + len);
+        // Reserve space for everything first, so that a failure leaves no part of a block behind.
+        // The complete part of a reply may be kept.
+        t.reserve(before.len() + len)?;
+        let stream_event = self.open_block(index, kind, span, lone)?;
+        t.tail_of(block).insert_at(start);
+        t.insert(start, before)?;
+        self.has_blocks = true;
+        Ok(stream_event)
+    }
+
+    /// Begins a block of this kind at `span`.
+    pub(super) fn open_block(
+        &mut self,
+        index: Option<u16>,
+        kind: BlockKind,
+        span: Span,
+        lone: bool,
     ) -> Result<StreamEvent, Error> {
         let place = self.blocks;
         // An index may occur again, for example if a gateway joins several streams into one.
@@ -109,31 +136,10 @@ impl Reply {
         if self.open.iter().any(|block| block.index == index) {
             return Err(unexpected(phrase!("a block index that no open block has")));
         }
-        let start = t.len();
-        let block = source.bytes(t);
-        let (kind, len) = (
-            BlockKind::of(Value::whole(block).and_then(|block| block.member("type"))),
-            block.len(),
-        );
-        ensure_said_by_the_model(kind)?;
-        let before: &[u8] = match (self.has_blocks, start) {
-            (true, _) => b",",
-            (false, 0) => b"{\"role\":\"assistant\",\"content\":[",
-            (false, _) => b",{\"role\":\"assistant\",\"content\":[",
-        };
-        // Reserve space for everything first, so that a failure leaves no part of a block behind.
-        // The complete part of a reply may be kept.
-        t.reserve(before.len() + len)?;
-        match source {
-            Source::Chunk(block) => t.append(block)?,
-            Source::Tail(span) => {
-                t.tail_of(span).insert_at(start)?;
-            }
+        if kind == BlockKind::Misplaced {
+            return Err(unexpected(phrase!("blocks that a model may send")));
         }
-        t.insert(start, before)?;
-        self.has_blocks = true;
         self.blocks = place.checked_add(1).ok_or(unexpected(phrase!("at most 65535 blocks")))?;
-        let span = Span::new(start + before.len(), start + before.len() + len);
         let block = OpenBlock {
             index,
             place,
@@ -146,7 +152,7 @@ impl Reply {
             half: None,
             untold: None,
             lone_surrogate: lone,
-            says_something: false,
+            is_settled: false,
         };
         self.last = kind;
         self.calls += usize::from(kind == BlockKind::Call);
@@ -170,22 +176,15 @@ impl Reply {
     fn start_text(
         &mut self,
         index: Option<u16>,
-        text: Source<'_>,
+        text: Span,
         lone: bool,
         t: &mut Transcript<'_>,
     ) -> Result<StreamEvent, Error> {
-        // The text must be stored behind the bytes that are written now: the block, and the start
-        // of a message before its first block.
-        const ROOM: usize = 64;
-        let text = match text {
-            Source::Chunk(bytes) => {
-                let mut tail = t.tail_from(t.len() + ROOM);
-                tail.put(bytes)?;
-                tail.span()
-            }
-            Source::Tail(span) => t.tail_of(span).shift(ROOM)?,
-        };
-        let stream_event = self.start_block(index, Source::Chunk(TEXT_BLOCK), lone, t)?;
+        let text = t.tail_of(text).shift(ROOM)?;
+        let mut tail = t.tail();
+        tail.put(TEXT_BLOCK)?;
+        let block = tail.span();
+        let stream_event = self.start_block(index, block, lone, t)?;
         self.due = Due::Text(text);
         Ok(stream_event)
     }
@@ -226,46 +225,29 @@ impl Reply {
         &mut self,
         index: Option<u16>,
         field: Field,
-        value: Source<'_>,
+        value: Span,
         lone: bool,
         t: &mut Transcript<'_>,
     ) -> Result<StreamEvent, Error> {
-        match self.find(index)? {
-            Some(position) => self.delta_at(position, field, value, lone, t),
-            None if field == Field::Text && self.open.is_empty() => {
-                self.start_text(index, value, lone, t)
-            }
-            None => Err(unexpected(phrase!("the index of an open block"))),
-        }
-    }
-
-    /// Appends a value to a field of the open block at this position, like [`delta`](Self::delta).
-    pub(super) fn delta_at(
-        &mut self,
-        position: usize,
-        field: Field,
-        value: Source<'_>,
-        lone: bool,
-        t: &mut Transcript<'_>,
-    ) -> Result<StreamEvent, Error> {
+        let found = self.find(index)?;
         // A copy, which replaces the block in the list once the delta is in it.
-        let mut block = self.block(position)?;
-        let stream_event = self.extend(&mut block, field, value, lone, t)?;
-        if let Some(place) = self.open.get_mut(position) {
-            *place = block;
+        let block = found.and_then(|position| self.open.get(position).copied());
+        if let (Some(position), Some(mut block)) = (found, block) {
+            let stream_event = self.extend(&mut block, field, value, lone, t)?;
+            self.open.set(position, block);
+            Ok(stream_event)
+        } else if field == Field::Text && self.open.is_empty() {
+            self.start_text(index, value, lone, t)
+        } else {
+            Err(unexpected(phrase!("the index of an open block")))
         }
-        Ok(stream_event)
-    }
-
-    fn block(&self, position: usize) -> Result<OpenBlock, Error> {
-        self.open.get(position).copied().ok_or(unexpected(phrase!("an open block")))
     }
 
     fn extend(
         &mut self,
         block: &mut OpenBlock,
         field: Field,
-        value: Source<'_>,
+        mut value: Span,
         lone: bool,
         t: &mut Transcript<'_>,
     ) -> Result<StreamEvent, Error> {
@@ -273,7 +255,7 @@ impl Reply {
         // An empty first piece has no meaning: an input that arrived whole with the start of the
         // block stays.
         if field == Field::Input
-            && value.is_empty()
+            && value.len() == 0
             && block.kind.is_call()
             && block.field.is_none()
         {
@@ -287,39 +269,36 @@ impl Reply {
         // ends.
         let says_something = !IS_CHIP
             && field == Field::Text
-            && !block.says_something
-            && !is_blank(Text::from_bytes(value.bytes(t)));
+            && !block.is_settled
+            && !is_blank(Text::from_bytes(value.of(t.whole())));
         self.open_hole(block, field, t)?;
-        let before = block.hole;
+        let mut told = Span::new(block.hole, block.hole);
         block.lone_surrogate |= lone;
-        block.says_something |= says_something;
-        if field == Field::Input {
-            self.flush_half(block, value, t)?;
+        block.is_settled |= says_something;
+        if block.half.is_some() && value.len() > 0 && !begins_with_low(value.of(t.whole())) {
+            self.flush_half(block, t)?;
         }
         // Making the hole overwrote the first bytes of the tail.
-        if let Source::Tail(span) = value
-            && span.start < t.len()
-        {
+        if value.start < t.len() {
             return Err(unexpected(phrase!("an event whose value is not its first member")));
         }
-        if field == Field::Input {
-            self.input(block, value, t)?;
-            return Ok(StreamEvent {
-                kind: StreamEventKind::Input,
-                index: place,
-                span: Span::new(before, block.hole),
-            });
+        // The input is unescaped, because it is JSON itself.
+        if field == Field::Input
+            && let Some(bytes) = t.whole_mut().get_mut(value.start..value.end)
+            && bytes.contains(&b'\\')
+        {
+            value.end = value.start + unescape_in_place(bytes, &mut block.half);
         }
-        let mut hole = block.hole;
-        let count = self.bring_in(block, hole, value, t)?;
+        let hole = block.hole;
+        block.hole += self.bring_in(block, hole, value, t);
         if field.growth() == Growth::Array
             && !t.whole().get(..hole).unwrap_or_default().trim_ascii_end().ends_with(b"[")
         {
             self.insert(block, hole, b",", t)?;
-            hole += 1;
+            block.hole += 1;
+            told.start += 1;
         }
-        block.hole = hole + count;
-        let mut told = Span::new(hole, block.hole);
+        told.end = block.hole;
         if field.growth() == Growth::Text {
             // Half of a surrogate pair is held back until the other half arrives.
             if block.untold == Some(field) {
@@ -341,63 +320,31 @@ impl Reply {
     /// is one that no event has reported yet.
     pub(super) fn untold_half(
         &mut self,
-        position: usize,
+        block: &mut OpenBlock,
         t: &mut Transcript<'_>,
     ) -> Result<Option<StreamEvent>, Error> {
-        let mut block = self.block(position)?;
         let (kind, span) = if block.half.is_some() {
             let before = block.hole;
-            // A space does not begin the second half of a pair.
-            self.flush_half(&mut block, Source::Chunk(b" "), t)?;
+            self.flush_half(block, t)?;
             (StreamEventKind::Input, Span::new(before, block.hole))
         } else if let Some(field) = block.untold.take() {
-            self.open_hole(&mut block, field, t)?;
+            self.open_hole(block, field, t)?;
             (StreamEventKind::of(field), Span::new(block.hole.saturating_sub(UNIT), block.hole))
         } else {
             return Ok(None);
         };
-        if let Some(place) = self.open.get_mut(position) {
-            *place = block;
-        }
         Ok(Some(StreamEvent { kind, index: block.place(), span }))
     }
 
-    /// Appends to the input of a call. The input is unescaped, because it is JSON itself.
-    fn input(
-        &mut self,
-        block: &mut OpenBlock,
-        mut value: Source<'_>,
-        t: &mut Transcript<'_>,
-    ) -> Result<(), Error> {
-        if let Source::Chunk(raw) = value
-            && raw.contains(&b'\\')
-        {
-            value = Source::Tail(value.in_tail(t)?);
-        }
-        if let Source::Tail(span) = &mut value {
-            let bytes = t.whole_mut().get_mut(span.start..span.end).unwrap_or_default();
-            span.end = span.start + unescape_in_place(bytes, &mut block.half);
-        }
-        block.hole += self.bring_in(block, block.hole, value, t)?;
-        Ok(())
-    }
-
-    /// Writes a pending first half of a surrogate pair at the hole, unless `next` begins with the
-    /// second half.
+    /// Writes a pending first half of a surrogate pair at the hole.
     fn flush_half(
         &mut self,
         block: &mut OpenBlock,
-        next: Source<'_>,
         t: &mut Transcript<'_>,
-    ) -> Result<(), Error> {
-        let raw = next.bytes(t);
-        if let Some(half) = block.half
-            && !raw.is_empty()
-            && !begins_with_low(raw)
-        {
+    ) -> Result<(), Capacity> {
+        if let Some(half) = block.half.take() {
             self.insert(block, block.hole, &escaped_unit(u32::from(half.get())), t)?;
             block.hole += UNIT;
-            block.half = None;
         }
         Ok(())
     }
@@ -407,19 +354,16 @@ impl Reply {
     pub(super) fn stop_block(
         &mut self,
         position: usize,
+        block: &OpenBlock,
         t: &mut Transcript<'_>,
     ) -> Result<StreamEvent, Error> {
-        let block = self.block(position)?;
         let mut span = block.span;
-        if block.kind.is_call() {
+        if block.kind.is_call() && !block.is_settled {
             let grown = (block.field == Some(Field::Input))
                 .then_some(Span::new(block.input_start, block.hole));
             let (end, bad) = close_call(t, span, grown)?;
             let (before, after) = (span.end, end);
             span.end = end;
-            if block.kind == BlockKind::ServerCall {
-                ensure_named(span, t)?;
-            }
             self.later_moved(before, after);
             if block.kind == BlockKind::Call
                 && let Some(bad) = bad
@@ -427,12 +371,15 @@ impl Reply {
                 self.bad.note(usize::from(block.call), bad);
             }
         }
+        if block.kind == BlockKind::ServerCall {
+            ensure_named(span, t)?;
+        }
         if block.lone_surrogate
             && let Some(bytes) = t.whole_mut().get_mut(span.start..span.end)
         {
             mend_surrogates(bytes);
         }
-        if !IS_CHIP && block.kind == BlockKind::Text && !block.says_something {
+        if !IS_CHIP && block.kind == BlockKind::Text && !block.is_settled {
             self.has_blank_text |= !Value::whole(span.of(t.bytes())).is_some_and(has_text);
         }
         self.open.remove(position);

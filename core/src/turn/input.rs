@@ -181,31 +181,36 @@ pub(super) fn mend_surrogates(bytes: &mut [u8]) {
 
 /// Makes the input at `span` an object, if it has a form in which gateways send objects: an empty
 /// input, `null` or `""` for no arguments, or a string that contains the JSON of an object. Returns
-/// the new end of the input, or `None` if it does not represent an object. `grown` states that the
+/// the new end of the input, or its fault if it does not represent an object. `grown` states that the
 /// input arrived in deltas; then `null` and `""` are text from the model and do not mean that there
 /// are no arguments.
 pub(super) fn read_input(
     t: &mut Transcript<'_>,
     span: Span,
     grown: bool,
-) -> Result<Option<usize>, Capacity> {
-    let text = span.of(t.whole()).trim_ascii();
+) -> Result<Result<usize, Fault>, Capacity> {
+    let text = span.of(t.whole());
+    let checked = check(text);
+    let text = text.trim_ascii();
     let is_empty = text.is_empty() || (!grown && (text == b"null" || text == b"\"\""));
     if is_empty {
         t.remove(span);
         t.insert(span.start, b"{}")?;
-        return Ok(Some(span.start + 2));
+        return Ok(Ok(span.start + 2));
     }
-    let Ok(checked) = check(text) else { return Ok(None) };
+    let checked = match checked {
+        Ok(checked) => checked,
+        Err(error) => return Ok(Err(Some(error))),
+    };
     match Value::whole(text).map(Value::kind) {
         Some(Kind::Object) => {
             if checked.lone_surrogate.is_some() {
                 mend_surrogates(t.whole_mut().get_mut(span.start..span.end).unwrap_or_default());
             }
-            Ok(Some(span.end))
+            Ok(Ok(span.end))
         }
-        Some(Kind::String) => open_string(t, span),
-        _ => Ok(None),
+        Some(Kind::String) => Ok(open_string(t, span)?.ok_or(None)),
+        _ => Ok(Err(None)),
     }
 }
 
@@ -234,7 +239,7 @@ fn open_string(t: &mut Transcript<'_>, span: Span) -> Result<Option<usize>, Capa
         return Ok(None);
     }
     t.remove(span);
-    t.tail_of(object).insert_at(span.start)?;
+    t.tail_of(object).insert_at(span.start);
     let end = span.start + len;
     if checked.lone_surrogate.is_some() {
         mend_surrogates(t.whole_mut().get_mut(span.start..end).unwrap_or_default());
@@ -249,47 +254,39 @@ fn close_input(
     span: Span,
     grown: bool,
 ) -> Result<(usize, Option<Fault>), Capacity> {
-    if let Some(end) = read_input(t, span, grown)? {
-        return Ok((end, None));
+    match read_input(t, span, grown)? {
+        Ok(end) => Ok((end, None)),
+        Err(fault) => Ok((mend_input(t, span)?, Some(fault))),
     }
-    let error = check(span.of(t.whole())).err();
-    Ok((mend_input(t, span)?, Some(error)))
 }
 
 /// Wraps the text at `span` as a string in an object, and returns its new end.
 fn mend_input(transcript: &mut Transcript<'_>, span: Span) -> Result<usize, Capacity> {
-    let extra = |byte: u8| match byte {
-        b'"' | b'\\' => 1,
-        0..0x20 => 5,
-        _ => 0,
-    };
-    let more: usize = span.of(transcript.whole()).iter().map(|&byte| extra(byte)).sum();
+    let more: usize = span.of(transcript.whole()).iter().map(|&byte| escaped(byte).1 - 1).sum();
     transcript.reserve(more + MENDED.0.len() + MENDED.1.len())?;
     transcript.open_gap(span.end, more)?;
     // Works backwards from the end, so that no byte is overwritten before it has been read.
-    if let Some(bytes) = transcript.whole_mut().get_mut(span.start..span.end + more) {
-        let (mut read, mut write) = (span.len(), bytes.len());
-        while read > 0 && read < write {
-            read -= 1;
-            let byte = bytes.get(read).copied().unwrap_or_default();
-            write -= extra(byte) + 1;
-            match extra(byte) {
-                0 => put(bytes, write, byte),
-                1 => {
-                    put(bytes, write, b'\\');
-                    put(bytes, write + 1, byte);
-                }
-                _ => {
-                    for (offset, part) in escaped_unit(u32::from(byte)).into_iter().enumerate() {
-                        put(bytes, write + offset, part);
-                    }
-                }
-            }
+    let (mut read, mut write) = (span.end, span.end + more);
+    while span.start < read && read < write {
+        read -= 1;
+        let (escape, len) = escaped(transcript.whole().get(read).copied().unwrap_or_default());
+        write -= len;
+        for (at, byte) in (write..).zip(escape).take(len) {
+            put(transcript.whole_mut(), at, byte);
         }
     }
     transcript.insert(span.end + more, MENDED.1)?;
     transcript.insert(span.start, MENDED.0)?;
     Ok(span.end + more + MENDED.0.len() + MENDED.1.len())
+}
+
+/// Returns a byte as it is written in a string, and the length of that.
+fn escaped(byte: u8) -> ([u8; 6], usize) {
+    match byte {
+        b'"' | b'\\' => ([b'\\', byte, 0, 0, 0, 0], 2),
+        0..0x20 => (escaped_unit(u32::from(byte)), 6),
+        _ => ([byte; 6], 1),
+    }
 }
 
 /// Checks that a server call has an ID and a name. Server calls are sent back as they arrived, and

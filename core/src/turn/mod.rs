@@ -16,11 +16,11 @@ mod whole;
 use crate::error::{
     ApiError, ApiErrorKind, Capacity, CapacityKind, Error, Phrase, Protocol, phrase,
 };
-use crate::json::{IS_CHIP, Value};
+use crate::json::{IS_CHIP, Sink, Value};
 use crate::message::{StopReason, Usage};
 use crate::transcript::{Span, Transcript};
-use crate::wire::{Arrived, BlockKind, Ending, Field, Source, Sse, deltas, error_words};
-use blocks::OpenBlock;
+use crate::wire::{Arrived, BlockKind, COUNTS, Field, Parts, Source, Sse, deltas, error_words};
+use blocks::{OpenBlock, ROOM};
 pub(crate) use input::BadInputs;
 use open::OpenBlocks;
 use stream::Due;
@@ -79,6 +79,11 @@ macro_rules! define_kinds {
 deltas!(define_kinds);
 
 impl StreamEvent {
+    /// Creates an event that concerns no block.
+    const fn of_message(kind: StreamEventKind, span: Span) -> Self {
+        Self { kind, index: 0, span }
+    }
+
     /// Returns whether the event concerns the message as a whole (its start, its end or its stop
     /// reason) and not a part of a block.
     pub const fn is_of_message(&self) -> bool {
@@ -234,9 +239,11 @@ impl Reply {
         transcript: &mut Transcript<'_>,
     ) -> Result<(), Capacity> {
         transcript.insert(at, new)?;
-        match &mut self.form {
-            Form::Whole(whole) => whole.block_grew(at, new.len()),
-            _ => self.open.last_mut().map_or((), |block| block.grow_by(new.len())),
+        if let Form::Whole(whole) = &mut self.form {
+            whole.block_grew(at, new.len());
+        }
+        if let Some(block) = self.open.last_mut() {
+            block.grow_by(new.len());
         }
         Ok(())
     }
@@ -321,17 +328,17 @@ impl Reply {
                         Arrived::Delta { index, field, text } => {
                             match self.next_delta(index, field, text, transcript)? {
                                 Some(stream_event) => return Ok(Some(stream_event)),
-                                None => Some(self.delta(
-                                    u16::try_from(index).ok(),
-                                    field,
-                                    Source::Chunk(text),
-                                    false,
-                                    transcript,
-                                )?),
+                                None => {
+                                    let mut tail = transcript.tail_from(transcript.len() + ROOM);
+                                    tail.put(text)?;
+                                    let (index, text) = (u16::try_from(index).ok(), tail.span());
+                                    Some(self.delta(index, field, text, false, transcript)?)
+                                }
                             }
                         }
-                        Arrived::Plain(kind) => {
-                            self.apply(&kind, false, Span::default(), transcript, container)?
+                        Arrived::Plain(wire) => {
+                            let at = Span::default();
+                            self.apply(&wire, &Parts::NONE, at, transcript, container)?
                         }
                         Arrived::Frame(name, data) => {
                             self.frame(name, data, transcript, container)?
@@ -399,13 +406,18 @@ impl Reply {
         transcript: &mut Transcript<'_>,
         container: &mut Container,
     ) -> Result<Option<StreamEvent>, Error> {
+        if self.phase == Phase::Stopped {
+            return Ok(None);
+        }
+        if self.due != Due::Nothing {
+            return self.next_due(transcript).map(Some);
+        }
         match self.form {
-            Form::Whole(_) if cfg!(feature = "whole-replies") => {
-                self.next_of_whole(transcript, container)
+            Form::Whole(whole) if cfg!(feature = "whole-replies") => {
+                self.next_of_whole(whole, transcript, container).map(Some)
             }
             Form::Whole(_) | Form::Unseen { .. } => Err(Protocol::EndedEarly.into()),
-            Form::Stream if self.phase == Phase::Stopped => Ok(None),
-            Form::Stream => self.end_of_stream(transcript),
+            Form::Stream => self.end_of_stream(transcript).map(Some),
         }
     }
 
@@ -432,22 +444,25 @@ impl Reply {
         Error::Api(ApiError::new(200, kind, None))
     }
 
-    /// Takes over the parts of a message, which begins at `start`. Those that are missing stay
-    /// unchanged.
+    /// Takes over the stop reason of a message, which is the part `ending`, its container and its
+    /// usage. The JSON begins at `start`. Those that are missing stay unchanged.
     fn take_end(
         &mut self,
-        &Ending { stop, container: named, counts }: &Ending,
+        parts: &Parts,
+        ending: usize,
         start: usize,
         t: &Transcript<'_>,
         container: &mut Container,
     ) -> Result<(), Capacity> {
-        let value = |part: Span| part.shifted(start).value(t.whole());
+        let value = |i: usize| parts.get(i).shifted(start).value(t.whole());
         // An empty reason says nothing, and replaces nothing.
-        if let Some(stop) = value(stop).and_then(Value::as_text).filter(|it| !it.is_empty()) {
+        if let Some(stop) = value(ending).and_then(Value::as_text).filter(|it| !it.is_empty()) {
             self.stop = Some(StopReason::from_text(stop));
         }
-        self.usage.take(counts.map(value));
-        take_container(value(named), container)
+        for (i, count) in COUNTS.zip(self.usage.counts_mut()) {
+            *count = value(i).and_then(Value::as_u64).unwrap_or(*count);
+        }
+        take_container(value(ending + 1), container)
     }
 
     /// Writes the end of the message. A message without content is not written.

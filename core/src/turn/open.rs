@@ -2,6 +2,7 @@
 
 use super::blocks::OpenBlock;
 use crate::error::{Capacity, CapacityKind};
+use crate::json::copy_down;
 
 /// The maximum number of blocks that may be open at the same time. The API opens one at a time. A
 /// gateway that translates another API may open as many as the reply has calls.
@@ -55,8 +56,12 @@ impl OpenBlocks {
             self.remove_among_many(position);
             return;
         }
-        let mut at = 0..;
-        self.first.retain(|_| at.next() != Some(position));
+        if position < self.first.len()
+            && let Some(rest) = self.first.get_mut(position..)
+        {
+            copy_down(rest, 1);
+            self.first.pop();
+        }
     }
 
     #[cfg(feature = "alloc")]
@@ -111,6 +116,13 @@ impl OpenBlocks {
     #[cfg(not(feature = "alloc"))]
     pub(super) fn get_mut(&mut self, position: usize) -> Option<&mut OpenBlock> {
         self.first.get_mut(position)
+    }
+
+    /// Replaces the block at this position.
+    pub(super) fn set(&mut self, position: usize, block: OpenBlock) {
+        if let Some(place) = self.get_mut(position) {
+            *place = block;
+        }
     }
 
     pub(super) fn last_mut(&mut self) -> Option<&mut OpenBlock> {

@@ -3,9 +3,10 @@
 use super::blocks::OpenBlock;
 use super::{Container, Phase, Reply, StreamEvent, StreamEventKind, unexpected};
 use crate::error::{Error, Protocol, phrase};
-use crate::json::check;
 use crate::transcript::{Span, Transcript};
-use crate::wire::{EventKind, Field, Growth, Source, Wire, WireKind, parse};
+use crate::wire::{
+    DELTA_ENDING, ENCRYPTED, EventKind, Field, Growth, MESSAGE_ENDING, Parts, Source, Wire, parse,
+};
 
 /// The events that are still due, if a frame has caused more than one.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -34,89 +35,90 @@ impl Reply {
         self.failure = Span::default();
         let at = data.in_tail(t)?;
         let data = at.of(t.whole());
-        // In a stream whose frames have names, frames without a name come from an intermediary.
-        // They are ignored unless they report an error.
-        let is_foreign = name.is_none() && self.sse.is_named();
-        let known = |kind| Ok(Wire { kind, lone_surrogate: false });
+        let mut parts = Parts::NONE;
         let wire = match name {
             // The name is sufficient for these events. The data of an error may be any text.
-            Some(EventKind::Error) => known(WireKind::Error),
-            Some(EventKind::MessageStop) => known(WireKind::MessageStop),
-            Some(EventKind::Ping) => known(WireKind::Ping),
+            Some(kind @ (EventKind::Error | EventKind::MessageStop | EventKind::Ping)) => {
+                Wire::plain(kind, None)
+            }
             // The end of a stream in the form of OpenAI's API.
-            None if data.trim_ascii() == b"[DONE]" => {
-                return if self.may_end() {
-                    self.next_due_of(Due::MessageStop, t).map(Some)
-                } else {
-                    Ok(None)
-                };
+            None if data.trim_ascii() == b"[DONE]" && self.may_end() => {
+                Wire::plain(EventKind::MessageStop, None)
             }
-            None if data.trim_ascii().is_empty() => return Ok(None),
-            _ => parse(data, name),
+            None if matches!(data.trim_ascii(), b"" | b"[DONE]") => return Ok(None),
+            _ => {
+                // In a stream whose frames have names, frames without a name come from an
+                // intermediary. They are ignored unless they report an error.
+                let is_foreign = name.is_none() && self.sse.is_named();
+                match parse(data, name, &mut parts) {
+                    Ok(wire) if !is_foreign || wire.kind == EventKind::Error => wire,
+                    Err(error) if !is_foreign => {
+                        return Err(self.fail(error, Source::Tail(at), t));
+                    }
+                    _ => return Ok(None),
+                }
+            }
         };
-        match wire {
-            Ok(wire) if !is_foreign || matches!(wire.kind, WireKind::Error) => {
-                self.apply(&wire.kind, wire.lone_surrogate, at, t, container)
-            }
-            Err(error) if !is_foreign => Err(self.fail(error, Source::Tail(at), t)),
-            _ => Ok(None),
-        }
+        self.apply(&wire, &parts, at, t, container)
     }
 
     /// Applies an event, depending on the current phase. This match lists everything that an event
     /// may do. `at` is the range of its JSON in the tail.
     pub(super) fn apply(
         &mut self,
-        kind: &WireKind,
-        lone: bool,
+        wire: &Wire,
+        parts: &Parts,
         at: Span,
         t: &mut Transcript<'_>,
         container: &mut Container,
     ) -> Result<Option<StreamEvent>, Error> {
-        match (self.phase, kind) {
-            (_, WireKind::Ping) => Ok(Some(StreamEvent {
-                kind: StreamEventKind::Ping,
-                index: 0,
-                span: Span::default(),
-            })),
-            (_, WireKind::Unknown) => {
-                Ok(Some(StreamEvent { kind: StreamEventKind::Unknown, index: 0, span: at }))
-            }
-            (_, WireKind::Error) => Err(self.api_error(at, t)),
-            (Phase::Start, WireKind::MessageStart(message, parts)) => {
+        let value = wire.value.shifted(at.start);
+        let (kind, span) = match (self.phase, wire.kind) {
+            (_, EventKind::Ping) => (StreamEventKind::Ping, Span::default()),
+            (_, EventKind::Unknown) => (StreamEventKind::Unknown, at),
+            (_, EventKind::Error) => return Err(self.api_error(at, t)),
+            (Phase::Start, EventKind::MessageStart) => {
                 self.phase = Phase::Open;
-                self.take_end(parts, at.start, t, container)?;
-                let span = message.shifted(at.start);
-                Ok(Some(StreamEvent { kind: StreamEventKind::MessageStart, index: 0, span }))
+                let stop = self.stop;
+                self.take_end(parts, MESSAGE_ENDING, at.start, t, container)?;
+                // Only the end of the message has a reason.
+                self.stop = stop;
+                (StreamEventKind::MessageStart, value)
             }
-            (Phase::Start, _) => Err(unexpected(phrase!("message_start first"))),
-            (Phase::Open, &WireKind::BlockStart { index, block }) => {
-                let block = Source::Tail(block.shifted(at.start));
-                if self.has_just_begun(index, block, t) {
+            (Phase::Start, _) => return Err(unexpected(phrase!("message_start first"))),
+            (Phase::Open, EventKind::BlockStart) => {
+                if self.has_just_begun(wire.index, value, t) {
                     return Ok(None);
                 }
-                self.start_block(index, block, lone, t).map(Some)
+                return self.start_block(wire.index, value, wire.lone_surrogate, t).map(Some);
             }
-            (Phase::Open, &WireKind::BlockDelta { index, field, value, more }) => {
-                let [value, more] = [value, more].map(|span| span.shifted(at.start));
-                self.deltas(index, (field, value), more, lone, t).map(Some)
+            (Phase::Open, EventKind::BlockDelta) => {
+                let more = match wire.field {
+                    Field::Compaction => parts.get(ENCRYPTED).shifted(at.start),
+                    _ => Span::default(),
+                };
+                let lone = wire.lone_surrogate;
+                return self.deltas(wire.index, (wire.field, value), more, lone, t).map(Some);
             }
-            (Phase::Open, &WireKind::BlockStop { index }) => match self.find(index)? {
-                Some(position) => self.next_due_of(Due::BlockStop(position), t).map(Some),
+            (Phase::Open, EventKind::BlockStop) => match self.find(wire.index)? {
+                Some(position) => return self.next_due_of(Due::BlockStop(position), t).map(Some),
                 // The block has already ended.
-                None => Ok(None),
+                None => return Ok(None),
             },
-            (Phase::Open, WireKind::MessageDelta(parts)) => {
-                self.take_end(parts, at.start, t, container)?;
-                Ok(Some(StreamEvent { kind: StreamEventKind::MessageDelta, index: 0, span: at }))
+            (Phase::Open, EventKind::MessageDelta) => {
+                self.take_end(parts, DELTA_ENDING, at.start, t, container)?;
+                (StreamEventKind::MessageDelta, at)
             }
             // A gateway may omit the end of a block. All open blocks end here.
-            (Phase::Open, WireKind::MessageStop) => self.next_due_of(Due::MessageStop, t).map(Some),
+            (Phase::Open, EventKind::MessageStop) => {
+                return self.next_due_of(Due::MessageStop, t).map(Some);
+            }
             // A repeated start: the message has already begun.
-            (Phase::Open, WireKind::MessageStart(..)) => Ok(None),
+            (Phase::Open, EventKind::MessageStart) => return Ok(None),
             // Unreachable, because a stream is not read after it has stopped.
-            (Phase::Stopped, _) => Ok(None),
-        }
+            (Phase::Stopped, _) => return Ok(None),
+        };
+        Ok(Some(StreamEvent::of_message(kind, span)))
     }
 
     /// Handles the value of a delta, and the encrypted value of a compaction next to it.
@@ -147,7 +149,7 @@ impl Reply {
             };
             let Some(value) = value else { continue };
             let before = t.len();
-            let stream_event = self.delta(index, field, Source::Tail(value), lone, t)?;
+            let stream_event = self.delta(index, field, value, lone, t)?;
             if field != Field::EncryptedContent {
                 told = stream_event;
             } else if stream_event.span.start <= told.span.start {
@@ -174,54 +176,49 @@ impl Reply {
     }
 
     /// Returns the first event of `due`, and keeps the rest due.
-    fn next_due_of(&mut self, due: Due, t: &mut Transcript<'_>) -> Result<StreamEvent, Error> {
-        let stops = match due {
-            Due::Text(text) => return self.delta_at(0, Field::Text, Source::Tail(text), false, t),
-            Due::BlockStop(position) => Some(position),
-            Due::MessageStop if !self.open.is_empty() => Some(0),
-            Due::MessageStop | Due::Nothing => None,
+    pub(super) fn next_due_of(
+        &mut self,
+        due: Due,
+        t: &mut Transcript<'_>,
+    ) -> Result<StreamEvent, Error> {
+        let position = match due {
+            Due::Text(text) => return self.delta(None, Field::Text, text, false, t),
+            Due::BlockStop(position) => position,
+            Due::MessageStop | Due::Nothing => 0,
         };
-        let Some(position) = stops else {
+        let Some(mut block) = self.open.get(position).copied() else {
             self.finish(t)?;
-            return Ok(StreamEvent {
-                kind: StreamEventKind::MessageStop,
-                index: 0,
-                span: Span::default(),
-            });
+            return Ok(StreamEvent::of_message(StreamEventKind::MessageStop, Span::default()));
         };
-        if let Some(half) = self.untold_half(position, t)? {
+        if let Some(half) = self.untold_half(&mut block, t)? {
+            self.open.set(position, block);
             self.due = due;
             return Ok(half);
         }
-        if matches!(due, Due::MessageStop) {
+        if due == Due::MessageStop {
             self.due = due;
         }
-        self.stop_block(position, t)
+        self.stop_block(position, &block, t)
     }
 
     /// Handles the end of the body before `message_stop`.
-    pub(super) fn end_of_stream(
-        &mut self,
-        t: &mut Transcript<'_>,
-    ) -> Result<Option<StreamEvent>, Error> {
-        if !matches!(self.due, Due::Nothing) {
-            return self.next_due(t).map(Some);
-        }
+    pub(super) fn end_of_stream(&mut self, t: &mut Transcript<'_>) -> Result<StreamEvent, Error> {
         // A server that fails may omit the blank line after its error.
         if self.sse.is_inside()
             && let Some((name, words)) = self.sse.end(t)?
         {
             let data = words.of(t.whole());
-            let is_error = match name {
-                Some(EventKind::Error) => !data.starts_with(b"{") || check(data).is_ok(),
-                _ => matches!(parse(data, name).map(|wire| wire.kind), Ok(WireKind::Error)),
-            };
+            let mut parts = Parts::NONE;
+            let is_named = name == Some(EventKind::Error);
+            let is_error = (is_named && !data.starts_with(b"{"))
+                || parse(data, name, &mut parts)
+                    .is_ok_and(|wire| is_named || wire.kind == EventKind::Error);
             if is_error {
                 return Err(self.api_error(words, t));
             }
         }
         if self.may_end() {
-            return self.next_due_of(Due::MessageStop, t).map(Some);
+            return self.next_due_of(Due::MessageStop, t);
         }
         if self.sse.is_stream() {
             self.failure = Span::default();

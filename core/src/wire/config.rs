@@ -6,7 +6,7 @@ use heapless::Vec;
 
 use super::thread::MessageThread;
 use crate::error::Misuse;
-use crate::json::{Kind, Object, Value, check, escape};
+use crate::json::{Object, check, check_members, escape};
 use crate::policy::{Limits, RetryPolicy};
 
 /// The maximum number of header fields in a request, including the caller's additional ones.
@@ -238,15 +238,15 @@ impl<'a> Config<'a> {
                 "the system prompt contains a character that JSON escapes: pass it escaped, as params `\"system\":\"…\"`",
             ));
         }
-        if !members(self.params.as_bytes()) {
+        let Ok(checked) = check_members(self.params.as_bytes()) else {
             return Err(Misuse::Setting(
                 "params must be members of a JSON object, without the braces",
             ));
+        };
+        if checked.lone_surrogate.is_some() {
+            return Err(Misuse::Setting("unpaired surrogate in params"));
         }
-        for (name, value) in Object::inside(self.params.as_bytes()) {
-            if check(value.raw()).is_ok_and(|checked| checked.lone_surrogate.is_some()) {
-                return Err(Misuse::Setting("unpaired surrogate in params"));
-            }
+        for (name, _) in Object::inside(self.params.as_bytes()) {
             let own = ["model", "max_tokens", "messages", "stream"].iter().any(|own| name == **own);
             let (system, listed) = (self.system.is_some(), tools > 0);
             let thread = self.message_thread != MessageThread::Off;
@@ -320,36 +320,4 @@ impl<'a> Config<'a> {
         }
         fields
     }
-}
-
-/// Returns whether `text` is the inside of a JSON object.
-pub(crate) fn members(text: &[u8]) -> bool {
-    // Rust treats a form feed as white space, but JSON does not.
-    if text.contains(&0x0c) {
-        return false;
-    }
-    let mut rest = text.trim_ascii();
-    while !rest.is_empty() {
-        let Some(key) =
-            Value::first(rest).filter(|key| key.kind() == Kind::String && check(key.raw()).is_ok())
-        else {
-            return false;
-        };
-        let after = rest
-            .get(key.raw().len()..)
-            .map(<[u8]>::trim_ascii_start)
-            .and_then(|rest| rest.strip_prefix(b":"));
-        let Some(after) = after.map(<[u8]>::trim_ascii_start) else { return false };
-        let Some(value) = Value::first(after).filter(|value| check(value.raw()).is_ok()) else {
-            return false;
-        };
-        rest = after.get(value.raw().len()..).unwrap_or_default().trim_ascii_start();
-        match rest.strip_prefix(b",") {
-            // A comma must be followed by another member.
-            Some(more) if !more.trim_ascii_start().is_empty() => rest = more.trim_ascii_start(),
-            Some(_) => return false,
-            None => return rest.is_empty(),
-        }
-    }
-    true
 }

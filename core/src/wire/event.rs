@@ -2,54 +2,36 @@
 //! Unknown types are values, not errors.
 
 use super::kinds::{Field, deltas};
-use crate::error::{Phrase, Protocol, phrase};
+use crate::error::{Protocol, phrase};
 use crate::json::{JsonError, Kind, Value, Walk, means, meant};
 use crate::transcript::Span;
 
-/// An event: its kind, and the ranges of its parts in the event's JSON.
+/// An event and the parts of its own. The [`Parts`] have those that several events have.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Wire {
-    pub(crate) kind: WireKind,
+    pub(crate) kind: EventKind,
     /// Whether the event contains an unpaired surrogate.
     pub(crate) lone_surrogate: bool,
+    /// The index of the block that the event concerns.
+    pub(crate) index: Option<u16>,
+    /// The field that a delta extends.
+    pub(crate) field: Field,
+    /// The range of the value of a delta, of the block that starts, or of the message that starts.
+    pub(crate) value: Span,
 }
 
-/// The parts of a message that are not its content. A missing one is empty.
-#[derive(Clone, Copy, Debug, Default)]
-pub(crate) struct Ending {
-    pub(crate) stop: Span,
-    pub(crate) container: Span,
-    /// In the order of [`Usage`](crate::message::Usage).
-    pub(crate) counts: [Span; 4],
+impl Wire {
+    /// Creates an event without content.
+    pub(crate) const fn plain(kind: EventKind, index: Option<u16>) -> Self {
+        let value = Span::new(0, 0);
+        Self { kind, lone_surrogate: false, index, field: Field::Text, value }
+    }
 }
 
-#[derive(Clone, Copy, Debug)]
-pub(crate) enum WireKind {
-    BlockDelta {
-        index: Option<u16>,
-        field: Field,
-        value: Span,
-        /// The `encrypted_content` of a compaction delta, or empty.
-        more: Span,
-    },
-    BlockStart {
-        index: Option<u16>,
-        block: Span,
-    },
-    BlockStop {
-        index: Option<u16>,
-    },
-    Error,
-    MessageDelta(Ending),
-    MessageStart(Span, Ending),
-    MessageStop,
-    Ping,
-    /// An event or a delta whose type is not known here.
-    Unknown,
-}
-
-/// The events of the API, named by their frame or by the `type` in their JSON.
+/// The events of the API, named by their frame or by the `type` in their JSON. The kind is as wide
+/// as the fields next to it in [`Wire`], which takes less code.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[repr(usize)]
 pub(crate) enum EventKind {
     BlockDelta,
     BlockStart,
@@ -59,11 +41,13 @@ pub(crate) enum EventKind {
     MessageStart,
     MessageStop,
     Ping,
+    /// An event or a delta whose type is not known here.
+    Unknown,
 }
 
 impl EventKind {
-    /// Returns the event with this name, or `None` if it is unknown.
-    pub(crate) fn from_name(name: &[u8]) -> Option<Self> {
+    /// Returns the event with this name, or `Unknown`.
+    pub(crate) fn from_name(name: &[u8]) -> Self {
         // A table, because it needs a third of the code of a `match` over so many strings.
         const EVENTS: [(&[u8], EventKind); 8] = [
             (b"content_block_delta", EventKind::BlockDelta),
@@ -75,7 +59,8 @@ impl EventKind {
             (b"message_stop", EventKind::MessageStop),
             (b"ping", EventKind::Ping),
         ];
-        EVENTS.iter().find(|(known, _)| *known == name).map(|(_, event)| *event)
+        let known = EVENTS.iter().find(|(known, _)| *known == name);
+        known.map_or(Self::Unknown, |(_, event)| *event)
     }
 }
 
@@ -83,63 +68,49 @@ pub(crate) const fn json_error(error: JsonError) -> Protocol {
     Protocol::Json { at: error.at, expected: error.expected }
 }
 
-/// Checks and parses the JSON of an event in one pass. Its `type` determines the event. If that is
-/// not a type of the API, an object with an `error` is an error, and otherwise the event is `named`,
-/// the frame's name.
-pub(crate) fn parse(data: &[u8], named: Option<EventKind>) -> Result<Wire, Protocol> {
-    let mut parts = Parts::NONE;
+/// Checks and parses the JSON of an event in one pass, and reads its parts into `parts`. Its `type`
+/// determines the event. If that is not a type of the API, an object with an `error` is an error,
+/// and otherwise the event is `named`, the frame's name.
+pub(crate) fn parse(
+    data: &[u8],
+    named: Option<EventKind>,
+    parts: &mut Parts,
+) -> Result<Wire, Protocol> {
     let walked = Walk::new(data).and_then(|mut walk| {
-        parts.read(&mut walk, EVENT, &mut |walk| walk.value().map(drop))?;
+        parts.read(&mut walk, EVENT)?;
         walk.end()
     });
     let checked = walked.map_err(json_error)?;
     let value = |i: usize| parts.get(i).value(data);
-    let kind = value(KIND).and_then(Value::as_text).unwrap_or_default().raw_bytes();
-    // `{"type":"overloaded_error",…}` is an error without the object in which the API wraps it.
-    let has_error = says_error(value(ERROR)) || kind.ends_with(b"_error");
-    let event =
-        EventKind::from_name(kind).or(if has_error { Some(EventKind::Error) } else { named });
+    let name = value(KIND).and_then(Value::as_text).unwrap_or_default().raw_bytes();
+    let mut kind = EventKind::from_name(name);
+    if kind == EventKind::Unknown {
+        // `{"type":"overloaded_error",…}` is an error without the object in which the API wraps it.
+        let has_error = says_error(value(ERROR)) || name.ends_with(b"_error");
+        kind = if has_error { EventKind::Error } else { named.unwrap_or(EventKind::Unknown) };
+    }
     let index = value(INDEX).and_then(Value::as_u64).and_then(|index| u16::try_from(index).ok());
-    let part = |i: usize, expected: Phrase| {
-        let span = parts.get(i);
-        if span.len() > 0 { Ok(span) } else { Err(Protocol::Event { expected }) }
+    let mut wire = Wire::plain(kind, index);
+    wire.lone_surrogate = checked.lone_surrogate.is_some();
+    let (part, expected) = match wire.kind {
+        EventKind::BlockDelta => (DELTA, phrase!("a delta")),
+        EventKind::BlockStart => (BLOCK, phrase!("a content block with exactly one type")),
+        EventKind::MessageStart => (MESSAGE, phrase!("a message")),
+        _ => return Ok(wire),
     };
-    let kind = match event {
-        Some(EventKind::BlockDelta) => {
-            part(DELTA, phrase!("a delta"))?;
-            match Field::of_delta(parts.get(DELTA_KIND).of(data)) {
-                Some((field, i)) if parts.get(VALUES + i).len() > 0 => WireKind::BlockDelta {
-                    index,
-                    field,
-                    value: parts.get(VALUES + i),
-                    more: match field {
-                        Field::Compaction => parts.get(ENCRYPTED),
-                        _ => Span::default(),
-                    },
-                },
-                _ => WireKind::Unknown,
+    wire.value = parts.get(part);
+    if wire.value.len() == 0 || (part == BLOCK && parts.has_other) {
+        return Err(Protocol::Event { expected });
+    }
+    if part == DELTA {
+        match Field::of_delta(parts.get(DELTA_KIND).of(data)) {
+            Some((field, i)) if parts.get(VALUES + i).len() > 0 => {
+                (wire.field, wire.value) = (field, parts.get(VALUES + i));
             }
+            _ => wire.kind = EventKind::Unknown,
         }
-        Some(EventKind::BlockStart) => {
-            const BLOCK_EXPECTED: Phrase = phrase!("a content block with exactly one type");
-            let block = part(BLOCK, BLOCK_EXPECTED)?;
-            if !value(BLOCK).is_some_and(is_block) {
-                return Err(Protocol::Event { expected: BLOCK_EXPECTED });
-            }
-            WireKind::BlockStart { index, block }
-        }
-        Some(EventKind::BlockStop) => WireKind::BlockStop { index },
-        Some(EventKind::Error) => WireKind::Error,
-        Some(EventKind::MessageDelta) => WireKind::MessageDelta(parts.ending(DELTA_ENDING)),
-        Some(EventKind::MessageStart) => WireKind::MessageStart(
-            part(MESSAGE, phrase!("a message"))?,
-            Ending { stop: Span::default(), ..parts.ending(MESSAGE_ENDING) },
-        ),
-        Some(EventKind::MessageStop) => WireKind::MessageStop,
-        Some(EventKind::Ping) => WireKind::Ping,
-        None => WireKind::Unknown,
-    };
-    Ok(Wire { kind, lone_surrogate: checked.lone_surrogate.is_some() })
+    }
+    Ok(wire)
 }
 
 macro_rules! define_names {
@@ -163,7 +134,8 @@ type Level = core::ops::Range<usize>;
 
 const EVENT: Level = 0..7;
 pub(crate) const WHOLE: Level = 7..12;
-const COUNTS: Level = 12..16;
+/// The counts of a usage, in the order of [`Usage`](crate::message::Usage).
+pub(crate) const COUNTS: Level = 12..16;
 const IN_DELTA: Level = 16..NAMES.len();
 
 const KIND: usize = 0;
@@ -173,44 +145,37 @@ const BLOCK: usize = 3;
 const MESSAGE: usize = 4;
 const USAGE: usize = 5;
 const ERROR: usize = 6;
+/// The stop reason of a message, which its container follows.
 pub(crate) const MESSAGE_ENDING: usize = 7;
 const MESSAGE_USAGE: usize = 9;
 pub(crate) const CONTENT: usize = 10;
 pub(crate) const WHOLE_ERROR: usize = 11;
 const DELTA_KIND: usize = 16;
-const DELTA_ENDING: usize = 17;
-const ENCRYPTED: usize = 19;
+/// Like [`MESSAGE_ENDING`], in a `message_delta`.
+pub(crate) const DELTA_ENDING: usize = 17;
+/// The `encrypted_content` of a compaction delta.
+pub(crate) const ENCRYPTED: usize = 19;
 const VALUES: usize = 20;
 
-/// The ranges of the members with [`NAMES`], in the same order. A missing one is empty.
-pub(crate) struct Parts([Span; NAMES.len()]);
+/// The parts of an event or of a whole reply.
+pub(crate) struct Parts {
+    /// The ranges of the members with [`NAMES`], in the same order. A missing one is empty.
+    spans: [Span; NAMES.len()],
+    /// Whether the block that starts, or an element of the content, is not a content block: an
+    /// object with one type.
+    pub(crate) has_other: bool,
+}
 
 impl Parts {
-    pub(crate) const NONE: Self = Self([Span::new(0, 0); NAMES.len()]);
+    pub(crate) const NONE: Self = Self { spans: [Span::new(0, 0); NAMES.len()], has_other: false };
 
     pub(crate) fn get(&self, i: usize) -> Span {
-        self.0.get(i).copied().unwrap_or_default()
-    }
-
-    /// Returns the parts of a message. `i` is the index of its stop reason, which its container
-    /// follows.
-    pub(crate) fn ending(&self, i: usize) -> Ending {
-        Ending {
-            stop: self.get(i),
-            container: self.get(i + 1),
-            counts: core::array::from_fn(|i| self.get(COUNTS.start + i)),
-        }
+        self.spans.get(i).copied().unwrap_or_default()
     }
 
     /// Checks the value at the current offset, and reads the members of this level if it is an
     /// object. If several members have the same name, the last one is used, as in the views.
-    /// `content` checks the content of a message.
-    pub(crate) fn read(
-        &mut self,
-        walk: &mut Walk<'_>,
-        mut level: Level,
-        content: &mut dyn FnMut(&mut Walk<'_>) -> Result<(), JsonError>,
-    ) -> Result<(), JsonError> {
+    pub(crate) fn read(&mut self, walk: &mut Walk<'_>, mut level: Level) -> Result<(), JsonError> {
         if !walk.enter() {
             return walk.value().map(drop);
         }
@@ -241,7 +206,8 @@ impl Parts {
                 continue;
             }
             match i {
-                CONTENT => content(walk)?,
+                BLOCK => self.has_other = !is_block(walk)?,
+                CONTENT => self.has_other = has_other(walk)?,
                 _ => _ = walk.value()?,
             }
             self.note(i, start, walk);
@@ -249,7 +215,7 @@ impl Parts {
     }
 
     fn note(&mut self, i: usize, start: usize, walk: &Walk<'_>) {
-        if let Some(place) = self.0.get_mut(i) {
+        if let Some(place) = self.spans.get_mut(i) {
             *place = Span::new(start, walk.at());
         }
     }
@@ -263,17 +229,33 @@ pub(crate) fn says_error(error: Option<Value<'_>>) -> bool {
     })
 }
 
-/// Returns whether a value is a content block: an object with a type. If a block had two different
-/// types, readers would disagree on its kind.
-fn is_block(value: Value<'_>) -> bool {
-    let (mut members, mut kind) = (value.members(), None);
-    while let Some((name, value)) = members.next_raw() {
-        if means(name, "type") {
-            if kind.is_some_and(|kind| kind != value) {
-                return false;
-            }
+/// Checks the value at the current offset, and returns whether it has an element that is not a
+/// content block.
+fn has_other(walk: &mut Walk<'_>) -> Result<bool, JsonError> {
+    let mut has_other = false;
+    if walk.enter_array() {
+        while walk.element()? {
+            has_other |= !is_block(walk)?;
+        }
+    } else {
+        walk.value()?;
+    }
+    Ok(has_other)
+}
+
+/// Checks the value at the current offset, and returns whether it is a content block: an object
+/// with a type. If a block had two different types, readers would disagree on its kind.
+fn is_block(walk: &mut Walk<'_>) -> Result<bool, JsonError> {
+    let (mut kind, mut is_one): (Option<&[u8]>, _) = (None, true);
+    if !walk.enter() {
+        return walk.value().map(|_| false);
+    }
+    while let Some(key) = walk.key()? {
+        let value = walk.value()?;
+        if means(key, "type") {
+            is_one &= kind.is_none_or(|kind| kind == value);
             kind = Some(value);
         }
     }
-    kind.is_some_and(|kind| kind.kind() == Kind::String)
+    Ok(is_one && kind.is_some_and(|kind| kind.starts_with(b"\"")))
 }

@@ -1,11 +1,12 @@
 //! A fast path for the most frequent events of a reply (text, thinking and input deltas) and for
 //! events without content. It recognizes only the exact form that the API sends: it compares
 //! constant bytes, finds the closing quote eight bytes at a time, and uses no JSON parser. An event
-//! that differs in one byte takes the general path from its first byte, with the same result.
+//! that differs in one byte takes the general path from its first byte, with the same result. On a
+//! chip, only deltas have a fast path, because the other events come only once per block.
 
-use super::event::WireKind;
+use super::event::{EventKind, Wire};
 use super::kinds::Field;
-use crate::json::{hex4, is_ascii, plain_run_seen};
+use crate::json::{IS_CHIP, check_string, hex4, is_ascii, plain_run_seen};
 
 /// A delta in the exact form of the API.
 pub(crate) struct FastDelta<'i> {
@@ -38,11 +39,31 @@ pub(super) fn delta(input: &[u8]) -> Option<FastDelta<'_>> {
             None => (Field::Thinking, rest.strip_prefix(THINKING)?),
         },
     };
+    let (end, is_ascii) = content(text)?;
+    let (text, rest) = text.split_at_checked(end)?;
+    let rest = match rest.strip_prefix(b"\"}}\n\n") {
+        Some(rest) => rest,
+        // The API pads its events with spaces before either brace.
+        None => brace(brace(rest.get(1..)?)?)?.strip_prefix(b"\n\n")?,
+    };
+    if !is_ascii {
+        core::str::from_utf8(text).ok()?;
+    }
+    Some(FastDelta { index, field, text, used: input.len() - rest.len() })
+}
+
+/// Returns the length of the content of the string whose content begins at the start of `text`, and
+/// whether it is known to be ASCII. Returns `None` if it contains a half of a surrogate pair.
+#[inline]
+fn content(text: &[u8]) -> Option<(usize, bool)> {
+    if IS_CHIP {
+        return Some((check_string(text)?, false));
+    }
     let (mut end, mut seen) = (0, 0);
     loop {
         end = plain_run_seen(text, end, &mut seen);
         match text.get(end)? {
-            b'"' => break,
+            b'"' => return Some((end, is_ascii(seen))),
             b'\\' => match text.get(end + 1)? {
                 b'"' | b'\\' | b'/' | b'b' | b'f' | b'n' | b'r' | b't' => end += 2,
                 // A code unit of a surrogate pair takes the general path, which handles separated
@@ -56,41 +77,34 @@ pub(super) fn delta(input: &[u8]) -> Option<FastDelta<'_>> {
             _ => return None,
         }
     }
-    let (text, rest) = text.split_at_checked(end)?;
-    let rest = match rest.strip_prefix(b"\"}}\n\n") {
-        Some(rest) => rest,
-        // The API pads its events with spaces before either brace.
-        None => brace(brace(rest.get(1..)?)?)?.strip_prefix(b"\n\n")?,
-    };
-    if !is_ascii(seen) {
-        core::str::from_utf8(text).ok()?;
-    }
-    Some(FastDelta { index, field, text, used: input.len() - rest.len() })
 }
 
 /// Returns the event without content at the start of `input`, and the bytes after it, if the event
 /// is complete and in the exact form.
-pub(super) fn plain(input: &[u8]) -> Option<(WireKind, &[u8])> {
+pub(super) fn plain(input: &[u8]) -> Option<(Wire, &[u8])> {
     let input = input.strip_prefix(b"event: ")?;
-    let (kind, rest) = match input.first()? {
+    let (wire, rest) = match input.first()? {
         b'c' => {
             let rest = input.strip_prefix(
                 b"content_block_stop\ndata: {\"type\":\"content_block_stop\",\"index\":",
             )?;
             let (index, rest) = index(rest)?;
-            (WireKind::BlockStop { index: u16::try_from(index).ok() }, rest)
+            (Wire::plain(EventKind::BlockStop, u16::try_from(index).ok()), rest)
         }
         b'm' => (
-            WireKind::MessageStop,
+            Wire::plain(EventKind::MessageStop, None),
             input.strip_prefix(b"message_stop\ndata: {\"type\":\"message_stop\"")?,
         ),
         b'p' => {
             let rest = input.strip_prefix(b"ping\ndata: {\"type\":")?;
-            (WireKind::Ping, rest.strip_prefix(b" ").unwrap_or(rest).strip_prefix(b"\"ping\"")?)
+            (
+                Wire::plain(EventKind::Ping, None),
+                rest.strip_prefix(b" ").unwrap_or(rest).strip_prefix(b"\"ping\"")?,
+            )
         }
         _ => return None,
     };
-    Some((kind, brace(rest)?.strip_prefix(b"\n\n")?))
+    Some((wire, brace(rest)?.strip_prefix(b"\n\n")?))
 }
 
 /// Returns the index of a block, with at most two digits, and the bytes after it. A third digit

@@ -55,11 +55,10 @@ mod words;
 
 pub(crate) use base_url::base_of;
 pub(crate) use compaction::ServerCompaction;
-pub(crate) use config::members;
 pub use config::{Auth, Config};
 pub(crate) use event::{
-    CONTENT, Ending, EventKind, MESSAGE_ENDING, Parts, WHOLE, WHOLE_ERROR, Wire, WireKind,
-    json_error, parse, says_error,
+    CONTENT, COUNTS, DELTA_ENDING, ENCRYPTED, EventKind, MESSAGE_ENDING, Parts, WHOLE, WHOLE_ERROR,
+    Wire, json_error, parse, says_error,
 };
 pub(crate) use kinds::{BlockKind, FIELDS, Field, Growth, MEMBERS, MOST_FIELDS, deltas};
 pub(crate) use request::{Front, Pieces};

@@ -6,7 +6,7 @@
 //! (comments, fields other than `data` and `event`, and the data of an event with an unknown name)
 //! are not stored.
 
-use super::event::{EventKind, WireKind};
+use super::event::{EventKind, Wire};
 use super::fast::{self, FastDelta};
 use super::kinds::Field;
 use crate::error::Capacity;
@@ -22,13 +22,6 @@ pub(crate) enum Source<'i> {
 }
 
 impl<'i> Source<'i> {
-    pub(crate) const fn is_empty(self) -> bool {
-        match self {
-            Self::Chunk(bytes) => bytes.is_empty(),
-            Self::Tail(span) => span.len() == 0,
-        }
-    }
-
     pub(crate) fn bytes<'t>(self, transcript: &'t Transcript<'_>) -> &'t [u8]
     where
         'i: 't,
@@ -67,19 +60,10 @@ pub(crate) enum Arrived<'i> {
     /// string, still escaped, without halves of surrogate pairs.
     Delta { index: usize, field: Field, text: &'i [u8] },
     /// An event without content in the exact form of the API.
-    Plain(WireKind),
+    Plain(Wire),
     /// The data of a frame, and the event that its name specifies. A frame without a name may be
     /// any event.
     Frame(Option<EventKind>, Source<'i>),
-}
-
-/// The name of the current frame.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Name {
-    /// There is no `event` field, or it has the standard's default value, `message`.
-    None,
-    Known(EventKind),
-    Unknown,
 }
 
 /// The position in the lines of the stream.
@@ -112,8 +96,9 @@ pub(crate) struct Sse {
     line: Line,
     /// The number of bytes of the frame's data in the tail, or `None` before its first data line.
     data: Option<usize>,
-    /// The name of the frame.
-    name: Name,
+    /// The event that the frame's name specifies. It is `None` if there is no `event` field, or if it
+    /// has the standard's default value, `message`.
+    name: Option<EventKind>,
     evidence: Evidence,
 }
 
@@ -121,12 +106,8 @@ pub(crate) struct Sse {
 const MOST_SKIPPED: usize = 16 * 1024;
 
 impl Sse {
-    pub(crate) const NEW: Self = Self {
-        line: Line::Start,
-        data: None,
-        name: Name::None,
-        evidence: Evidence::None { skipped: 0 },
-    };
+    pub(crate) const NEW: Self =
+        Self { line: Line::Start, data: None, name: None, evidence: Evidence::None { skipped: 0 } };
 
     /// Returns whether a frame is incomplete.
     pub(crate) const fn is_inside(&self) -> bool {
@@ -221,7 +202,7 @@ impl Sse {
 
     /// Returns whether the decoder is between two frames, so that a frame may begin here.
     const fn is_between(&self) -> bool {
-        matches!(self.line, Line::Start) && self.data.is_none() && matches!(self.name, Name::None)
+        matches!(self.line, Line::Start) && self.data.is_none() && self.name.is_none()
     }
 
     /// Decodes a complete frame or one line of a frame on the general path. This is out of line
@@ -241,14 +222,15 @@ impl Sse {
         }
         if self.is_between() {
             if cfg!(feature = "fast-path")
-                && let Some((kind, rest)) = fast::plain(input)
+                && !IS_CHIP
+                && let Some((wire, rest)) = fast::plain(input)
             {
                 self.note_stream();
-                if !matches!(kind, WireKind::Ping) {
+                if wire.kind != EventKind::Ping {
                     self.evidence = Evidence::Names;
                 }
                 *input = rest;
-                return Ok(Some(Arrived::Plain(kind)));
+                return Ok(Some(Arrived::Plain(wire)));
             }
             if !IS_CHIP && let Some(Frame { data, name, seen, used }) = whole_frame(input) {
                 if seen {
@@ -270,16 +252,13 @@ impl Sse {
 
     /// Ends a frame. Returns the event that its name specifies, or `None` if the name is unknown.
     fn end_of_frame(&mut self) -> Option<Option<EventKind>> {
-        match core::mem::replace(&mut self.name, Name::None) {
-            Name::None => Some(None),
-            Name::Known(kind) => {
-                if !matches!(kind, EventKind::Ping | EventKind::Error) {
-                    self.evidence = Evidence::Names;
-                }
-                Some(Some(kind))
-            }
-            Name::Unknown => None,
+        let name = self.name.take();
+        match name {
+            Some(EventKind::Unknown) => return None,
+            None | Some(EventKind::Ping | EventKind::Error) => {}
+            Some(_) => self.evidence = Evidence::Names,
         }
+        Some(name)
     }
 
     /// Consumes the rest of a line, or all of `input` if the line does not end in it. Returns the
@@ -298,7 +277,7 @@ impl Sse {
                     self.note_stream();
                 }
                 let is_ignored = match first {
-                    b'd' => self.name == Name::Unknown,
+                    b'd' => self.name == Some(EventKind::Unknown),
                     first => *first != b'e',
                 };
                 if is_ignored { Line::Ignored } else { Line::Inside(0) }
@@ -382,18 +361,18 @@ fn field<'l>(line: &'l [u8], name: &[u8]) -> Option<&'l [u8]> {
     }
 }
 
-/// Returns the name that a line specifies for its frame, if any.
-fn name_of(line: &[u8]) -> Option<Name> {
-    Some(match field(line, b"event")? {
-        b"" | b"message" => Name::None,
-        name => EventKind::from_name(name).map_or(Name::Unknown, Name::Known),
-    })
+/// Returns the event that a line specifies for its frame, like [`Sse::name`]. Returns `None` if the
+/// line has another field.
+fn name_of(line: &[u8]) -> Option<Option<EventKind>> {
+    let name = field(line, b"event")?;
+    let is_default = [b"".as_slice(), b"message"].contains(&name);
+    Some(if is_default { None } else { Some(EventKind::from_name(name)) })
 }
 
 /// A frame that is complete in its chunk.
 struct Frame<'i> {
     data: Option<&'i [u8]>,
-    name: Name,
+    name: Option<EventKind>,
     /// Whether the frame contains something that occurs only in an event stream, like
     /// [`Sse::is_stream`].
     seen: bool,
@@ -403,7 +382,7 @@ struct Frame<'i> {
 
 /// Returns the frame at the start of `input`, if it is complete and has at most one data line.
 fn whole_frame(input: &[u8]) -> Option<Frame<'_>> {
-    let (mut data, mut name, mut seen) = (None, Name::None, false);
+    let (mut data, mut name, mut seen) = (None, None, false);
     let mut at = 0;
     loop {
         let end = line_end(input, at);
@@ -423,7 +402,7 @@ fn whole_frame(input: &[u8]) -> Option<Frame<'_>> {
                     (name, seen) = (named, true);
                 }
             }
-            Some(b'd') if name != Name::Unknown => {
+            Some(b'd') if name != Some(EventKind::Unknown) => {
                 if let Some(value) = field(line, b"data") {
                     seen = true;
                     if data.replace(value).is_some() {

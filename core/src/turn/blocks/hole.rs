@@ -2,9 +2,9 @@
 
 use super::{OpenBlock, Reply, unexpected};
 use crate::error::{Capacity, Error, phrase};
-use crate::json::{Kind, Value, copy};
+use crate::json::{Kind, Value};
 use crate::transcript::{Span, Transcript};
-use crate::wire::{Field, Growth, Source};
+use crate::wire::{Field, Growth};
 
 impl Reply {
     /// Moves the hole of the block to where `field` grows. Inserts the member if it is missing.
@@ -20,19 +20,19 @@ impl Reply {
             return Ok(());
         }
         let mismatch = unexpected(phrase!("a delta that matches its block"));
-        if block.kind.is_call() && field != Field::Input {
+        if block.kind.is_call() != (field == Field::Input) {
             return Err(mismatch);
         }
+        let (empty, kind): (&[u8], _) = match growth {
+            Growth::Array => (b"[]", Kind::Array),
+            Growth::Json => (b"", Kind::Object),
+            Growth::Text | Growth::Whole => (b"\"\"", Kind::String),
+        };
         let name = field.member();
         let value = Value::whole(block.span.of(t.whole())).and_then(|value| value.member(name));
         let found = value.and_then(|value| Some((value.kind(), Span::of_value(value, t.whole())?)));
-        let hole = match (found, growth) {
-            (None, _) if block.kind.has(field) => {
-                let empty: &[u8] = match growth {
-                    Growth::Array => b"[]",
-                    Growth::Json => b"",
-                    Growth::Text | Growth::Whole => b"\"\"",
-                };
+        let hole = match found {
+            None if block.kind.has(field) => {
                 let mut at = block.span.end.saturating_sub(1);
                 for part in [b",\"".as_slice(), name.as_bytes(), b"\":", empty] {
                     self.insert(block, at, part, t)?;
@@ -40,24 +40,19 @@ impl Reply {
                 }
                 at - empty.len() / 2
             }
-            (Some((_, span)), Growth::Json) if block.kind.is_call() => {
+            Some((found, span)) if found == Kind::Null || growth == Growth::Json => {
                 self.remove(block, span, t);
-                span.start
+                self.insert(block, span.start, empty, t)?;
+                span.start + empty.len() / 2
             }
-            (Some((Kind::Array, span)), Growth::Array) => span.end.saturating_sub(1),
-            (Some((Kind::Null, span)), Growth::Array) => {
-                self.replace_null(block, span, b"[]", t);
-                span.start + 1
-            }
-            (_, Growth::Array) => return Err(mismatch),
-            (Some((Kind::String, span)), _) if replaces => {
-                self.remove(block, Span::new(span.start + 1, span.end.saturating_sub(1)), t);
-                span.start + 1
-            }
-            (Some((Kind::String, span)), _) => span.end.saturating_sub(1),
-            (Some((Kind::Null, span)), _) => {
-                self.replace_null(block, span, b"\"\"", t);
-                span.start + 1
+            Some((found, span)) if found == kind => {
+                let (inside, end) = (span.start + 1, span.end.saturating_sub(1));
+                if replaces {
+                    self.remove(block, Span::new(inside, end), t);
+                    inside
+                } else {
+                    end
+                }
             }
             _ => return Err(mismatch),
         };
@@ -69,39 +64,17 @@ impl Reply {
         Ok(())
     }
 
-    /// Replaces `null` with an empty string or array.
-    fn replace_null(
-        &mut self,
-        block: &mut OpenBlock,
-        span: Span,
-        empty: &[u8; 2],
-        t: &mut Transcript<'_>,
-    ) {
-        if let Some(place) = t.whole_mut().get_mut(span.start..span.start + 2) {
-            copy(place, empty);
-        }
-        self.remove(block, Span::new(span.start + 2, span.end), t);
-    }
-
-    /// Inserts `value` at a hole of the block, and returns its length.
+    /// Moves `value` from the tail to a hole of the block, and returns its length.
     pub(super) fn bring_in(
         &mut self,
         block: &mut OpenBlock,
         hole: usize,
-        value: Source<'_>,
+        value: Span,
         t: &mut Transcript<'_>,
-    ) -> Result<usize, Capacity> {
-        match value {
-            Source::Chunk(bytes) => {
-                self.insert(block, hole, bytes, t)?;
-                Ok(bytes.len())
-            }
-            Source::Tail(span) => {
-                t.tail_of(span).insert_at(hole)?;
-                self.block_grew(block, span.len());
-                Ok(span.len())
-            }
-        }
+    ) -> usize {
+        let count = t.tail_of(value).insert_at(hole);
+        self.block_grew(block, count);
+        count
     }
 
     pub(super) fn insert(
