@@ -538,12 +538,14 @@ fn half_of_a_surrogate_pair_is_refused_in_parameters_and_tool_definitions() {
     let model =
         || ScriptedTransport::new(ScriptedModel::new(Script::new().reply(Reply::text("Done."))));
     let tools = Counting::usual();
-    let config = Config::new("m", 9).params(r#""system":[{"type":"text","text":"\udc00"}]"#);
-    let wrong = match Driver::new(config, model(), &tools, &clock) {
-        Ok(mut driver) => block_on(driver.until_done(&mut run(), &mut ())).unwrap_err().error,
-        Err(misuse) => Error::Misuse(misuse),
-    };
-    assert!(wrong.to_string().contains("unpaired surrogate"), "{wrong}");
+    for params in [r#""system":[{"type":"text","text":"\udc00"}]"#, r#""metadata":{"\udc00":1}"#] {
+        let config = Config::new("m", 9).params(params);
+        let wrong = match Driver::new(config, model(), &tools, &clock) {
+            Ok(mut driver) => block_on(driver.until_done(&mut run(), &mut ())).unwrap_err().error,
+            Err(misuse) => Error::Misuse(misuse),
+        };
+        assert!(wrong.to_string().contains("unpaired surrogate"), "{wrong}");
+    }
     let tools = Counting::new([Tool {
         json: r#"{"name":"plain","description":"\ud800","input_schema":{"type":"object"}}"#,
         ..Tool::plain()

@@ -351,6 +351,15 @@ fn events_that_do_not_fit_those_before() {
             r#"{"type":"citations_delta","citation":{}}"#,
         ),
         (r#"{"type":"hologram"}"#, r#"{"type":"text_delta","text":"x"}"#),
+        // An input can only be continued if it is an object.
+        (
+            r#"{"type":"hologram","input":"x"}"#,
+            r#"{"type":"input_json_delta","partial_json":"{}"}"#,
+        ),
+        (
+            r#"{"type":"hologram","input":null}"#,
+            r#"{"type":"input_json_delta","partial_json":"{}"}"#,
+        ),
     ] {
         let mut body = frame(
             format!(r#"{{"type":"content_block_start","index":1,"content_block":{block}}}"#)
@@ -364,6 +373,16 @@ fn events_that_do_not_fit_those_before() {
             "{block} {delta}"
         );
     }
+}
+
+#[test]
+fn a_whole_reply_with_more_blocks_than_a_stream_can_number() {
+    let blocks = vec![r#"{"type":"text","text":"x"}"#; 65_536].join(",");
+    let body = format!(r#"{{"role":"assistant","content":[{blocks}],"stop_reason":"end_turn"}}"#);
+    let expected = Phrase::of("at most 65535 blocks");
+    let mut run = run();
+    let (_, ended) = exchange(&mut run, 200, [body.as_bytes()]);
+    assert_eq!(ended, Err(Error::Protocol(Protocol::Event { expected })));
 }
 
 #[test]
