@@ -95,6 +95,8 @@ impl core::error::Error for Capacity {}
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[cfg_attr(feature = "defmt", derive(defmt::Format))]
 #[non_exhaustive]
+// For the same reason as in [`CapacityKind`].
+#[repr(usize)]
 pub enum TransportKind {
     /// The connection was closed or reset.
     Closed,

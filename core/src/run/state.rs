@@ -12,6 +12,8 @@ use crate::turn::BadInputs;
 /// step is a breaking change, and the compiler points it out in every driver.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[cfg_attr(feature = "defmt", derive(defmt::Format))]
+// As wide as the instant in it, because a chip would copy the unused bytes one by one.
+#[repr(usize)]
 pub enum Step {
     /// Answer the calls that [`Run::next_call`](super::Run::next_call) returns, then call
     /// [`Run::step`](super::Run::step) again.
@@ -31,6 +33,8 @@ pub enum Step {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[cfg_attr(feature = "defmt", derive(defmt::Format))]
 #[non_exhaustive]
+// For the same reason as in [`Step`].
+#[repr(usize)]
 pub enum Outcome {
     /// A reply broke off and its complete blocks were kept: see
     /// [`OnBreak::KeepBlocks`](super::OnBreak::KeepBlocks).
