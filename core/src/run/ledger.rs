@@ -65,20 +65,20 @@ impl Ledger {
     /// Returns the limit that forbids another request, if one does. `pending`: the calls that would
     /// run before it.
     pub(super) fn exceeded(&self, limits: &Limits, pending: u32, now: Instant) -> Option<Limit> {
-        let Limits { turns, calls, input_tokens, output_tokens, time, repeats } = *limits;
         let is_spent = |most: Option<u64>, count: u64| most.is_some_and(|most| count >= most);
-        let end = self.started.zip(time).map(|(start, time)| start.after(time));
-        if turns.is_some_and(|most| self.turns >= most) {
+        let is_over = |time| self.started.is_some_and(|start| now >= start.after(time));
+        // Each limit is read where it is compared: a copy of all of them takes 80 bytes of flash.
+        if limits.turns.is_some_and(|most| self.turns >= most) {
             Some(Limit::Turns)
-        } else if calls.is_some_and(|most| self.calls.saturating_add(pending) > most) {
+        } else if limits.calls.is_some_and(|most| self.calls.saturating_add(pending) > most) {
             Some(Limit::Calls)
-        } else if is_spent(input_tokens, self.usage.input_total()) {
+        } else if is_spent(limits.input_tokens, self.usage.input_total()) {
             Some(Limit::InputTokens)
-        } else if is_spent(output_tokens, self.usage.output_tokens) {
+        } else if is_spent(limits.output_tokens, self.usage.output_tokens) {
             Some(Limit::OutputTokens)
-        } else if repeats.is_some_and(|most| self.repeats > most) {
+        } else if limits.repeats.is_some_and(|most| self.repeats > most) {
             Some(Limit::Repeats)
-        } else if end.is_some_and(|end| now >= end) {
+        } else if limits.time.is_some_and(is_over) {
             Some(Limit::Time)
         } else {
             None
