@@ -119,19 +119,19 @@ impl RetryPolicy {
     /// server requests, up to the cap, or else the delay of this policy. `jitter` is any number; it
     /// shortens the policy's own delay by up to a quarter.
     pub fn wait(&self, attempt: u32, retry_after: Option<Duration>, jitter: u32) -> Duration {
-        if let Some(wait) =
-            retry_after.map(|wait| wait.min(self.retry_after_cap)).filter(|wait| !wait.is_zero())
-        {
-            return wait;
+        let mut wait = retry_after.map_or(0, micros).min(micros(self.retry_after_cap));
+        if wait == 0 {
+            wait = micros(self.first_wait);
+            // After so many, it is the longest that can be represented.
+            for _ in 1..attempt.min(64) {
+                wait = wait.saturating_add(wait);
+            }
+            wait = wait.min(micros(self.longest_wait));
+            // At most a quarter less, in steps of 1/1024. No intermediate product exceeds the delay
+            // itself.
+            wait = wait.saturating_sub((wait >> 10).wrapping_mul(u64::from(jitter & 0xff)));
         }
-        let times = 1_u32.checked_shl(attempt.saturating_sub(1)).map(u64::from);
-        let doubled = times.map_or(u64::MAX, |times| micros(self.first_wait).saturating_mul(times));
-        let wait = doubled.min(micros(self.longest_wait));
-        // At most a quarter less, in steps of 1/1024. No intermediate product exceeds the delay
-        // itself.
-        Duration::from_micros(
-            wait.saturating_sub((wait >> 10).wrapping_mul(u64::from(jitter & 0xff))),
-        )
+        Duration::from_micros(wait)
     }
 }
 
