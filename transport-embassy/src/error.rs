@@ -11,6 +11,9 @@ use crate::tls::Refusal;
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[cfg_attr(feature = "defmt", derive(defmt::Format))]
 #[non_exhaustive]
+// As wide as what it contains, because it is passed on by value: a chip would copy the unused bytes
+// one by one.
+#[repr(usize)]
 pub enum Error {
     /// The transport cannot use the base URL; the text, `as_str()`, says why. Supported are
     /// `http://host[:port][/path]` without TLS, and `https` with TLS.
@@ -62,6 +65,8 @@ pub enum Error {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[cfg_attr(feature = "defmt", derive(defmt::Format))]
 #[non_exhaustive]
+// For the same reason as in [`Error`].
+#[repr(usize)]
 pub enum ConnectFailure {
     /// No server listens at the address, or there is no route to it.
     Refused,
