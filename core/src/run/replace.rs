@@ -17,7 +17,8 @@ use crate::transcript::Span;
 struct Sent {
     block: Span,
     id: Span,
-    toolset: Option<Span>,
+    /// Empty if the result names none.
+    toolset: Span,
 }
 
 impl Run<'_> {
@@ -50,8 +51,8 @@ impl Run<'_> {
         self.exchange.said = Place::NONE;
         let is_error = answer.is_error();
         let end = if is_error { FAILED.len() } else { 1 };
-        let address =
-            sent.id.len() + sent.toolset.map_or(0, |toolset| TOOLSET.len() + toolset.len());
+        let toolset = sent.toolset.len();
+        let address = sent.id.len() + if toolset > 0 { TOOLSET.len() + toolset } else { 0 };
         let new = HEAD.len() + address + CONTENT.len() + answer.len() + end;
         self.reserve_beyond_answers(new)?;
         let Sent { block: old, id, toolset } = sent;
@@ -91,7 +92,7 @@ impl Run<'_> {
         Some(Sent {
             block: Span::new(start, start + result.raw().len()),
             id: place(own?)?,
-            toolset: toolset.and_then(place),
+            toolset: toolset.and_then(place).unwrap_or_default(),
         })
     }
 }

@@ -39,9 +39,9 @@ type WriteAnswer<'w> = dyn Fn(Text<'_>, Option<Text<'_>>, &mut Output<'_>) + 'w;
 
 /// What a result consists of, besides the constant parts.
 pub(super) struct Parts<'c> {
-    /// The positions of the call's id, and of the name of its toolset if it has one.
+    /// The positions of the call's id, and of the name of its toolset. Empty if it has none.
     pub(super) id: Span,
-    pub(super) toolset: Option<Span>,
+    pub(super) toolset: Span,
     pub(super) content: Content<'c>,
     pub(super) is_error: bool,
 }
@@ -58,9 +58,9 @@ impl Parts<'_> {
     pub(super) fn write_to(&self, tail: &mut Tail<'_, '_>) -> Result<(), Capacity> {
         tail.add(HEAD);
         tail.copy(self.id);
-        if let Some(toolset) = self.toolset {
+        if self.toolset.len() > 0 {
             tail.add(TOOLSET);
-            tail.copy(toolset);
+            tail.copy(self.toolset);
         }
         tail.add(CONTENT);
         match self.content {
@@ -264,15 +264,13 @@ impl Run<'_> {
         is_error: bool,
     ) -> Result<(), Error> {
         let call = self.call(i).ok_or(Misuse::NoSuchCall)?;
-        let id = place_of(call.id, self.transcript.bytes());
-        let toolset = call.toolset.map(|toolset| place_of(toolset, self.transcript.bytes()));
+        let [id, toolset] = [call.id, call.toolset.unwrap_or_default()]
+            .map(|text| place_of(text, self.transcript.bytes()));
         let (before, after) = self.around(i);
         let place = self.result_place(self.turn.answered_before(i));
         // All or nothing: after this, everything fits.
-        let address = id.len() + toolset.map_or(0, |toolset| TOOLSET.len() + toolset.len());
-        self.transcript.reserve(
-            before.len() + HEAD.len() + address + CONTENT.len() + len + FAILED.len() + after.len(),
-        )?;
+        self.transcript
+            .reserve(before.len() + self.result_head(i) + len + FAILED.len() + after.len())?;
         let result = Parts { id, toolset, content: Content::Written(len), is_error };
         let mut tail = self.transcript.tail();
         tail.add(before);
