@@ -10,7 +10,6 @@ use crate::history::{Ending, Ids, is_answerable};
 use crate::json::Array;
 use crate::message::{Messages, Role, StopReason};
 use crate::transcript::Span;
-use crate::turn::BadInputs;
 
 /// What a turn knows about its calls from the start.
 pub(super) struct CallsFound {
@@ -83,7 +82,8 @@ impl Run<'_> {
             let turn = &mut self.turn;
             turn.begin(mark);
             (turn.start, turn.end, turn.results_end, turn.calls) = (message.start, end, end, calls);
-            turn.bad = core::mem::replace(&mut self.reply.bad, BadInputs::NONE);
+            // It has just become empty. Swapped, because a copy takes more flash.
+            core::mem::swap(&mut turn.bad, &mut self.reply.bad);
             turn.runs = matches!(wish, Wish::Answers);
             turn.is_paused = matches!(self.reply.stop, Some(StopReason::PauseTurn));
             if let Some(CallsFound { found, first, fingerprint }) = calls_found {
