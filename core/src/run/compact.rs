@@ -63,8 +63,12 @@ pub(super) struct Summary {
 }
 
 impl Summary {
-    pub(super) const NONE: Self =
-        Self { current: None, tried: false, is_requested: false, rejected: None };
+    /// Creates the state in which there is no summary.
+    // Not a constant, which a chip would copy, with the parts that have no value.
+    #[inline]
+    pub(super) fn new() -> Self {
+        Self { current: None, tried: false, is_requested: false, rejected: None }
+    }
 }
 
 /// A summary in progress.

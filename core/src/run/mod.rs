@@ -297,7 +297,7 @@ impl<'b> Run<'b> {
             turn: Turn::none(transcript.len()),
             #[cfg(feature = "alloc")]
             early: early::Early::default(),
-            summary: Summary::NONE,
+            summary: Summary::new(),
             container: Container::new(),
             changes: withdrawn::Changes::default(),
             #[cfg(feature = "alloc")]

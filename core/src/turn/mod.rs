@@ -173,7 +173,7 @@ impl Reply {
         Self {
             form: Form::Unseen { mark: 0 },
             phase: Phase::Start,
-            sse: Sse::NEW,
+            sse: Sse::new(),
             due: Due::Nothing,
             open: OpenBlocks::new(),
             blocks: 0,

@@ -106,8 +106,12 @@ pub(crate) struct Sse {
 const MOST_SKIPPED: usize = 16 * 1024;
 
 impl Sse {
-    pub(crate) const NEW: Self =
-        Self { line: Line::Start, data: None, name: None, evidence: Evidence::None { skipped: 0 } };
+    /// Creates the decoder of a stream.
+    // Not a constant, which a chip would copy, with the parts that have no value.
+    #[inline]
+    pub(crate) const fn new() -> Self {
+        Self { line: Line::Start, data: None, name: None, evidence: Evidence::None { skipped: 0 } }
+    }
 
     /// Returns whether a frame is incomplete.
     pub(crate) const fn is_inside(&self) -> bool {
