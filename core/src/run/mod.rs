@@ -290,7 +290,7 @@ impl<'b> Run<'b> {
     pub fn new(transcript: Transcript<'b>) -> Self {
         Self {
             machine: Machine::at(State::Ready),
-            settings: Settings::DEFAULT,
+            settings: Settings::new(),
             ledger: Ledger::NEW,
             exchange: Exchange::new(),
             reply: Reply::new(transcript.len()),

@@ -18,14 +18,19 @@ pub(super) struct Settings {
 }
 
 impl Settings {
-    pub(super) const DEFAULT: Self = Self {
-        limits: Limits::NONE,
-        retry: RetryPolicy::DEFAULT,
-        has_retry: false,
-        when_full: WhenFull::NEVER,
-        compaction: None,
-        extras: Extras::NONE,
-    };
+    /// Creates the default settings.
+    // Not a constant, which a chip would copy: most of it is zero.
+    #[inline]
+    pub(super) fn new() -> Self {
+        Self {
+            limits: Limits::default(),
+            retry: RetryPolicy::DEFAULT,
+            has_retry: false,
+            when_full: WhenFull::NEVER,
+            compaction: None,
+            extras: Extras::NONE,
+        }
+    }
 }
 
 impl Run<'_> {
