@@ -142,9 +142,7 @@ impl Check<'_> {
     }
 
     fn missing(&self, object: Value<'_>, name: &'static str, types: Types) -> InputError<'static> {
-        let mut error = self.error(object, Expected::Type(types), Got::Nothing);
-        error.missing = Some(name);
-        error
+        InputError::missing(object.offset_in(self.root).unwrap_or(0), name, types)
     }
 
     fn of_type(&self, schema: &Schema, value: Value<'_>) -> Checked {

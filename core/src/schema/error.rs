@@ -15,13 +15,22 @@ use crate::json::{Each, Kind, TYPE_NAMES, Text, Value, count_parts, text_parts, 
 pub struct InputError<'s> {
     /// The offset of the value in the input, in bytes.
     pub(crate) at: usize,
-    /// The missing member of that value, as in JSON or in a schema.
-    pub(crate) missing: Option<&'s str>,
-    pub(crate) expected: Expected<'s>,
-    pub(crate) got: Got,
+    #[cfg(feature = "input-words")]
+    words: Words<'s>,
+    #[cfg(not(feature = "input-words"))]
+    words: core::marker::PhantomData<&'s str>,
     /// The reason in the words of the type that refused the value.
     #[cfg(feature = "alloc")]
-    pub(crate) because: Option<alloc::boxed::Box<Reason>>,
+    because: Option<alloc::boxed::Box<Reason>>,
+}
+
+/// What was expected and what was found.
+#[derive(Clone, Copy, Debug)]
+struct Words<'s> {
+    /// The missing member of the value, as in JSON or in a schema.
+    missing: Option<&'s str>,
+    expected: Expected<'s>,
+    got: Got,
 }
 
 /// A reason. It is behind a pointer, because most errors have none.
@@ -135,14 +144,35 @@ impl Types {
 
 impl<'s> InputError<'s> {
     pub(crate) const fn new(at: usize, expected: Expected<'s>, got: Got) -> Self {
+        Self::of(at, Words { missing: None, expected, got })
+    }
+
+    /// Returns the error that the object at this offset has no member `name`, which has one of these
+    /// types.
+    pub(crate) const fn missing(at: usize, name: &'s str, types: Types) -> Self {
+        let expected = Expected::Type(types);
+        Self::of(at, Words { missing: Some(name), expected, got: Got::Nothing })
+    }
+
+    #[cfg_attr(not(feature = "input-words"), expect(unused_variables, reason = "not stored"))]
+    const fn of(at: usize, words: Words<'s>) -> Self {
         Self {
             at,
-            missing: None,
-            expected,
-            got,
+            #[cfg(feature = "input-words")]
+            words,
+            #[cfg(not(feature = "input-words"))]
+            words: core::marker::PhantomData,
             #[cfg(feature = "alloc")]
             because: None,
         }
+    }
+
+    /// Returns `None` without the feature `input-words`.
+    const fn words(&self) -> Option<&Words<'s>> {
+        #[cfg(feature = "input-words")]
+        return Some(&self.words);
+        #[cfg(not(feature = "input-words"))]
+        None
     }
 
     /// Adds a reason in the words of the type that refused the value.
@@ -183,14 +213,14 @@ impl fmt::Display for Explained<'_> {
 impl Explained<'_> {
     /// Passes the text to `each`, in parts.
     pub(crate) fn parts(&self, each: &mut Each<'_>) {
-        if !cfg!(feature = "input-words") {
+        let Some(words) = self.error.words() else {
             return each("it does not fit the tool's schema");
-        }
-        let value = path(self.input, self.error, each);
+        };
+        let value = path(self.input, self.error.at, words.missing, each);
         each(": expected ");
-        expected(&self.error.expected, each);
+        expected(&words.expected, each);
         each(", got ");
-        match self.error.got {
+        match words.got {
             Got::Nothing => each("nothing"),
             Got::Unknown => each("an unknown member"),
             Got::Count(count) => count_parts(count, each),
@@ -204,14 +234,14 @@ impl Explained<'_> {
     }
 }
 
-/// Writes the path to the value with the error, and returns that value.
-fn path<'v>(input: Value<'v>, error: &InputError<'_>, each: &mut Each<'_>) -> Value<'v> {
+/// Writes the path to the value at this offset, and to its missing member. Returns that value.
+fn path<'v>(input: Value<'v>, at: usize, missing: Option<&str>, each: &mut Each<'_>) -> Value<'v> {
     let offset = |value: Value<'_>| value.offset_in(input.raw()).unwrap_or(usize::MAX);
     let mut value = input;
     let mut first = true;
     // Each iteration descends one level towards the value that begins at the offset: to the first
     // inner value that ends after it.
-    'level: while offset(value) < error.at {
+    'level: while offset(value) < at {
         let (mut members, mut elements) = (value.members(), value.elements());
         for i in 0.. {
             let Some((name, inner)) = (members.next().map(|(name, inner)| (Some(name), inner)))
@@ -219,7 +249,7 @@ fn path<'v>(input: Value<'v>, error: &InputError<'_>, each: &mut Each<'_>) -> Va
             else {
                 break 'level;
             };
-            if offset(inner).saturating_add(inner.raw().len()) <= error.at {
+            if offset(inner).saturating_add(inner.raw().len()) <= at {
                 continue;
             }
             if let Some(name) = name {
@@ -233,7 +263,7 @@ fn path<'v>(input: Value<'v>, error: &InputError<'_>, each: &mut Each<'_>) -> Va
             continue 'level;
         }
     }
-    match error.missing {
+    match missing {
         Some(name) => member(name, first, each),
         None if first => each("input"),
         None => {}

@@ -432,13 +432,11 @@ impl<'s, 'v> Machine<'s, 'v> {
                         let types = properties
                             .filter(|(other, _)| same(name, *other))
                             .find_map(|(_, rule)| rule.member("type"));
-                        let mut error = self.error(
-                            value,
-                            Expected::Type(types.map_or(Types::NONE, types_of)),
-                            Got::Nothing,
-                        );
-                        error.missing = Some(name.raw());
-                        return Err(error);
+                        return Err(InputError::missing(
+                            value.offset_in(self.input).unwrap_or(0),
+                            name.raw(),
+                            types.map_or(Types::NONE, types_of),
+                        ));
                     }
                 }
             }

@@ -136,7 +136,11 @@ impl<'a> Decoder<'a> {
         expected: Expected<'static>,
         got: Got,
     ) -> InputError<'static> {
-        InputError::new(value.offset_in(self.input.raw()).unwrap_or(0), expected, got)
+        InputError::new(self.offset(value), expected, got)
+    }
+
+    fn offset(&self, value: Value<'_>) -> usize {
+        value.offset_in(self.input.raw()).unwrap_or(0)
     }
 
     /// Adds a reason, in other words than this crate's, to the error that `value` is not `expected`.
@@ -228,9 +232,7 @@ impl<'a> Decoder<'a> {
             Some(value) => T::decode(value, self),
             None => T::absent().ok_or_else(|| {
                 let types = const { T::SCHEMA.types() };
-                let mut error = self.at(object, Expected::Type(types), Got::Nothing);
-                error.missing = Some(name);
-                error
+                InputError::missing(self.offset(object), name, types)
             }),
         }
     }
