@@ -250,18 +250,9 @@ impl Run<'_> {
         if !call.is_bad {
             return Ok(false);
         }
-        let written =
-            call.input.member("INVALID_JSON").and_then(Value::as_text).unwrap_or_default();
-        let got = match written.raw().trim_ascii_start().as_bytes().first() {
-            Some(b'[') => Kind::Array,
-            Some(b'\\') => Kind::String,
-            Some(b't' | b'f') => Kind::Bool,
-            Some(b'n') => Kind::Null,
-            _ => Kind::Number,
-        };
         let (error, got) = match self.turn.bad.fault(i.0) {
-            Some(fault) => (fault, got.name()),
-            None => (None, "something else"),
+            Some(fault) if cfg!(feature = "input-words") => (fault, kind_of_bad(call.input).name()),
+            _ => (None, "something else"),
         };
         self.answer_bad_input(i, error, got)?;
         Ok(true)
@@ -408,4 +399,16 @@ pub(super) fn address_bytes(call: Value<'_>) -> usize {
         id.and_then(Value::as_text).map_or(0, |id| id.raw_bytes().len()),
         toolset.and_then(toolset_of),
     )
+}
+
+/// Returns the kind of an input that is JSON but not an object.
+fn kind_of_bad(input: Value<'_>) -> Kind {
+    let written = input.member("INVALID_JSON").and_then(Value::as_text).unwrap_or_default();
+    match written.raw().trim_ascii_start().as_bytes().first() {
+        Some(b'[') => Kind::Array,
+        Some(b'\\') => Kind::String,
+        Some(b't' | b'f') => Kind::Bool,
+        Some(b'n') => Kind::Null,
+        _ => Kind::Number,
+    }
 }

@@ -101,13 +101,13 @@ impl Notice<'_> {
                 text(name, each);
                 each("': input: expected ");
                 match error {
-                    Some(error) => {
+                    Some(error) if cfg!(feature = "input-words") => {
                         each(error.expected.of_json());
                         each(" at byte ");
                         count(error.at, each);
                         each(", got JSON that is cut off or broken there");
                     }
-                    None => {
+                    _ => {
                         each("an object, got ");
                         each(got);
                     }

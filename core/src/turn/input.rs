@@ -16,7 +16,7 @@ use crate::wire::Field;
 pub(crate) type Fault = Option<JsonError>;
 
 /// The maximum number of inputs per reply whose fault is stored in detail.
-const MAX_FAULTS: usize = 4;
+const MAX_FAULTS: usize = if cfg!(feature = "input-words") { 4 } else { 0 };
 
 /// The fault of one call in a compact form, because a run stores several.
 #[derive(Clone, Debug)]
