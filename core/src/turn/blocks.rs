@@ -91,11 +91,12 @@ impl Reply {
         block: Span,
         t: &Transcript<'_>,
     ) -> bool {
-        self.open.iter().any(|open| {
-            Some(open.index) == index
-                && open.field.is_none()
-                && open.span.of(t.bytes()) == block.of(t.whole())
-        })
+        cfg!(feature = "gateways")
+            && self.open.iter().any(|open| {
+                Some(open.index) == index
+                    && open.field.is_none()
+                    && open.span.of(t.bytes()) == block.of(t.whole())
+            })
     }
 
     /// Appends a block, which is in the tail, to the message.
@@ -236,7 +237,7 @@ impl Reply {
             let stream_event = self.extend(&mut block, field, value, lone, t)?;
             self.open.set(position, block);
             Ok(stream_event)
-        } else if field == Field::Text && self.open.is_empty() {
+        } else if cfg!(feature = "gateways") && field == Field::Text && self.open.is_empty() {
             self.start_text(index, value, lone, t)
         } else {
             Err(unexpected(phrase!("the index of an open block")))

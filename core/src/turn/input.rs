@@ -209,7 +209,7 @@ pub(super) fn read_input(
             }
             Ok(Ok(span.end))
         }
-        Some(Kind::String) => Ok(open_string(t, span)?.ok_or(None)),
+        Some(Kind::String) if cfg!(feature = "gateways") => Ok(open_string(t, span)?.ok_or(None)),
         _ => Ok(Err(None)),
     }
 }

@@ -6,9 +6,13 @@ use crate::json::copy_down;
 
 /// The maximum number of blocks that may be open at the same time. The API opens one at a time. A
 /// gateway that translates another API may open as many as the reply has calls.
-const MOST: usize = if cfg!(feature = "alloc") { 128 } else { 8 };
+const MOST: usize = match (cfg!(feature = "gateways"), cfg!(feature = "alloc")) {
+    (false, _) => 1,
+    (true, false) => 8,
+    (true, true) => 128,
+};
 /// The number of blocks that are stored without a heap.
-const FIRST: usize = if cfg!(feature = "alloc") { 2 } else { MOST };
+const FIRST: usize = if cfg!(feature = "alloc") && MOST > 2 { 2 } else { MOST };
 
 /// The list of open blocks. With `alloc`, all but the first blocks are stored on the heap, so that
 /// a reply with few open blocks stays small.

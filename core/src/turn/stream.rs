@@ -42,7 +42,10 @@ impl Reply {
                 Wire::plain(kind, None)
             }
             // The end of a stream in the form of OpenAI's API.
-            None if data.trim_ascii() == b"[DONE]" && self.may_end() => {
+            None if cfg!(feature = "gateways")
+                && data.trim_ascii() == b"[DONE]"
+                && self.may_end() =>
+            {
                 Wire::plain(EventKind::MessageStop, None)
             }
             None if matches!(data.trim_ascii(), b"" | b"[DONE]") => return Ok(None),
@@ -182,9 +185,11 @@ impl Reply {
         t: &mut Transcript<'_>,
     ) -> Result<StreamEvent, Error> {
         let position = match due {
-            Due::Text(text) => return self.delta(None, Field::Text, text, false, t),
+            Due::Text(text) if cfg!(feature = "gateways") => {
+                return self.delta(None, Field::Text, text, false, t);
+            }
             Due::BlockStop(position) => position,
-            Due::MessageStop | Due::Nothing => 0,
+            _ => 0,
         };
         let Some(mut block) = self.open.get(position).copied() else {
             self.finish(t)?;
@@ -204,7 +209,8 @@ impl Reply {
     /// Handles the end of the body before `message_stop`.
     pub(super) fn end_of_stream(&mut self, t: &mut Transcript<'_>) -> Result<StreamEvent, Error> {
         // A server that fails may omit the blank line after its error.
-        if self.sse.is_inside()
+        if cfg!(feature = "gateways")
+            && self.sse.is_inside()
             && let Some((name, words)) = self.sse.end(t)?
         {
             let data = words.of(t.whole());
