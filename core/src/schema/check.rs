@@ -349,7 +349,7 @@ fn next_member<'s, 'v>(
             (known.name, Some(known))
         };
         // All names are known here, and there are few of them.
-        if rest.given().filter(|(other, _)| *other == *known).nth(1).is_some() {
+        if rest.given().filter(|(other, _)| *other == *known).count() > 1 {
             return check.wrong(inner, Expected::Words("one member of this name"));
         }
         if let Some(property) = property {

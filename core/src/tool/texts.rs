@@ -70,63 +70,54 @@ pub enum Notice<'a> {
 impl Notice<'_> {
     /// Passes the text to `each`, in parts.
     fn parts(self, each: &mut Each<'_>) {
-        match self {
-            Self::NotFound(name) => {
-                each("Error: Tool '");
-                text(name, each);
-                each("' not found");
-            }
+        const INVALID: &str = "Error: invalid input for tool '";
+        // Most texts are a name or a number between two fixed parts.
+        let (before, name, amount, after) = match self {
+            Self::NotFound(name) => ("Error: Tool '", name, None, "' not found"),
             Self::MemberNotFound { toolset, name } => {
                 each("Error: Toolset '");
                 text(toolset, each);
-                each("' member '");
-                text(name, each);
-                each("' not found");
+                ("' member '", name, None, "' not found")
             }
-            Self::InvalidInput { name, error } => {
-                each("Error: invalid input for tool '");
-                text(name, each);
-                each("': ");
-                error.parts(each);
-            }
-            Self::Panicked => each("Error: tool panicked"),
-            Self::Cancelled => each("Error: cancelled"),
+            Self::InvalidInput { name, .. } => (INVALID, name, None, "': "),
+            Self::InvalidJson { name, .. } => (INVALID, name, None, "': input: expected "),
+            Self::Panicked => fixed("Error: tool panicked"),
+            Self::Cancelled => fixed("Error: cancelled"),
             Self::TimedOut(limit) => {
-                each("Error: timed out after ");
-                number(micros(limit) / 1000, each);
-                each(" ms");
+                let amount = Some(micros(limit) / 1000);
+                ("Error: timed out after ", Text::default(), amount, " ms")
             }
-            Self::InvalidJson { name, error, got } => {
-                each("Error: invalid input for tool '");
-                text(name, each);
-                each("': input: expected ");
-                match error {
-                    Some(error) if cfg!(feature = "input-words") => {
-                        each(error.expected.of_json());
-                        each(" at byte ");
-                        count(error.at, each);
-                        each(", got JSON that is cut off or broken there");
-                    }
-                    _ => {
-                        each("an object, got ");
-                        each(got);
-                    }
-                }
-            }
-            Self::AfterFailure => each("Not executed: an earlier action in this turn failed."),
-            Self::NotRun => each("Error: not run"),
+            Self::AfterFailure => fixed("Not executed: an earlier action in this turn failed."),
+            Self::NotRun => fixed("Error: not run"),
             Self::Breakpoints(marks) => {
-                each("Error: the request would have ");
-                count(marks, each);
-                each(" cache breakpoints, at most 4 are allowed");
+                let after = " cache breakpoints, at most 4 are allowed";
+                ("Error: the request would have ", Text::default(), Some(wide(marks)), after)
             }
             Self::TooLarge(full) => {
                 each("Error: the result is too large: ");
                 count(full.needed, each);
-                each(" bytes, at most ");
-                count(full.free, each);
-                each(" fit");
+                (" bytes, at most ", Text::default(), Some(wide(full.free)), " fit")
             }
+        };
+        each(before);
+        match amount {
+            Some(amount) => number(amount, each),
+            None => text(name, each),
+        }
+        each(after);
+        match self {
+            Self::InvalidInput { error, .. } => error.parts(each),
+            Self::InvalidJson { error: Some(error), .. } if cfg!(feature = "input-words") => {
+                each(error.expected.of_json());
+                each(" at byte ");
+                count(error.at, each);
+                each(", got JSON that is cut off or broken there");
+            }
+            Self::InvalidJson { got, .. } => {
+                each("an object, got ");
+                each(got);
+            }
+            _ => {}
         }
     }
 
@@ -159,6 +150,15 @@ impl Notice<'_> {
         });
         out.state()
     }
+}
+
+/// Returns a text without a name or a number, for [`Notice::parts`].
+fn fixed<'a>(words: &'static str) -> (&'static str, Text<'a>, Option<u64>, &'static str) {
+    (words, Text::default(), None, "")
+}
+
+fn wide(count: usize) -> u64 {
+    u64::try_from(count).unwrap_or(u64::MAX)
 }
 
 /// Writes the text as the model receives it.
