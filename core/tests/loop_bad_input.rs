@@ -236,6 +236,7 @@ fn invalid_utf8() {
 }
 
 #[test]
+#[cfg_attr(not(feature = "gateways"), ignore = "reads forms of other servers")]
 fn what_is_no_reply() {
     for body in [
         "<!DOCTYPE html><html><body>502</body></html>",
@@ -298,6 +299,7 @@ fn what_is_no_reply() {
 }
 
 #[test]
+#[cfg_attr(not(feature = "gateways"), ignore = "reads forms of other servers")]
 fn events_that_do_not_fit_those_before() {
     let open =
         r#"{"type":"content_block_start","index":3,"content_block":{"type":"text","text":""}}"#;

@@ -46,7 +46,8 @@ pub enum Notice<'a> {
     /// The tool exceeded its time limit: `Error: timed out after N ms`.
     TimedOut(Duration),
     /// The model's input is not a JSON object: `Error: invalid input for tool 'X': input: expected
-    /// an object, got …`. If the input is not JSON, the text states the error and its position.
+    /// an object, got …`. If the input is not JSON, the text states the error and its position,
+    /// unless the feature `input-words` is off.
     InvalidJson {
         /// The tool's name.
         name: Text<'a>,

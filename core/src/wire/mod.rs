@@ -31,6 +31,11 @@
 //! | A call with the ID of a call in an earlier turn | It is sent back unchanged, because a server that repeats IDs accepts them. [`Run::unique_ids`](crate::run::Run::unique_ids) renames such calls for a conversation that is sent to another server. |
 //! | A base URL that ends with `/v1` or `/v1/messages` | See [`base_of`]. |
 //!
+//! Without the feature `gateways`, these rows change: blocks that overlap are
+//! [`CapacityKind::OpenBlocks`](crate::error::CapacityKind::OpenBlocks), a block that starts twice
+//! or not at all is `Protocol::Event`, `[DONE]` is ignored, an error event that the stream cuts off
+//! is `Protocol::EndedEarly`, and a string as the input of a call is answered with an error result.
+//!
 //! In other cases the rules are as strict as those of the API and the official clients:
 //!
 //! | Input | Interpretation |

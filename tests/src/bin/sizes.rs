@@ -11,8 +11,9 @@
 //! divided by the number of requests; with TLS it includes a share of the one handshake. `core` is
 //! the cost of the loop, its tools and their use: `agent-http` less `http`, and for memory also
 //! less the transcript, which belongs to the caller. `core-small` is the same of `agent-small`,
-//! the agent without the features `fast-path`, `input-words` and `whole-replies`. Memory varies by
-//! a few per cent with the way in which replies are split into packets, and its limits allow that.
+//! the agent without the features `fast-path`, `gateways`, `input-words` and `whole-replies`.
+//! Memory varies by a few per cent with the way in which replies are split into packets, and its
+//! limits allow that.
 //!
 //! Where a goal is not met, the limit is what was measured when it was set.
 
