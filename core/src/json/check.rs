@@ -72,20 +72,15 @@ pub fn check(bytes: &[u8]) -> Result<Checked, JsonError> {
 pub(crate) fn check_to(most: usize, bytes: &[u8]) -> Result<Checked, JsonError> {
     let mut walk = Walk::new(bytes)?;
     walk.most = most;
-    walk.value()?;
-    walk.end()
+    let walked = walk.value();
+    walk.end(walked)
 }
 
 /// Checks that `bytes` is the inside of an object, without the braces.
 pub(crate) fn check_members(bytes: &[u8]) -> Result<Checked, JsonError> {
     let mut walk = Walk { is_first: true, ..Walk::new(bytes)? };
-    while skip_space(bytes, walk.at) < bytes.len() {
-        if walk.key()?.is_none() {
-            return Err(walk.error(phrase!("members without braces")));
-        }
-        walk.value()?;
-    }
-    walk.end()
+    let walked = walk.members();
+    walk.end(walked)
 }
 
 /// Returns the length of the content of the string whose content begins at the start of `text`, or
@@ -104,8 +99,8 @@ pub(crate) fn check_string(text: &[u8]) -> Option<usize> {
 }
 
 /// A checker that works like [`check`], but step by step, so that the caller can find values in the
-/// same pass. The caller must continue until [`end`](Self::end), or the rest of the text is not
-/// checked.
+/// same pass. The caller must continue until the first error or the end of the value, and then call
+/// [`end`](Self::end), or the rest of the text is not checked.
 pub(crate) struct Walk<'a> {
     bytes: &'a [u8],
     at: usize,
@@ -118,7 +113,7 @@ pub(crate) struct Walk<'a> {
 }
 
 /// The result of a step. In case of an error, the walk is at the place where this was expected.
-type Step<T = ()> = Result<T, Phrase>;
+pub(crate) type Step<T = ()> = Result<T, Phrase>;
 
 impl<'a> Walk<'a> {
     /// Creates a checker at the outermost value of `bytes`, and checks that `bytes` is valid UTF-8.
@@ -168,42 +163,55 @@ impl<'a> Walk<'a> {
     /// the object, leaves the object and returns `None`. Not inlined, because it contains
     /// [`plain_key`](Self::plain_key).
     #[inline(never)]
-    pub(crate) fn key(&mut self) -> Result<Option<&'a [u8]>, JsonError> {
-        if let Some(key) = self.plain_key() {
-            return Ok(Some(key));
+    pub(crate) fn key(&mut self) -> Step<Option<&'a [u8]>> {
+        match self.plain_key() {
+            Some(key) => Ok(Some(key)),
+            None => self.any_key(),
         }
-        self.any_key().map_err(|expected| self.error(expected))
     }
 
     /// Advances to the next element and returns `true`. At the end of the array, leaves the array
     /// and returns `false`.
-    pub(crate) fn element(&mut self) -> Result<bool, JsonError> {
-        self.next(b']').map_err(|expected| self.error(expected))
+    pub(crate) fn element(&mut self) -> Step<bool> {
+        self.next(b']')
     }
 
-    /// Checks the whole value at the current offset, and returns its bytes.
-    pub(crate) fn value(&mut self) -> Result<&'a [u8], JsonError> {
-        let start = self.at;
+    /// Checks the whole value at the current offset.
+    pub(crate) fn value(&mut self) -> Step {
         // Most values are not nested, and most need no more than one function.
-        let checked = match self.bytes.get(start) {
+        match self.bytes.get(self.at) {
             Some(b'"') if !IS_CHIP => self.string(),
             _ => self.any_value(),
-        };
-        checked.map_err(|expected| self.error(expected))?;
-        Ok(self.bytes.get(start..self.at).unwrap_or_default())
-    }
-
-    /// Checks that only white space follows the outermost value.
-    pub(crate) fn end(&self) -> Result<Checked, JsonError> {
-        let end = skip_space(self.bytes, self.at);
-        if end < self.bytes.len() {
-            return Err(JsonError { at: end, expected: phrase!("the end") });
         }
-        Ok(Checked { end, lone_surrogate: self.lone_surrogate })
     }
 
-    const fn error(&self, expected: Phrase) -> JsonError {
-        JsonError { at: self.at, expected }
+    /// Returns the bytes from `start`, an earlier offset, to the current one.
+    pub(crate) fn since(&self, start: usize) -> &'a [u8] {
+        self.bytes.get(start..self.at).unwrap_or_default()
+    }
+
+    /// Ends the check, with the result of the last step. Checks that only white space follows the
+    /// outermost value.
+    pub(crate) fn end(mut self, walked: Step) -> Result<Checked, JsonError> {
+        let walked = walked.and_then(|()| {
+            self.at = skip_space(self.bytes, self.at);
+            if self.at < self.bytes.len() { Err(phrase!("the end")) } else { Ok(()) }
+        });
+        match walked {
+            Ok(()) => Ok(Checked { end: self.at, lone_surrogate: self.lone_surrogate }),
+            Err(expected) => Err(JsonError { at: self.at, expected }),
+        }
+    }
+
+    /// Checks all members of an object without braces.
+    fn members(&mut self) -> Step {
+        while skip_space(self.bytes, self.at) < self.bytes.len() {
+            if self.key()?.is_none() {
+                return Err(phrase!("members without braces"));
+            }
+            self.value()?;
+        }
+        Ok(())
     }
 
     /// Reads a name of any form for [`key`](Self::key).

@@ -17,7 +17,7 @@ pub(crate) mod write;
 pub(crate) use bits::Bits;
 pub use check::JsonError;
 pub(crate) use check::{
-    MESSAGE_DEPTH, SNAPSHOT_DEPTH, Walk, check, check_members, check_string, check_to, hex4,
+    MESSAGE_DEPTH, SNAPSHOT_DEPTH, Step, Walk, check, check_members, check_string, check_to, hex4,
 };
 pub(crate) use number::{
     compare, is_integer, is_multiple, parse_f64, parse_integer, parse_small_integer, write_f32,

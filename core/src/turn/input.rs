@@ -292,11 +292,11 @@ fn escaped(byte: u8) -> ([u8; 6], usize) {
 /// Checks that a server call has an ID and a name. Server calls are sent back as they arrived, and
 /// the API would reject every later request with one that has no ID or no name.
 pub(super) fn ensure_named(call: Span, t: &Transcript<'_>) -> Result<(), Error> {
-    let parts = Value::whole(call.of(t.whole())).unwrap_or_default().pick(["id", "name"]);
-    let is_text = |part: Option<Value<'_>>| {
-        part.and_then(Value::as_text).is_some_and(|text| !text.is_empty())
+    let call = Value::whole(call.of(t.whole())).unwrap_or_default();
+    let has_text = |name: &str| {
+        call.member(name).and_then(Value::as_text).is_some_and(|text| !text.is_empty())
     };
-    if parts.into_iter().all(is_text) {
+    if has_text("id") && has_text("name") {
         Ok(())
     } else {
         Err(unexpected(phrase!("server calls with a name and an id")))

@@ -7,7 +7,7 @@ use super::stream::Due;
 use super::{Container, Form, Phase, Reply, StreamEvent, StreamEventKind};
 use crate::error::{Capacity, Error, Protocol, phrase};
 use crate::history::is_blank;
-use crate::json::{IS_CHIP, Kind, Object, Sink, Value, Walk};
+use crate::json::{IS_CHIP, Kind, Object, Sink, Value};
 use crate::transcript::{Span, Transcript};
 use crate::wire::{
     BlockKind, CONTENT, FIELDS, Field, Growth, MEMBERS, MESSAGE_ENDING, MOST_FIELDS, Parts, Source,
@@ -112,18 +112,12 @@ impl Reply {
     ) -> Result<Span, Error> {
         let came = Source::Tail(body);
         let mut parts = Parts::NONE;
-        let walked = Walk::new(body.of(t.whole())).and_then(|mut walk| {
-            parts.read(&mut walk, WHOLE)?;
-            walk.end()
-        });
-        let checked = match walked {
-            Ok(checked) => checked,
+        let lone_surrogate = match parts.read(body.of(t.whole()), WHOLE) {
+            Ok(lone_surrogate) => lone_surrogate,
             Err(error) if error.at >= body.len() => return Err(Protocol::EndedEarly.into()),
             Err(error) => return Err(self.fail(json_error(error), came, t)),
         };
-        if checked.lone_surrogate.is_some()
-            && let Some(bytes) = t.whole_mut().get_mut(body.start..body.end)
-        {
+        if lone_surrogate && let Some(bytes) = t.whole_mut().get_mut(body.start..body.end) {
             mend_surrogates(bytes);
         }
         let value = |i| parts.get(i).shifted(body.start).value(t.whole());

@@ -3,7 +3,7 @@
 
 use super::kinds::{Field, deltas};
 use crate::error::{Protocol, phrase};
-use crate::json::{JsonError, Kind, Value, Walk, means, meant};
+use crate::json::{JsonError, Kind, Step, Value, Walk, means, meant};
 use crate::transcript::Span;
 
 /// An event and the parts of its own. The [`Parts`] have those that several events have.
@@ -76,11 +76,7 @@ pub(crate) fn parse(
     named: Option<EventKind>,
     parts: &mut Parts,
 ) -> Result<Wire, Protocol> {
-    let walked = Walk::new(data).and_then(|mut walk| {
-        parts.read(&mut walk, EVENT)?;
-        walk.end()
-    });
-    let checked = walked.map_err(json_error)?;
+    let lone_surrogate = parts.read(data, EVENT).map_err(json_error)?;
     let value = |i: usize| parts.get(i).value(data);
     let name = value(KIND).and_then(Value::as_text).unwrap_or_default().raw_bytes();
     let mut kind = EventKind::from_name(name);
@@ -91,7 +87,7 @@ pub(crate) fn parse(
     }
     let index = value(INDEX).and_then(Value::as_u64).and_then(|index| u16::try_from(index).ok());
     let mut wire = Wire::plain(kind, index);
-    wire.lone_surrogate = checked.lone_surrogate.is_some();
+    wire.lone_surrogate = lone_surrogate;
     let (part, expected) = match wire.kind {
         EventKind::BlockDelta => (DELTA, phrase!("a delta")),
         EventKind::BlockStart => (BLOCK, phrase!("a content block with exactly one type")),
@@ -173,11 +169,18 @@ impl Parts {
         self.spans.get(i).copied().unwrap_or_default()
     }
 
-    /// Checks the value at the current offset, and reads the members of this level if it is an
-    /// object. If several members have the same name, the last one is used, as in the views.
-    pub(crate) fn read(&mut self, walk: &mut Walk<'_>, mut level: Level) -> Result<(), JsonError> {
+    /// Checks that `bytes` is one JSON value, and reads the members of this level if it is an
+    /// object. If several members have the same name, the last one is used, as in the views. Returns
+    /// whether the value contains an unpaired surrogate.
+    pub(crate) fn read(&mut self, bytes: &[u8], level: Level) -> Result<bool, JsonError> {
+        let mut walk = Walk::new(bytes)?;
+        let walked = self.walk(&mut walk, level);
+        Ok(walk.end(walked)?.lone_surrogate.is_some())
+    }
+
+    fn walk(&mut self, walk: &mut Walk<'_>, mut level: Level) -> Step {
         if !walk.enter() {
-            return walk.value().map(drop);
+            return walk.value();
         }
         // The members that enclose the level, the innermost first, and where they begin.
         let mut outer: [Option<(usize, usize)>; 2] = [None; 2];
@@ -208,7 +211,7 @@ impl Parts {
             match i {
                 BLOCK => self.has_other = !is_block(walk)?,
                 CONTENT => self.has_other = has_other(walk)?,
-                _ => _ = walk.value()?,
+                _ => walk.value()?,
             }
             self.note(i, start, walk);
         }
@@ -231,7 +234,7 @@ pub(crate) fn says_error(error: Option<Value<'_>>) -> bool {
 
 /// Checks the value at the current offset, and returns whether it has an element that is not a
 /// content block.
-fn has_other(walk: &mut Walk<'_>) -> Result<bool, JsonError> {
+fn has_other(walk: &mut Walk<'_>) -> Step<bool> {
     let mut has_other = false;
     if walk.enter_array() {
         while walk.element()? {
@@ -245,14 +248,16 @@ fn has_other(walk: &mut Walk<'_>) -> Result<bool, JsonError> {
 
 /// Checks the value at the current offset, and returns whether it is a content block: an object
 /// with a type. If a block had two different types, readers would disagree on its kind.
-fn is_block(walk: &mut Walk<'_>) -> Result<bool, JsonError> {
+fn is_block(walk: &mut Walk<'_>) -> Step<bool> {
     let (mut kind, mut is_one): (Option<&[u8]>, _) = (None, true);
     if !walk.enter() {
-        return walk.value().map(|_| false);
+        return walk.value().map(|()| false);
     }
     while let Some(key) = walk.key()? {
-        let value = walk.value()?;
+        let start = walk.at();
+        walk.value()?;
         if means(key, "type") {
+            let value = walk.since(start);
             is_one &= kind.is_none_or(|kind| kind == value);
             kind = Some(value);
         }

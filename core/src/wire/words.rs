@@ -2,7 +2,7 @@
 
 use super::event::says_error;
 use crate::error::ApiErrorKind;
-use crate::json::{Kind, Text, Value, check};
+use crate::json::{Text, Value, check};
 
 /// The text of an error. A part that the error does not have is empty.
 #[derive(Clone, Copy)]
@@ -27,20 +27,9 @@ pub(crate) fn error_words(bytes: &[u8]) -> Option<ErrorWords<'_>> {
     check(bytes).ok()?;
     let body = Value::first(bytes)?;
     let inner = body.member("error").filter(|error| says_error(Some(*error))).unwrap_or(body);
-    if inner.kind() == Kind::String {
-        return Some(ErrorWords {
-            kind: Text::default(),
-            message: inner.as_text().unwrap_or_default(),
-            body,
-        });
-    }
-    let [kind, message, detail] =
-        inner.pick(["type", "message", "detail"]).map(|value| value.and_then(Value::as_text));
+    let text = |name| inner.member(name).and_then(Value::as_text);
+    let message = inner.as_text().or_else(|| text("message")).or_else(|| text("detail"));
     // This is the `type` of an event. It states only that the event is an error.
-    let kind = kind.filter(|kind| *kind != *"error");
-    Some(ErrorWords {
-        kind: kind.unwrap_or_default(),
-        message: message.or(detail).unwrap_or_default(),
-        body,
-    })
+    let kind = text("type").filter(|kind| *kind != *"error");
+    Some(ErrorWords { kind: kind.unwrap_or_default(), message: message.unwrap_or_default(), body })
 }

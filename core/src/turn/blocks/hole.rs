@@ -2,7 +2,7 @@
 
 use super::{OpenBlock, Reply, unexpected};
 use crate::error::{Capacity, Error, phrase};
-use crate::json::{Kind, Value};
+use crate::json::Value;
 use crate::transcript::{Span, Transcript};
 use crate::wire::{Field, Growth};
 
@@ -23,38 +23,34 @@ impl Reply {
         if block.kind.is_call() != (field == Field::Input) {
             return Err(mismatch);
         }
-        let (empty, kind): (&[u8], _) = match growth {
-            Growth::Array => (b"[]", Kind::Array),
-            Growth::Json => (b"", Kind::Object),
-            Growth::Text | Growth::Whole => (b"\"\"", Kind::String),
+        let empty: &[u8] = match growth {
+            Growth::Array => b"[]",
+            Growth::Json => b"",
+            Growth::Text | Growth::Whole => b"\"\"",
         };
         let name = field.member();
         let value = Value::whole(block.span.of(t.whole())).and_then(|value| value.member(name));
-        let found = value.and_then(|value| Some((value.kind(), Span::of_value(value, t.whole())?)));
-        let hole = match found {
+        let found = value.and_then(|value| Some((value, Span::of_value(value, t.whole())?)));
+        // The place of the value, and whether an empty value replaces what is there.
+        let (replaced, span) = match found {
             None if block.kind.has(field) => {
                 let mut at = block.span.end.saturating_sub(1);
-                for part in [b",\"".as_slice(), name.as_bytes(), b"\":", empty] {
+                for part in [b",\"", name.as_bytes(), b"\":"] {
                     self.insert(block, at, part, t)?;
                     at += part.len();
                 }
-                at - empty.len() / 2
+                (true, Span::new(at, at))
             }
-            Some((found, span)) if found == Kind::Null || growth == Growth::Json => {
-                self.remove(block, span, t);
-                self.insert(block, span.start, empty, t)?;
-                span.start + empty.len() / 2
-            }
-            Some((found, span)) if found == kind => {
-                let (inside, end) = (span.start + 1, span.end.saturating_sub(1));
-                if replaces {
-                    self.remove(block, Span::new(inside, end), t);
-                    inside
-                } else {
-                    end
-                }
-            }
+            Some((value, span)) if value.is_null() || growth == Growth::Json => (true, span),
+            Some((value, span)) if value.raw().first() == empty.first() => (replaces, span),
             _ => return Err(mismatch),
+        };
+        let hole = if replaced {
+            self.remove(block, span, t);
+            self.insert(block, span.start, empty, t)?;
+            span.start + empty.len() / 2
+        } else {
+            span.end.saturating_sub(1)
         };
         if field == Field::Input {
             block.input_start = hole;
