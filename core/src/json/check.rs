@@ -348,20 +348,20 @@ impl<'a> Walk<'a> {
                         at += 2;
                         continue;
                     }
-                    match bytes.get(at..).and_then(unescape) {
-                        Some((code, used)) => {
+                    match unescape(bytes.get(at..).unwrap_or_default()) {
+                        (_, 0) if escape == Some(&b'u') => {
+                            at += 2;
+                            break Err(phrase!("four hexadecimal digits"));
+                        }
+                        (_, 0) => {
+                            at += 1;
+                            break Err(phrase!("an escape"));
+                        }
+                        (code, used) => {
                             if (0xd800..0xe000).contains(&code) && self.lone_surrogate.is_none() {
                                 self.lone_surrogate = Some(at);
                             }
                             at += used;
-                        }
-                        None if escape == Some(&b'u') => {
-                            at += 2;
-                            break Err(phrase!("four hexadecimal digits"));
-                        }
-                        None => {
-                            at += 1;
-                            break Err(phrase!("an escape"));
                         }
                     }
                 }

@@ -240,25 +240,30 @@ impl<'a> Iterator for Pieces<'a> {
 }
 
 /// Reads the escape at the start of `bytes`. Returns the character, or the half of a surrogate pair
-/// that has no other half, and the length of the escape. Returns `None` if there is no valid escape.
-pub(crate) fn unescape(bytes: &[u8]) -> Option<(u32, usize)> {
-    let [b'\\', escape, rest @ ..] = bytes else { return None };
-    Some(match escape {
-        b'b' => (8, 2),
-        b'f' => (12, 2),
-        b'n' => (10, 2),
-        b'r' => (13, 2),
-        b't' => (9, 2),
-        b'u' => match (hex4(rest, 0)?, rest.get(4..6)) {
-            (high @ 0xd800..0xdc00, Some(b"\\u")) => match hex4(rest, 6) {
-                Some(low @ 0xdc00..0xe000) => (join(high, low), 12),
-                _ => (high, 6),
-            },
-            (unit, _) => (unit, 6),
-        },
-        b'"' | b'\\' | b'/' => (u32::from(*escape), 2),
-        _ => return None,
-    })
+/// that has no other half, and the length of the escape. Returns the length 0 if there is no valid
+/// escape.
+pub(crate) fn unescape(bytes: &[u8]) -> (u32, usize) {
+    let [b'\\', escape, rest @ ..] = bytes else { return (0, 0) };
+    let char = match escape {
+        b'b' => 8,
+        b'f' => 12,
+        b'n' => b'\n',
+        b'r' => b'\r',
+        b't' => b'\t',
+        b'"' | b'\\' | b'/' => *escape,
+        b'u' => {
+            return match (hex4(rest, 0), rest.get(4..6)) {
+                (Some(high @ 0xd800..0xdc00), Some(b"\\u")) => match hex4(rest, 6) {
+                    Some(low @ 0xdc00..0xe000) => (join(high, low), 12),
+                    _ => (high, 6),
+                },
+                (Some(unit), _) => (unit, 6),
+                (None, _) => (0, 0),
+            };
+        }
+        _ => return (0, 0),
+    };
+    (u32::from(char), 2)
 }
 
 /// Returns the character of a surrogate pair.
@@ -268,8 +273,8 @@ pub(crate) const fn join(high: u32, low: u32) -> u32 {
 
 /// Reads an escape like [`unescape`]. An unpaired half of a surrogate pair reads as U+FFFD.
 fn escaped_char(bytes: &[u8]) -> Option<(char, usize)> {
-    let (code, used) = unescape(bytes)?;
-    Some((char::from_u32(code).unwrap_or(char::REPLACEMENT_CHARACTER), used))
+    let (code, used) = unescape(bytes);
+    (used > 0).then_some((char::from_u32(code).unwrap_or(char::REPLACEMENT_CHARACTER), used))
 }
 
 /// A function that receives a text part by part. All callers use this one type, so that a

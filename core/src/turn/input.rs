@@ -91,7 +91,7 @@ pub(super) fn escaped_unit(unit: u32) -> [u8; 6] {
 
 /// Returns whether `raw` begins with the escape of a second half of a surrogate pair.
 pub(super) fn begins_with_low(raw: &[u8]) -> bool {
-    unescape(raw).is_some_and(|(unit, _)| (0xdc00..0xe000).contains(&unit))
+    (0xdc00..0xe000).contains(&unescape(raw).0)
 }
 
 /// Returns whether `raw`, the content of a string, ends with the escape of a first half of a
@@ -100,8 +100,7 @@ pub(super) fn ends_with_high(raw: &[u8]) -> bool {
     let Some((before, last)) = raw.split_last_chunk::<6>() else { return false };
     let backslashes = before.iter().rev().take_while(|byte| **byte == b'\\').count();
     // After an odd number of backslashes, the next backslash is itself escaped.
-    backslashes % 2 == 0
-        && unescape(last).is_some_and(|(unit, used)| used == 6 && (0xd800..0xdc00).contains(&unit))
+    backslashes % 2 == 0 && (0xd800..0xdc00).contains(&unescape(last).0)
 }
 
 /// Unescapes the content of a JSON string in place, and returns its new length, which is never
@@ -125,7 +124,9 @@ pub(super) fn unescape_in_place(bytes: &mut [u8], half: &mut Half) -> usize {
             (read, write) = (read + 2, write + 1);
             continue;
         }
-        let (code, used) = bytes.get(read..).and_then(unescape).unwrap_or((u32::MAX, 1));
+        let (code, used) = unescape(bytes.get(read..).unwrap_or_default());
+        // What is not an escape stays.
+        let (code, used) = if used == 0 { (u32::from(byte), 1) } else { (code, used) };
         let char = match (char::from_u32(code), code) {
             (None, 0xd800..0xdc00) if read + used == bytes.len() => {
                 *half = u16::try_from(code).ok().and_then(NonZeroU16::new);
@@ -169,13 +170,13 @@ pub(super) fn mend_surrogates(bytes: &mut [u8]) {
     while let Some(rest) = bytes.get_mut(at..)
         && !rest.is_empty()
     {
-        let (code, used) = unescape(rest).unwrap_or((0, 1));
+        let (code, used) = unescape(rest);
         if (0xd800..0xe000).contains(&code)
             && let Some(place) = rest.first_chunk_mut::<6>()
         {
             *place = *b"\\ufffd";
         }
-        at += used;
+        at += used.max(1);
     }
 }
 
