@@ -104,6 +104,11 @@ impl Span {
     pub(crate) fn of(self, bytes: &[u8]) -> &[u8] {
         bytes.get(self.start..self.end).unwrap_or_default()
     }
+
+    #[cfg_attr(target_os = "none", inline(never))]
+    pub(crate) fn of_mut(self, bytes: &mut [u8]) -> &mut [u8] {
+        bytes.get_mut(self.start..self.end).unwrap_or_default()
+    }
 }
 
 impl<'b> Transcript<'b> {

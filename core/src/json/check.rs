@@ -70,7 +70,7 @@ pub fn check(bytes: &[u8]) -> Result<Checked, JsonError> {
 
 /// Checks like [`check`], but with a maximum nesting of `most`, which must be at most 160 levels.
 pub(crate) fn check_to(most: usize, bytes: &[u8]) -> Result<Checked, JsonError> {
-    let mut walk = Walk::new(bytes)?;
+    let mut walk = Walk::new(bytes);
     walk.most = most;
     let walked = walk.value();
     walk.end(walked)
@@ -78,7 +78,7 @@ pub(crate) fn check_to(most: usize, bytes: &[u8]) -> Result<Checked, JsonError> 
 
 /// Checks that `bytes` is the inside of an object, without the braces.
 pub(crate) fn check_members(bytes: &[u8]) -> Result<Checked, JsonError> {
-    let mut walk = Walk { is_first: true, ..Walk::new(bytes)? };
+    let mut walk = Walk { is_first: true, ..Walk::new(bytes) };
     let walked = walk.members();
     walk.end(walked)
 }
@@ -86,14 +86,7 @@ pub(crate) fn check_members(bytes: &[u8]) -> Result<Checked, JsonError> {
 /// Returns the length of the content of the string whose content begins at the start of `text`, or
 /// `None` if it is not valid or contains a half of a surrogate pair. Does not check its UTF-8.
 pub(crate) fn check_string(text: &[u8]) -> Option<usize> {
-    let mut walk = Walk {
-        bytes: text,
-        at: 0,
-        most: MAX_DEPTH,
-        depth: 0,
-        is_first: false,
-        lone_surrogate: None,
-    };
+    let mut walk = Walk { at: 0, ..Walk::new(text) };
     walk.rest_of_string().ok()?;
     walk.lone_surrogate.is_none().then_some(walk.at.saturating_sub(1))
 }
@@ -116,23 +109,16 @@ pub(crate) struct Walk<'a> {
 pub(crate) type Step<T = ()> = Result<T, Phrase>;
 
 impl<'a> Walk<'a> {
-    /// Creates a checker at the outermost value of `bytes`, and checks that `bytes` is valid UTF-8.
-    pub(crate) fn new(bytes: &'a [u8]) -> Result<Self, JsonError> {
-        // Most texts are ASCII, and the check for ASCII takes larger steps than the check for
-        // UTF-8.
-        if (!IS_LARGE || !bytes.is_ascii())
-            && let Err(e) = core::str::from_utf8(bytes)
-        {
-            return Err(JsonError { at: e.valid_up_to(), expected: phrase!("valid UTF-8") });
-        }
-        Ok(Self {
+    /// Creates a checker at the outermost value of `bytes`.
+    pub(crate) fn new(bytes: &'a [u8]) -> Self {
+        Self {
             bytes,
             at: skip_space(bytes, 0),
             most: MAX_DEPTH,
             depth: 0,
             is_first: false,
             lone_surrogate: None,
-        })
+        }
     }
 
     /// Returns the offset at which the next value begins or the last one ended.
@@ -191,8 +177,15 @@ impl<'a> Walk<'a> {
     }
 
     /// Ends the check, with the result of the last step. Checks that only white space follows the
-    /// outermost value.
-    pub(crate) fn end(mut self, walked: Step) -> Result<Checked, JsonError> {
+    /// outermost value, and that the whole text is valid UTF-8. If it is not, that is the error.
+    pub(crate) fn end(&mut self, walked: Step) -> Result<Checked, JsonError> {
+        // Most texts are ASCII, and the check for ASCII takes larger steps than the check for
+        // UTF-8.
+        if (!IS_LARGE || !self.bytes.is_ascii())
+            && let Err(e) = core::str::from_utf8(self.bytes)
+        {
+            return Err(JsonError { at: e.valid_up_to(), expected: phrase!("valid UTF-8") });
+        }
         let walked = walked.and_then(|()| {
             self.at = skip_space(self.bytes, self.at);
             if self.at < self.bytes.len() { Err(phrase!("the end")) } else { Ok(()) }

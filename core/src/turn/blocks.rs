@@ -284,11 +284,9 @@ impl Reply {
             return Err(unexpected(phrase!("an event whose value is not its first member")));
         }
         // The input is unescaped, because it is JSON itself.
-        if field == Field::Input
-            && let Some(bytes) = t.whole_mut().get_mut(value.start..value.end)
-            && bytes.contains(&b'\\')
-        {
-            value.end = value.start + unescape_in_place(bytes, &mut block.half);
+        if field == Field::Input && value.of(t.whole()).contains(&b'\\') {
+            let bytes = value.of_mut(t.whole_mut());
+            value = value.with_len(unescape_in_place(bytes, &mut block.half));
         }
         let hole = block.hole;
         block.hole += self.bring_in(block, hole, value, t);
@@ -375,10 +373,8 @@ impl Reply {
         if block.kind == BlockKind::ServerCall {
             ensure_named(span, t)?;
         }
-        if block.lone_surrogate
-            && let Some(bytes) = t.whole_mut().get_mut(span.start..span.end)
-        {
-            mend_surrogates(bytes);
+        if block.lone_surrogate {
+            mend_surrogates(span.of_mut(t.whole_mut()));
         }
         if !IS_CHIP && block.kind == BlockKind::Text && !block.is_settled {
             self.has_blank_text |= !Value::whole(span.of(t.bytes())).is_some_and(has_text);

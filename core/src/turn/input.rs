@@ -206,7 +206,7 @@ pub(super) fn read_input(
     match Value::whole(text).map(Value::kind) {
         Some(Kind::Object) => {
             if checked.lone_surrogate.is_some() {
-                mend_surrogates(t.whole_mut().get_mut(span.start..span.end).unwrap_or_default());
+                mend_surrogates(span.of_mut(t.whole_mut()));
             }
             Ok(Ok(span.end))
         }
@@ -229,11 +229,9 @@ fn open_string(t: &mut Transcript<'_>, span: Span) -> Result<Option<usize>, Capa
         .position(|byte| *byte == b'"')
         .zip(copy.of(t.whole()).iter().rposition(|byte| *byte == b'"'));
     let Some((open, close)) = quotes else { return Ok(None) };
-    let start = copy.start + open + 1;
-    let content = t.whole_mut().get_mut(start..copy.start + close).unwrap_or_default();
+    let content = Span::new(copy.start + open + 1, copy.start + close);
     // An object cannot end with half of a surrogate pair, so the half is not needed.
-    let len = unescape_in_place(content, &mut None);
-    let object = Span::new(start, start + len);
+    let object = content.with_len(unescape_in_place(content.of_mut(t.whole_mut()), &mut None));
     let text = object.of(t.whole());
     let Ok(checked) = check(text) else { return Ok(None) };
     if !text.trim_ascii_start().starts_with(b"{") {
@@ -241,11 +239,11 @@ fn open_string(t: &mut Transcript<'_>, span: Span) -> Result<Option<usize>, Capa
     }
     t.remove(span);
     t.tail_of(object).insert_at(span.start);
-    let end = span.start + len;
+    let object = span.with_len(object.len());
     if checked.lone_surrogate.is_some() {
-        mend_surrogates(t.whole_mut().get_mut(span.start..end).unwrap_or_default());
+        mend_surrogates(object.of_mut(t.whole_mut()));
     }
-    Ok(Some(end))
+    Ok(Some(object.end))
 }
 
 /// Makes the input at `span` a JSON object. Wraps any other input as a string in an object. Returns

@@ -117,8 +117,8 @@ impl Reply {
             Err(error) if error.at >= body.len() => return Err(Protocol::EndedEarly.into()),
             Err(error) => return Err(self.fail(json_error(error), came, t)),
         };
-        if lone_surrogate && let Some(bytes) = t.whole_mut().get_mut(body.start..body.end) {
-            mend_surrogates(bytes);
+        if lone_surrogate {
+            mend_surrogates(body.of_mut(t.whole_mut()));
         }
         let value = |i| parts.get(i).shifted(body.start).value(t.whole());
         let (error, content) = (value(WHOLE_ERROR), value(CONTENT));

@@ -173,7 +173,7 @@ impl Parts {
     /// object. If several members have the same name, the last one is used, as in the views. Returns
     /// whether the value contains an unpaired surrogate.
     pub(crate) fn read(&mut self, bytes: &[u8], level: Level) -> Result<bool, JsonError> {
-        let mut walk = Walk::new(bytes)?;
+        let mut walk = Walk::new(bytes);
         let walked = self.walk(&mut walk, level);
         Ok(walk.end(walked)?.lone_surrogate.is_some())
     }
@@ -249,7 +249,7 @@ fn has_other(walk: &mut Walk<'_>) -> Step<bool> {
 /// Checks the value at the current offset, and returns whether it is a content block: an object
 /// with a type. If a block had two different types, readers would disagree on its kind.
 fn is_block(walk: &mut Walk<'_>) -> Step<bool> {
-    let (mut kind, mut is_one): (Option<&[u8]>, _) = (None, true);
+    let (mut kind, mut is_one): (&[u8], _) = (&[], true);
     if !walk.enter() {
         return walk.value().map(|()| false);
     }
@@ -258,9 +258,9 @@ fn is_block(walk: &mut Walk<'_>) -> Step<bool> {
         walk.value()?;
         if means(key, "type") {
             let value = walk.since(start);
-            is_one &= kind.is_none_or(|kind| kind == value);
-            kind = Some(value);
+            is_one &= kind.is_empty() || kind == value;
+            kind = value;
         }
     }
-    Ok(is_one && kind.is_some_and(|kind| kind.starts_with(b"\"")))
+    Ok(is_one && kind.starts_with(b"\""))
 }

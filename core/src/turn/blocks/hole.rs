@@ -15,8 +15,7 @@ impl Reply {
         t: &mut Transcript<'_>,
     ) -> Result<(), Error> {
         let growth = field.growth();
-        let replaces = growth == Growth::Whole;
-        if block.field == Some(field) && !replaces {
+        if block.field == Some(field) && growth != Growth::Whole {
             return Ok(());
         }
         let mismatch = unexpected(phrase!("a delta that matches its block"));
@@ -28,6 +27,9 @@ impl Reply {
             Growth::Json => b"",
             Growth::Text | Growth::Whole => b"\"\"",
         };
+        // Any value begins like an empty JSON text, and is replaced by it.
+        let opening = empty.get(..empty.len() / 2).unwrap_or_default();
+        let replaces = matches!(growth, Growth::Json | Growth::Whole);
         let name = field.member();
         let value = Value::whole(block.span.of(t.whole())).and_then(|value| value.member(name));
         let found = value.and_then(|value| Some((value, Span::of_value(value, t.whole())?)));
@@ -41,14 +43,14 @@ impl Reply {
                 }
                 (true, Span::new(at, at))
             }
-            Some((value, span)) if value.is_null() || growth == Growth::Json => (true, span),
-            Some((value, span)) if value.raw().first() == empty.first() => (replaces, span),
+            Some((value, span)) if value.is_null() => (true, span),
+            Some((value, span)) if value.raw().starts_with(opening) => (replaces, span),
             _ => return Err(mismatch),
         };
         let hole = if replaced {
             self.remove(block, span, t);
             self.insert(block, span.start, empty, t)?;
-            span.start + empty.len() / 2
+            span.start + opening.len()
         } else {
             span.end.saturating_sub(1)
         };
