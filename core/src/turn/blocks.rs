@@ -231,9 +231,11 @@ impl Reply {
         t: &mut Transcript<'_>,
     ) -> Result<StreamEvent, Error> {
         let found = self.find(index)?;
-        // A copy, which replaces the block in the list once the delta is in it.
-        let block = found.and_then(|position| self.open.get(position).copied());
-        if let (Some(position), Some(mut block)) = (found, block) {
+        if let Some(position) = found
+            && let Some(block) = self.open.get(position)
+        {
+            // A copy, which replaces the block in the list once the delta is in it.
+            let mut block = *block;
             let stream_event = self.extend(&mut block, field, value, lone, t)?;
             self.open.set(position, block);
             Ok(stream_event)

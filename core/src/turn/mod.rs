@@ -409,7 +409,7 @@ impl Reply {
         if self.phase == Phase::Stopped {
             return Ok(None);
         }
-        if self.due != Due::Nothing {
+        if !matches!(self.due, Due::Nothing) {
             return self.next_due(transcript).map(Some);
         }
         match self.form {

@@ -9,7 +9,7 @@ use crate::wire::{
 };
 
 /// The events that are still due, if a frame has caused more than one.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug)]
 pub(super) enum Due {
     Nothing,
     /// The end of the block at this position among the open blocks.
@@ -191,16 +191,17 @@ impl Reply {
             Due::BlockStop(position) => position,
             _ => 0,
         };
-        let Some(mut block) = self.open.get(position).copied() else {
+        let Some(block) = self.open.get(position) else {
             self.finish(t)?;
             return Ok(StreamEvent::of_message(StreamEventKind::MessageStop, Span::default()));
         };
+        let mut block = *block;
         if let Some(half) = self.untold_half(&mut block, t)? {
             self.open.set(position, block);
             self.due = due;
             return Ok(half);
         }
-        if due == Due::MessageStop {
+        if matches!(due, Due::MessageStop) {
             self.due = due;
         }
         self.stop_block(position, &block, t)
