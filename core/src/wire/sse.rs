@@ -334,20 +334,14 @@ impl Sse {
         }
         if let Some(value) = field(text, b"data") {
             let (skip, len) = (text.len() - value.len(), value.len());
-            let joint = usize::from(self.data.is_some());
-            if let Some(moved) = transcript.whole_mut().get_mut(start..line.end) {
-                if joint == 1
-                    && let Some(first) = moved.first_mut()
-                {
+            let (joint, moved) = match (self.data, line.of_mut(transcript.whole_mut())) {
+                (Some(_), [first, rest @ ..]) => {
                     *first = b'\n';
+                    (1, rest)
                 }
-                if skip <= moved.len()
-                    && let Some(moved) = moved.get_mut(joint..)
-                    && let Some(skip) = skip.checked_sub(joint)
-                {
-                    copy_down(moved, skip);
-                }
-            }
+                (_, line) => (0, line),
+            };
+            copy_down(moved, skip.saturating_sub(joint));
             self.data = Some(self.data.unwrap_or(0) + joint + len);
             self.note_stream();
         }
@@ -369,7 +363,7 @@ fn field<'l>(line: &'l [u8], name: &[u8]) -> Option<&'l [u8]> {
 /// line has another field.
 fn name_of(line: &[u8]) -> Option<Option<EventKind>> {
     let name = field(line, b"event")?;
-    let is_default = [b"".as_slice(), b"message"].contains(&name);
+    let is_default = name.is_empty() || name == b"message";
     Some(if is_default { None } else { Some(EventKind::from_name(name)) })
 }
 
