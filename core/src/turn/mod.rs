@@ -120,7 +120,7 @@ impl StreamEventKind {
 enum Form {
     /// Only white space and the first `mark` bytes of a byte order mark have arrived.
     Unseen {
-        mark: u8,
+        mark: usize,
     },
     Stream,
     Whole(Whole),
@@ -366,7 +366,7 @@ impl Reply {
     #[cfg_attr(target_pointer_width = "64", inline(never))]
     fn form_of(
         &mut self,
-        mut mark: u8,
+        mut mark: usize,
         input: &mut &[u8],
         transcript: &mut Transcript<'_>,
     ) -> Result<Option<Form>, Error> {
@@ -377,7 +377,7 @@ impl Reply {
                 self.form = Form::Unseen { mark };
                 return Ok(None);
             };
-            if MARK.get(usize::from(mark)) == Some(first) {
+            if MARK.get(mark) == Some(first) {
                 (*input, mark) = (rest, mark + 1);
                 continue;
             }
