@@ -6,7 +6,7 @@ use heapless::Vec;
 
 use super::thread::MessageThread;
 use crate::error::Misuse;
-use crate::json::{Object, check, check_members, escape};
+use crate::json::{Object, check, check_members, plain_run};
 use crate::policy::{Limits, RetryPolicy};
 
 /// The maximum number of header fields in a request, including the caller's additional ones.
@@ -227,7 +227,7 @@ impl<'a> Config<'a> {
     /// # Errors
     /// Returns [`Misuse::Setting`] with a description of the problem.
     pub fn check_beside(&self, tools: usize) -> Result<(), Misuse> {
-        let plain = |text: &str| escape(text).len() == text.len();
+        let plain = |text: &str| plain_run(text.as_bytes(), 0) == text.len();
         if self.model.is_empty() || !plain(self.model) {
             return Err(Misuse::Setting(
                 "the model name must not be empty and must not contain characters that JSON escapes",
