@@ -16,12 +16,12 @@ use crate::clock::sleep_until;
 /// one atomic store, while removing and adding it takes two locks per wait. If another runtime
 /// polls the timer, it is created again, because the first runtime's timers do not advance while
 /// nothing drives that runtime.
-/// nobody drives that.
 pub(super) struct IdleTimer {
     /// The read time-out.
     limit: Duration,
-    /// The bound on the body as a whole, and when it ends.
-    bound: Option<(Bound, Instant)>,
+    /// The bound on the body as a whole, and when it ends. The end is not set before a read has to
+    /// wait, because most reads find their bytes.
+    bound: Option<(Bound, Option<Instant>)>,
     sleep: Option<(Id, Pin<Box<Sleep>>)>,
     /// Which limit ends the current wait, if there is one.
     waiting: Option<Late>,
@@ -60,16 +60,14 @@ impl IdleTimer {
         self.waiting = None;
     }
 
-    /// Sets a bound on the body, counted from now.
-    pub(super) fn bound(&mut self, bound: Bound) {
-        let (Bound::Progress(limit) | Bound::ErrorBody(limit)) = bound;
-        // The clock cannot represent this limit, so there is none.
-        self.bound = Instant::now().checked_add(limit).map(|end| (bound, end));
+    /// Sets a bound on the body, counted from the next read that has to wait.
+    pub(super) const fn bound(&mut self, bound: Bound) {
+        self.bound = Some((bound, None));
         self.waiting = None;
     }
 
     /// Restarts the progress bound, because the reply made progress.
-    pub(super) fn progressed(&mut self) {
+    pub(super) const fn progressed(&mut self) {
         if let Some((bound @ Bound::Progress(_), _)) = self.bound {
             self.bound(bound);
         }
@@ -97,11 +95,14 @@ impl IdleTimer {
         let late = match self.waiting {
             Some(late) if is_ours => late,
             _ => {
-                // The clock cannot represent this limit, so there is none.
-                let silent = Instant::now()
-                    .checked_add(self.limit)
-                    .map(|end| (Late::Silent(self.limit), end));
-                let bound = self.bound.map(|(bound, end)| (Late::Bound(bound), end));
+                let now = Instant::now();
+                // If the clock cannot represent a limit, there is none.
+                let silent = now.checked_add(self.limit).map(|end| (Late::Silent(self.limit), end));
+                let bound = self.bound.as_mut().and_then(|(bound, end)| {
+                    let (Bound::Progress(limit) | Bound::ErrorBody(limit)) = *bound;
+                    *end = end.or_else(|| now.checked_add(limit));
+                    end.map(|end| (Late::Bound(*bound), end))
+                });
                 let first = [bound, silent].into_iter().flatten().min_by_key(|(_, end)| *end);
                 let Some((late, deadline)) = first else { return Poll::Pending };
                 match &mut self.sleep {
