@@ -281,6 +281,20 @@ fn a_cleared_run_begins_a_new_conversation() {
     run.user("Hello").unwrap();
     say(&mut run, Reply::text("Hello again."));
     assert_eq!(messages(&run).len(), 2);
+    // A compaction that was requested before, and an error, belong to the old conversation.
+    run.compact_on_server();
+    run.clear().unwrap();
+    run.user("Hello").unwrap();
+    let now = toolrunner_core::time::Instant::from_micros(0);
+    assert_eq!(run.step(now), Ok(toolrunner_core::run::Step::Send));
+    assert!(!run.is_compacting_on_server());
+    let error = br#"{"type":"error","error":{"type":"invalid_request_error","message":"No."}}"#;
+    let (_, ended) = exchange(&mut run, 400, [error.as_slice()]);
+    assert!(run.failed(ended.unwrap_err(), now, 0).is_err());
+    assert!(run.api_error().is_some());
+    run.clear().unwrap();
+    assert!(run.api_error().is_none());
+    assert!(run.error_body().is_empty());
 }
 
 #[test]

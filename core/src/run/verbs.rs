@@ -2,6 +2,7 @@
 //! conversation invalid.
 
 use super::Run;
+use super::compact::Summary;
 use super::state::{CallState, Outcome, Verb};
 use super::table::{Input, Refused};
 use crate::error::{Error, Misuse};
@@ -179,16 +180,18 @@ impl Run<'_> {
         self.prompt()
     }
 
-    /// Removes the whole conversation, so that the next message begins a new one. Settings and usage
-    /// stay. The limits count from zero again. A chip whose transcript is full can start afresh with
-    /// this; [`replace_history`](Self::replace_history) links the check of messages, about 4 KB of
-    /// flash.
+    /// Removes the whole conversation, so that the next message begins a new one. Settings, usage and
+    /// the container stay, and so do changes of the tools that no request contains yet. The limits
+    /// count from zero again. A compaction that was requested is forgotten.
+    ///
+    /// A chip whose transcript is full can start afresh with this;
+    /// [`replace_history`](Self::replace_history) links the check of messages, about 4 KB of flash.
     ///
     /// # Errors
     /// `Misuse` while a request is in progress: then the conversation stays.
     pub fn clear(&mut self) -> Result<(), Error> {
         self.ensure_idle()?;
-        self.cancel_compaction();
+        self.summary = Summary::new();
         self.forget_conversation();
         self.prompt()
     }
@@ -219,6 +222,7 @@ impl Run<'_> {
         self.thread.begin_anew();
         self.marks.forget();
         self.turn.begin(0);
+        self.exchange.begin();
         self.unfit_prefill = 0;
     }
 

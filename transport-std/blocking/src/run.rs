@@ -139,6 +139,7 @@ impl Run {
         self.note_front();
         self.machine.replace_history(messages)?;
         self.envelope = Envelope::default();
+        self.before_summary = None;
         self.go_on();
         Ok(self)
     }
@@ -152,6 +153,7 @@ impl Run {
         self.abandon();
         self.machine.clear()?;
         self.envelope = Envelope::default();
+        self.before_summary = None;
         self.go_on();
         Ok(self)
     }
@@ -164,6 +166,7 @@ impl Run {
         self.abandon();
         self.machine.ask_again()?;
         self.envelope = Envelope::default();
+        self.before_summary = None;
         self.go_on();
         Ok(self)
     }

@@ -216,6 +216,7 @@ impl Run {
         self.render_prefix();
         self.machine.replace_history(&messages.to_messages()?)?;
         self.envelope = Envelope::default();
+        self.before_summary = None;
         self.go_on();
         Ok(self)
     }
@@ -230,6 +231,7 @@ impl Run {
         self.abandon();
         self.machine.clear()?;
         self.envelope = Envelope::default();
+        self.before_summary = None;
         self.go_on();
         Ok(self)
     }
@@ -243,6 +245,7 @@ impl Run {
         self.abandon();
         self.machine.ask_again()?;
         self.envelope = Envelope::default();
+        self.before_summary = None;
         self.go_on();
         Ok(self)
     }
