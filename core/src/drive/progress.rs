@@ -491,6 +491,8 @@ where
                     return Poll::Ready(None);
                 }
                 wait.set(Some(clock.wait_until(end)));
+                // A tool that asks whether it is cancelled does so when it is polled.
+                context.waker().wake_by_ref();
             }
             match wait.as_mut().as_pin_mut() {
                 Some(wait) => wait.poll(context).map(|()| None),
