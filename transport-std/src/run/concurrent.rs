@@ -4,7 +4,7 @@
 
 use core::pin::Pin;
 use core::task::{Context, Poll, ready};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, PoisonError, Weak};
 
 use futures_util::future::{AbortHandle, Abortable};
 use futures_util::stream::{FuturesUnordered, StreamExt};
@@ -58,7 +58,17 @@ pub(super) struct Concurrent {
 struct Entered {
     call: CallIndex,
     abort: AbortHandle,
-    served: Arc<Call>,
+    /// Weak, so that what the call owns is dropped with its future, where a panic is caught.
+    served: Weak<Call>,
+}
+
+impl Entered {
+    /// Requests the tool to end.
+    fn cancel(&self) {
+        if let Some(served) = self.served.upgrade() {
+            served.host.cancel();
+        }
+    }
 }
 
 impl core::fmt::Debug for Concurrent {
@@ -91,7 +101,7 @@ impl Concurrent {
     pub(super) fn drop_call(&mut self, call: CallIndex) {
         self.list.retain(|entered| {
             if entered.call == call {
-                entered.served.host.cancel();
+                entered.cancel();
                 entered.abort.abort();
             }
             entered.call != call
@@ -147,7 +157,7 @@ impl Execute<Toolset, Hooks, SharedClock> for Concurrent {
         }));
         let traced = self.trace.call(self.run, id, name, input);
         let ends = self.trace.ends_call();
-        self.list.push(Entered { call: job.call, abort, served: Arc::clone(&served.0) });
+        self.list.push(Entered { call: job.call, abort, served: Arc::downgrade(&served.0) });
         // Inside the caller's span, and around the tool's own log lines.
         let span = tracing::error_span!("call", run = self.run, tool = %one_line(name), call = %one_line(id));
         let work = served.run().instrument(span);
@@ -205,7 +215,7 @@ impl Execute<Toolset, Hooks, SharedClock> for Concurrent {
     fn clear(&mut self) {
         // Their tokens are cancelled too, because they may be on other threads.
         for entered in self.list.drain(..) {
-            entered.served.host.cancel();
+            entered.cancel();
         }
         self.running.clear();
         self.done = None;
@@ -462,7 +472,7 @@ mod tests {
 
     #[test]
     fn a_call_is_small() {
-        // The allocator of glibc keeps blocks of up to 1,032 bytes at hand.
+        // glibc's allocator caches blocks of up to 1,032 bytes.
         let len = size(|served: Served| served.run().instrument(tracing::Span::none()));
         assert!(len <= 1032, "{len} bytes");
     }
