@@ -43,24 +43,24 @@ impl RateLimits {
     /// Replaces the limits with those that a reply reports, in the same memory unless somebody else
     /// still has a copy of them.
     pub(crate) fn replace(&mut self, headers: &HeaderMap) {
-        let mut kept = self.lines.take().filter(|lines| Arc::strong_count(lines) == 1);
-        let lines = kept.get_or_insert_default();
-        if let Some(lines) = Arc::get_mut(lines) {
+        let mut lines = self.lines.take().filter(|lines| Arc::strong_count(lines) == 1);
+        if let Some(lines) = lines.as_mut().and_then(Arc::get_mut) {
             lines.clear();
-            for (name, value) in headers {
-                if let Some(name) = name.as_str().strip_prefix(PREFIX)
-                    && let Ok(value) = value.to_str()
-                {
-                    if lines.is_empty() {
-                        lines.reserve(USUAL_LEN);
-                    }
-                    for part in [name, ": ", value.trim(), "\n"] {
-                        lines.push_str(part);
-                    }
+        }
+        for (name, value) in headers {
+            if let Some(name) = name.as_str().strip_prefix(PREFIX)
+                && let Ok(value) = value.to_str()
+                && let Some(lines) = Arc::get_mut(lines.get_or_insert_default())
+            {
+                if lines.is_empty() {
+                    lines.reserve(USUAL_LEN);
+                }
+                for part in [name, ": ", value.trim(), "\n"] {
+                    lines.push_str(part);
                 }
             }
         }
-        self.lines = kept.filter(|lines| !lines.is_empty());
+        self.lines = lines.filter(|lines| !lines.is_empty());
     }
 
     /// Returns whether the reply reported no rate limit.
