@@ -353,7 +353,7 @@ fn events_that_do_not_fit_those_before() {
             r#"{"type":"citations_delta","citation":{}}"#,
         ),
         (r#"{"type":"hologram"}"#, r#"{"type":"text_delta","text":"x"}"#),
-        // An input can only be continued if it is an object.
+        // Only the input of a call can be continued.
         (
             r#"{"type":"hologram","input":"x"}"#,
             r#"{"type":"input_json_delta","partial_json":"{}"}"#,

@@ -194,8 +194,9 @@ where
         self.fold(run, observer, Stop::WhenIdle, |_| Some(())).await
     }
 
-    /// Drives `run` to `stop`, to the end of a turn, or until it is over. In all cases `end` receives
-    /// the outcome, if the run is over; the run continues unless it returns a value.
+    /// Drives `run` to `stop`, to the end of a turn, or until it is over. At each of these points
+    /// calls `end`, with the outcome if the run is over. Returns what `end` returns, and continues
+    /// if that is `None`.
     async fn fold<O: Observer, R>(
         &mut self,
         run: &mut Run<'_>,

@@ -54,7 +54,6 @@ const OTHERS: &str = lines! {
     "a message"
     "a string in a delta"
     "an event whose value is not its first member"
-    "an open block"
     "another reply of this endpoint"
     "at most 65535 blocks"
     "blocks in a turn that pauses"

@@ -208,10 +208,10 @@ impl<'a> Parts<'a> {
     }
 }
 
-/// The greatest amount of an exponent. No text is long enough to compensate for it.
+/// The greatest magnitude of an exponent. No text is long enough to compensate for it.
 const MAX_EXPONENT: isize = isize::MAX / 16;
 
-/// Returns the value of the exponent, at most [`MAX_EXPONENT`] in either direction.
+/// Returns the value of the exponent, limited to ±[`MAX_EXPONENT`].
 fn exponent(text: &[u8]) -> Option<isize> {
     let (negative, digits) = match text {
         [b'-', rest @ ..] => (true, rest),
@@ -325,7 +325,7 @@ pub fn write_f32<S: Sink + ?Sized>(number: f32, sink: &mut S) -> Result<(), Capa
     }
 }
 
-/// The amount of a finite float, `mantissa · 2^exp`.
+/// The magnitude of a finite float, `mantissa · 2^exp`.
 struct Float {
     mantissa: u64,
     exp: i32,

@@ -64,7 +64,7 @@ pub(super) struct Summary {
 
 impl Summary {
     /// Creates the state in which there is no summary.
-    // Not a constant, which a chip would copy, with the parts that have no value.
+    // Not a constant: a chip would copy all of it, including bytes that have no value.
     #[inline]
     pub(super) fn new() -> Self {
         Self { current: None, tried: false, is_requested: false, rejected: None }

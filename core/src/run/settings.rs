@@ -19,7 +19,7 @@ pub(super) struct Settings {
 
 impl Settings {
     /// Creates the default settings.
-    // Not a constant, which a chip would copy: most of it is zero.
+    // Not a constant: a chip would copy it, although most of it is zero.
     #[inline]
     pub(super) fn new() -> Self {
         Self {

@@ -69,7 +69,7 @@ pub(crate) enum Expected<'s> {
     Words(&'static str),
 }
 
-/// The words before no name, before one and before several, and the words after them.
+/// The words if there is no name, those before one name and before several, and those after them.
 type Around = [&'static str; 4];
 
 impl<'s> Expected<'s> {

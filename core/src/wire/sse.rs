@@ -107,7 +107,7 @@ const MOST_SKIPPED: usize = 16 * 1024;
 
 impl Sse {
     /// Creates the decoder of a stream.
-    // Not a constant, which a chip would copy, with the parts that have no value.
+    // Not a constant: a chip would copy all of it, including bytes that have no value.
     #[inline]
     pub(crate) const fn new() -> Self {
         Self { line: Line::Start, data: None, name: None, evidence: Evidence::None { skipped: 0 } }

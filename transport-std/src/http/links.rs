@@ -90,8 +90,8 @@ impl DynTransport for Links {
         self.send_with(&Method::POST, head, body, timeouts)
     }
 
-    // The future of a request is allocated for each request: `tests::a_request_is_small` holds its
-    // size. A block borrows its variables in place, and an `async fn` would hold its arguments
+    // The future of a request is allocated for each request, so `tests::a_request_is_small` limits
+    // its size. A block uses its variables in place, and an `async fn` would hold its arguments
     // twice.
     fn send_with<'a>(
         &'a self,
@@ -492,7 +492,7 @@ mod tests {
         let head = Head { base_url: "http://server", path: "/", headers: &[] };
         let body = Body::new(&[], b"", b"");
         let sending = links.send_with(&Method::POST, &head, &body, Timeouts::default());
-        // The allocator of glibc keeps blocks of up to 1,032 bytes at hand.
+        // glibc's allocator caches blocks of up to 1,032 bytes.
         assert!(size_of_val(&*sending) <= 1032, "{} bytes", size_of_val(&*sending));
     }
 

@@ -11,9 +11,9 @@ use toolrunner_core::tool::{ToolError, ToolHost};
 
 /// The context of one call.
 pub(super) struct Host {
-    /// Requests all tools of the run to end.
+    /// The token that requests all tools of the run to end.
     all: CancellationToken,
-    /// Requests this tool to end. Created when it is needed, because most calls end by themselves.
+    /// The token that requests this tool to end. Created when it is needed, because most calls end by themselves.
     own: OnceLock<CancellationToken>,
     /// Created when a tool waits for it.
     waiting: Mutex<Option<Pin<Box<WaitForCancellationFutureOwned>>>>,
