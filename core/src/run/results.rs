@@ -123,7 +123,7 @@ impl Run<'_> {
         self.answer_checked(i, answer)
     }
 
-    /// Answers call `i` with content that an [`Output`](crate::tool::Output) produced: a text is
+    /// Answers call `i` with content that an [`Output`] produced: a text is
     /// not validated again, unlike in [`answer`](Self::answer). Content that the API does not
     /// accept (no block, an empty text, a picture in a failed call) becomes [`EMPTY_RESULT`] or
     /// [`EMPTY_ERROR`]. With too many cache breakpoints, the call gets an error result that says
