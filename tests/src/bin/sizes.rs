@@ -84,7 +84,21 @@ fn main() -> ExitCode {
         return ExitCode::FAILURE;
     };
     for stage in STAGES.into_iter().filter(|stage| is_wanted(stage.name)) {
-        match measure(&firmware, &target, &stage) {
+        let mut figures = measure(&firmware, &target, &stage);
+        // Rarely, a packet is late and the board tries again, which is counted too. Such a run is
+        // repeated; a turn that takes more each time is a failure.
+        for _ in 0..2 {
+            let last = last_of(&kept, stage.name, "turn");
+            let is_late = |figures: &[(&str, u32)]| {
+                figures.iter().any(|&(name, value)| {
+                    name == "turn" && last.is_some_and(|last| value > most("turn", last))
+                })
+            };
+            if figures.as_ref().is_some_and(|figures| is_late(figures)) {
+                figures = measure(&firmware, &target, &stage);
+            }
+        }
+        match figures {
             Some(figures) => measured.push((stage.name, figures.to_vec())),
             None => {
                 println!("FAILED {}: no image, or it did not run", stage.name);
@@ -150,6 +164,15 @@ fn merged(kept: &str, measured: &str) -> String {
         kept.lines().filter_map(|line| of(measured, &key(line)).or_else(|| of(kept, &key(line))));
     let new = measured.lines().filter(|line| of(kept, &key(line)).is_none());
     replaced.chain(new.map(|line| format!("{line}\n"))).collect()
+}
+
+/// Returns the last figure of this name in `kept`.
+fn last_of(kept: &str, stage: &str, figure: &str) -> Option<u32> {
+    let words: Vec<_> = kept
+        .lines()
+        .map(|line| line.split(' ').collect::<Vec<_>>())
+        .find(|words| words.starts_with(&[stage, figure]))?;
+    words.get(4)?.parse().ok()
 }
 
 /// Returns the maximum for a figure that was `last`.
