@@ -18,8 +18,8 @@ use crate::json::{IS_CHIP, Sink, Text, Value};
 use crate::transcript::{Span, Transcript};
 use crate::wire::{BlockKind, Field, Growth};
 
-/// The distance from the start of the tail at which a value is stored before a block or a member is
-/// written for it, and the start of the message, if there is none yet.
+/// The number of bytes that stay free at the start of the tail, before a stored value. The start of
+/// the message, of the block or of the member that will contain the value is written there.
 pub(super) const ROOM: usize = 64;
 /// A text block before its first delta.
 const TEXT_BLOCK: &[u8] = b"{\"type\":\"text\",\"text\":\"\"}";

@@ -96,7 +96,7 @@ impl IdleTimer {
             Some(late) if is_ours => late,
             _ => {
                 let now = Instant::now();
-                // If the clock cannot represent a limit, there is none.
+                // A limit that the clock cannot represent does not apply.
                 let silent = now.checked_add(self.limit).map(|end| (Late::Silent(self.limit), end));
                 let bound = self.bound.as_mut().and_then(|(bound, end)| {
                     let (Bound::Progress(limit) | Bound::ErrorBody(limit)) = *bound;
