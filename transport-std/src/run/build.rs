@@ -14,6 +14,7 @@ use toolrunner_core::transcript::Transcript;
 use toolrunner_core::wire::MessageThread;
 
 use super::concurrent::Concurrent;
+use super::fairness::Fairness;
 use super::hooks::Hooks;
 use super::reply::Envelope;
 use super::tools::{OwnTools, Toolset};
@@ -447,7 +448,7 @@ impl RunBuilder {
             untold: std::collections::VecDeque::new(),
             next_params: Params::default(),
             is_wound_down: false,
-            busy: 0,
+            fairness: Fairness::default(),
         }
     }
 }

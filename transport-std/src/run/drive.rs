@@ -3,9 +3,7 @@
 //!
 //! [`Loop::progress`]: toolrunner_core::__private::drive::Loop::progress
 
-use core::future::poll_fn;
 use core::pin::pin;
-use core::task::Poll;
 
 use toolrunner_core::__private::drive::{Exchange, Loop, Progress, Stop, send_with_noted_front};
 use toolrunner_core::observe::Event;
@@ -18,10 +16,6 @@ use super::body::Prefix;
 use super::{Finished, Retried, Run, Turn};
 use crate::error::Error;
 use crate::http::HttpBody;
-
-/// The maximum number of pieces of a reply that are read in a row before other tasks on the same
-/// thread may run.
-const MOST_AT_ONCE: u32 = 256;
 
 /// The header with the names of betas.
 const BETA: &str = "anthropic-beta";
@@ -65,8 +59,8 @@ impl Run {
     /// See [`Error`]. The run stays intact: call it again to continue where it stopped.
     pub async fn next_event(&mut self) -> Result<Option<Event<'_>>, Error> {
         loop {
-            if self.busy >= MOST_AT_ONCE {
-                self.let_others_run().await;
+            if self.fairness.is_due() {
+                self.fairness.let_others_run().await;
             }
             // Most events are deltas that have arrived already.
             if let Some(stream_event) = self.delta_at_hand() {
@@ -153,8 +147,8 @@ impl Run {
             if let Some(what) = self.untold.pop_front() {
                 return Ok(Some(what));
             }
-            if self.busy >= MOST_AT_ONCE {
-                self.let_others_run().await;
+            if self.fairness.is_due() {
+                self.fairness.let_others_run().await;
             }
             if let Some(stream_event) = self.at_hand() {
                 if self.note(stream_event) && tell {
@@ -207,7 +201,8 @@ impl Run {
         // The loop looks for this first.
         self.is_wound_down |= self.is_cancelled();
         let turns = self.machine.turns();
-        let done = self.turns.progress(&mut self.machine, &mut self.exchange, stop).await;
+        let progress = self.turns.progress(&mut self.machine, &mut self.exchange, stop);
+        let done = self.fairness.watch(progress).await;
         match done {
             Ok(what) => Ok(self.recorded(what)),
             Err(error) => {
@@ -290,21 +285,6 @@ impl Run {
         if is_kept {
             self.kept_reply();
         }
-    }
-
-    /// Yields to other tasks of the thread, on any executor, because one read may hold a whole
-    /// reply.
-    async fn let_others_run(&mut self) {
-        self.busy = 0;
-        let mut had_a_turn = false;
-        poll_fn(|context| {
-            if core::mem::replace(&mut had_a_turn, true) {
-                return Poll::Ready(());
-            }
-            context.waker().wake_by_ref();
-            Poll::Pending
-        })
-        .await;
     }
 
     /// Releases unused memory, and what can be created again, because the run may now rest for a
@@ -411,7 +391,7 @@ impl Run {
     #[inline]
     fn note(&mut self, stream_event: StreamEvent) -> bool {
         self.has_progressed |= stream_event.is_progress();
-        self.busy += 1;
+        self.fairness.count();
         if self.times.waits() && stream_event.is_progress() {
             self.times.first_token(self.turns.clock.now());
         }

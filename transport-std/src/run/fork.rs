@@ -10,6 +10,7 @@ use toolrunner_core::transcript::Transcript;
 use super::Run;
 use super::build::NEXT;
 use super::concurrent::Concurrent;
+use super::fairness::Fairness;
 use super::times::Times;
 use super::tools::OwnTools;
 use crate::error::Error;
@@ -82,7 +83,7 @@ impl Run {
             shown: self.shown.as_ref().map(|_| Box::default()),
             next_params: self.next_params.clone(),
             is_wound_down: false,
-            busy: 0,
+            fairness: Fairness::default(),
         })
     }
 }

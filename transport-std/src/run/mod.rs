@@ -22,6 +22,7 @@ mod calls;
 mod concurrent;
 mod drive;
 mod events;
+mod fairness;
 mod fork;
 mod gate;
 mod hooks;
@@ -66,6 +67,7 @@ use crate::http::{HttpBody, HttpError, HttpTransport};
 use crate::params::Params;
 use crate::rate_limits::RateLimits;
 use concurrent::Concurrent;
+use fairness::Fairness;
 use hooks::Hooks;
 use reply::Envelope;
 use retried::Retried;
@@ -129,8 +131,7 @@ pub struct Run {
     next_params: Params,
     /// Whether the cancellation of the run has taken effect.
     is_wound_down: bool,
-    /// The number of pieces of replies read since other tasks could run.
-    busy: u32,
+    fairness: Fairness,
 }
 
 impl fmt::Debug for Run {
