@@ -68,11 +68,18 @@ impl Transcript<'_> {
         }
     }
 
-    /// Allocates memory for `wanted` bytes, and usually for more.
+    /// Allocates memory for `wanted` bytes, and usually for more. Only a part of it is initialized at
+    /// a time, so that the system need not provide the pages of the rest before they are used.
     #[cold]
     pub(super) fn grow(&mut self, wanted: usize) {
+        /// The number of bytes that are initialized at a time.
+        const STEP: usize = 8 * 1024;
         if let Buffer::Growing { bytes, limit } = &mut self.buffer {
-            bytes.resize(wanted.max(bytes.len() * 2).max(1024).min(*limit), 0);
+            if bytes.capacity() < wanted {
+                let capacity = wanted.max(bytes.capacity() * 2).max(1024).min(*limit);
+                bytes.reserve_exact(capacity - bytes.len());
+            }
+            bytes.resize(wanted.saturating_add(STEP).min(bytes.capacity()).min(*limit), 0);
         }
     }
 
