@@ -441,7 +441,7 @@ impl Run<'_> {
         run.early = self.early.clone();
         run.ledger = self.ledger;
         run.container = self.container.clone();
-        run.tool_changes = self.tool_changes.clone();
+        run.changes.unsent = self.changes.unsent.clone();
         run.thread = self.thread.clone();
         run.break_off();
         Some(run)

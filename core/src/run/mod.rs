@@ -264,11 +264,8 @@ pub struct Run<'b> {
     early: early::Early,
     summary: Summary,
     container: Container,
-    /// The part of the conversation that changes its tools.
+    /// The changes of the tools.
     changes: withdrawn::Changes,
-    /// The changes of the tools that no request contains yet.
-    #[cfg(feature = "alloc")]
-    tool_changes: tool_changes::ToolChanges,
     marks: marks::Marks,
     /// The conversation on the server.
     thread: thread::Thread,
@@ -300,8 +297,6 @@ impl<'b> Run<'b> {
             summary: Summary::new(),
             container: Container::new(),
             changes: withdrawn::Changes::default(),
-            #[cfg(feature = "alloc")]
-            tool_changes: tool_changes::ToolChanges::default(),
             marks: marks::Marks::NONE,
             thread: thread::Thread::NONE,
             unfit_prefill: 0,

@@ -67,7 +67,7 @@ impl Run<'_> {
             }
         }
         self.marks.forget();
-        self.changes = super::withdrawn::Changes::default();
+        self.changes.sent = super::withdrawn::SentChanges::default();
         Ok(())
     }
 

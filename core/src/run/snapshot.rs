@@ -153,7 +153,7 @@ impl<'b> Run<'b> {
         #[cfg(feature = "alloc")]
         if self.has_tool_changes() {
             name(out, TOOL_CHANGES)?;
-            out.put(self.tool_changes.as_bytes())?;
+            out.put(self.changes.unsent.as_bytes())?;
         }
         let sum = out.sum;
         out.put(SUM)?;

@@ -21,7 +21,7 @@
 use super::Run;
 use super::state::Place;
 use super::table::State;
-use super::withdrawn::Changes;
+use super::withdrawn::SentChanges;
 use crate::error::{Error, Misuse, Protocol};
 use crate::json::{Sink, Value};
 use crate::message::StopReason;
@@ -467,7 +467,7 @@ fn free(run: &mut Run<'_>) {
     }
     // What was removed must stay known.
     run.look_for_changes(run.turn.mark);
-    if !run.changes.is_empty() {
+    if !run.changes.sent.is_empty() {
         return;
     }
     let said = run.exchange.said.span();
@@ -483,7 +483,7 @@ fn free(run: &mut Run<'_>) {
     run.thread.is_freed = true;
     run.transcript.mark_untouched();
     run.marks.forget();
-    run.changes = Changes::default();
+    run.changes.sent = SentChanges::default();
     run.unfit_prefill = 0;
 }
 

@@ -12,7 +12,7 @@ use crate::message::Role;
 
 /// Changes that no request contains yet.
 #[derive(Clone, Debug, Default)]
-pub(super) struct ToolChanges {
+pub(super) struct UnsentChanges {
     /// The system message. `None` if there are no changes. Behind a pointer, because few runs
     /// change their tools.
     message: Option<Box<Message>>,
@@ -24,7 +24,7 @@ struct Message(String);
 const HEAD: &str = "{\"role\":\"system\",\"content\":[";
 const END: &str = "]}";
 
-impl ToolChanges {
+impl UnsentChanges {
     /// Returns the message, or an empty slice if there are no changes.
     pub(super) fn as_bytes(&self) -> &[u8] {
         self.message.as_deref().map(|Message(text)| text.as_bytes()).unwrap_or_default()
@@ -59,8 +59,9 @@ impl Run<'_> {
     ///
     /// # Errors
     /// `Misuse` if `definition` is not a JSON object with a `name` or a `type`, or if its
-    /// `cache_control` would be the fifth cache breakpoint of the request. Then nothing changes. If the message does not fit into the transcript later, [`step`](Self::step) returns
-    /// `Capacity`, and the changes still wait.
+    /// `cache_control` would be the fifth cache breakpoint of the request. Then nothing changes. If
+    /// the message does not fit into the transcript later, [`step`](Self::step) returns `Capacity`,
+    /// and the changes still wait.
     pub fn add_tool(&mut self, definition: &str) -> Result<(), Error> {
         let definition = definition.trim_ascii();
         let object = check(definition.as_bytes())
@@ -76,10 +77,10 @@ impl Run<'_> {
             )
             .into());
         }
-        let waiting = breakpoints(self.tool_changes.as_bytes());
+        let waiting = breakpoints(self.changes.unsent.as_bytes());
         self.ensure_breakpoints(waiting + object.map_or(0, is_marked), 0)?;
         self.settings.extras.enable_given_messages();
-        self.tool_changes.push(&[
+        self.changes.unsent.push(&[
             r#"{"type":"tool_addition","tool":{"type":"tool_definition","definition":"#,
             definition,
             "}}",
@@ -103,7 +104,7 @@ impl Run<'_> {
         escape(name).write_to(&mut quoted)?;
         quoted.put(b"\"")?;
         self.settings.extras.enable_given_messages();
-        self.tool_changes.push(&[
+        self.changes.unsent.push(&[
             r#"{"type":"tool_removal","tool":{"type":"tool_reference","name":"#,
             core::str::from_utf8(&quoted).unwrap_or_default(),
             "}}",
@@ -113,7 +114,7 @@ impl Run<'_> {
 
     /// Returns whether changes of the tools wait for the next request.
     pub fn has_tool_changes(&self) -> bool {
-        !self.tool_changes.as_bytes().is_empty()
+        !self.changes.unsent.as_bytes().is_empty()
     }
 
     /// Restores the changes from the message in a snapshot.
@@ -125,7 +126,7 @@ impl Run<'_> {
             return Err(Misuse::Setting("not a run snapshot").into());
         }
         let message = Message(String::from(message.as_json()));
-        self.tool_changes = ToolChanges { message: Some(Box::new(message)) };
+        self.changes.unsent = UnsentChanges { message: Some(Box::new(message)) };
         Ok(())
     }
 
@@ -139,8 +140,8 @@ impl Run<'_> {
         let is_sent_back = (self.turn.is_paused || self.turn.is_open())
             && self.transcript.len() == self.turn.results_end;
         if self.has_tool_changes() && !is_sent_back {
-            self.transcript.push_json(self.tool_changes.as_bytes())?;
-            self.tool_changes = ToolChanges::default();
+            self.transcript.push_json(self.changes.unsent.as_bytes())?;
+            self.changes.unsent = UnsentChanges::default();
         }
         Ok(())
     }

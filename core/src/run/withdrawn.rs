@@ -17,16 +17,25 @@ use crate::json::{Text, Value, may_mention, same};
 use crate::message::{Message, Messages, Role};
 use crate::transcript::Span;
 
+/// The changes of the tools that the run knows.
+#[derive(Clone, Debug, Default)]
+pub(super) struct Changes {
+    pub(super) sent: SentChanges,
+    /// The changes that no request contains yet.
+    #[cfg(feature = "alloc")]
+    pub(super) unsent: super::tool_changes::UnsentChanges,
+}
+
 /// The part of the conversation that contains such blocks, as far as it was searched.
 #[derive(Clone, Copy, Debug, Default)]
-pub(super) struct Changes {
+pub(super) struct SentChanges {
     /// Everything before this position was searched.
     seen: usize,
     /// The range from the first message with a change to the last.
     span: Span,
 }
 
-impl Changes {
+impl SentChanges {
     /// Returns whether no change was found.
     pub(super) const fn is_empty(&self) -> bool {
         self.span.len() == 0
@@ -44,7 +53,7 @@ impl Run<'_> {
     pub(super) fn finds_removal(&mut self, i: CallIndex) -> bool {
         self.look_for_changes(self.turn.end);
         // Few conversations have any.
-        if self.changes.is_empty()
+        if self.changes.sent.is_empty()
             && self.transcript.len() == self.turn.results_end
             && self.unsent_changes().is_empty()
         {
@@ -54,7 +63,7 @@ impl Run<'_> {
         let Some(call) = self.call(i).filter(|call| call.toolset.is_none()) else { return false };
         let tail = bytes.get(self.turn.results_end..).unwrap_or_default();
         let mut fold = Fold { name: call.name, is_withdrawn: false };
-        for messages in [self.changes.span.of(bytes), tail, self.unsent_changes()] {
+        for messages in [self.changes.sent.span.of(bytes), tail, self.unsent_changes()] {
             fold.messages(messages);
         }
         fold.is_withdrawn
@@ -70,7 +79,7 @@ impl Run<'_> {
             return false;
         };
         let mut fold = Fold { name: call.name, is_withdrawn: false };
-        fold.messages(self.changes.span.of(self.transcript.bytes()));
+        fold.messages(self.changes.sent.span.of(self.transcript.bytes()));
         for block in blocks_in(self.reply_so_far()) {
             changes_of_compaction(block, &mut |change| fold.change(change));
         }
@@ -82,7 +91,7 @@ impl Run<'_> {
     #[cfg_attr(not(feature = "alloc"), expect(clippy::unused_self, reason = "only with alloc"))]
     fn unsent_changes(&self) -> &[u8] {
         #[cfg(feature = "alloc")]
-        return self.tool_changes.as_bytes();
+        return self.changes.unsent.as_bytes();
         #[cfg(not(feature = "alloc"))]
         &[]
     }
@@ -90,15 +99,15 @@ impl Run<'_> {
     /// Searches the messages before `end` that were not searched yet, so that each is read once,
     /// however many calls there are.
     pub(super) fn look_for_changes(&mut self, end: usize) {
-        if self.transcript.take_edited() < self.changes.seen {
-            self.changes = Changes::default();
+        if self.transcript.take_edited() < self.changes.sent.seen {
+            self.changes.sent = SentChanges::default();
         }
-        let Changes { mut seen, mut span } = self.changes;
+        let SentChanges { mut seen, mut span } = self.changes.sent;
         let bytes = self.transcript.bytes();
         let unseen = bytes.get(seen..end).unwrap_or_default();
         // Few conversations have any, and this is called for each turn with calls.
         if !may_mention(unseen, b"_changes") && !may_mention(unseen, b"\"system\"") {
-            self.changes = Changes { seen: end.min(bytes.len()).max(seen), span };
+            self.changes.sent = SentChanges { seen: end.min(bytes.len()).max(seen), span };
             return;
         }
         for message in Messages::new(unseen) {
@@ -110,7 +119,7 @@ impl Run<'_> {
                 span = Span::new(if span.len() == 0 { start } else { span.start }, seen);
             }
         }
-        self.changes = Changes { seen, span };
+        self.changes.sent = SentChanges { seen, span };
     }
 }
 
