@@ -183,7 +183,9 @@ const DECISIONS: [(&str, &[&str]); 3] = [
 /// The parameters that a front end takes from its caller: each has a setter or is a part of a body
 /// that the caller passes as a whole, or is an attribute of a span. Nothing is decided by them but
 /// the model of a summary.
-const TAKEN: [(&str, &[&str]); 7] = [
+const TAKEN: [(&str, &[&str]); 8] = [
+    // Of toolrunner-blocking, in its `Debug`.
+    ("run.rs", &["\"tools\""]),
     ("params.rs", &["\"max_tokens\"", "\"model\"", "\"system\""]),
     ("run/body.rs", &["\"model\""]),
     ("run/build.rs", &["\"max_tokens\"", "\"messages\"", "\"stream\"", "\"tools\""]),
@@ -208,7 +210,7 @@ fn decisions(file: &str, code: &str) -> Vec<String> {
 #[test]
 fn adapters_decide_nothing() {
     let mut found = Vec::new();
-    for adapter in ["transport-std/src", "transport-embassy/src"] {
+    for adapter in ["transport-std/src", "transport-std/blocking/src", "transport-embassy/src"] {
         let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("..").join(adapter);
         let mut files = Vec::new();
         rust_files(&folder, &mut files);
@@ -236,6 +238,33 @@ fn decisions_are_seen() {
     assert_eq!(found.len(), 3, "{found:?}");
     assert!(decisions("run/body.rs", "name == \"model\"").is_empty());
     assert_eq!(decisions("run/calls.rs", "name == \"model\"").len(), 1);
+}
+
+/// The most fields of a `Run`. With more, related fields belong in a type of their own.
+const MOST_FIELDS: usize = 14;
+
+/// Returns the names of the fields of `pub struct Run`.
+fn fields(code: &str) -> Vec<&str> {
+    let body = code.split("pub struct Run").nth(1).unwrap().split("\n}\n").next().unwrap();
+    body.lines()
+        .filter_map(|line| line.strip_prefix("    "))
+        .filter_map(|line| line.split_once(": "))
+        .map(|(name, _)| name.trim_start_matches("pub(super) ").trim_start_matches("pub(crate) "))
+        .filter(|name| name.chars().all(|c| c.is_ascii_lowercase() || c == '_'))
+        .collect()
+}
+
+#[test]
+fn no_run_has_many_fields() {
+    let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("..");
+    for file in
+        ["core/src/run/mod.rs", "transport-std/src/run/mod.rs", "transport-std/blocking/src/run.rs"]
+    {
+        let code = code(&root.join(file));
+        let fields = fields(&code);
+        assert!(fields.contains(&"machine"), "{file}: {fields:?}");
+        assert!(fields.len() <= MOST_FIELDS, "{file} has {}: {fields:?}", fields.len());
+    }
 }
 
 /// Returns the names of the variants of core's `Event`.

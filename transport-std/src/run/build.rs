@@ -13,9 +13,10 @@ use toolrunner_core::tool::Tools;
 use toolrunner_core::transcript::Transcript;
 use toolrunner_core::wire::MessageThread;
 
+use super::body::Request;
 use super::concurrent::Concurrent;
-use super::fairness::Fairness;
 use super::hooks::Hooks;
+use super::notes::Notes;
 use super::reply::Envelope;
 use super::tools::{OwnTools, Toolset};
 use super::trace::Trace;
@@ -429,26 +430,16 @@ impl RunBuilder {
             machine,
             transport: self.settings.transport().clone(),
             settings: self.settings,
-            params: self.params,
-            stream: self.stream,
+            request: Request::new(self.params, self.stream, self.summary_model),
             turns,
             exchange: Exchange::Idle,
             invalid: self.invalid,
-            prefix: None,
-            summary_model: self.summary_model,
             before_summary: None,
-            server_compaction: String::new(),
-            has_progressed: false,
-            announced: false,
             envelope: Envelope::default(),
-            retried: None,
             injected: None,
             shown: self.keeps_text.then(Box::default),
             times: super::times::Times::default(),
-            untold: std::collections::VecDeque::new(),
-            next_params: Params::default(),
-            is_wound_down: false,
-            fairness: Fairness::default(),
+            notes: Notes::default(),
         }
     }
 }

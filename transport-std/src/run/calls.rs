@@ -29,7 +29,7 @@ impl Run {
         self.render_prefix();
         self.machine.answer(call, answer)?;
         self.turns.executor.drop_call(call);
-        self.untold.push_back(Progress::ToolEnd(call));
+        self.notes.untold.push_back(Progress::ToolEnd(call));
         Ok(self)
     }
 

@@ -59,8 +59,8 @@ impl Run {
     /// See [`Error`]. The run stays intact: call it again to continue where it stopped.
     pub async fn next_event(&mut self) -> Result<Option<Event<'_>>, Error> {
         loop {
-            if self.fairness.is_due() {
-                self.fairness.let_others_run().await;
+            if self.notes.fairness.is_due() {
+                self.notes.fairness.let_others_run().await;
             }
             // Most events are deltas that have arrived already.
             if let Some(stream_event) = self.delta_at_hand() {
@@ -122,7 +122,7 @@ impl Run {
         let Progress::Retry { attempt, wait, error } = *what else {
             return what.event(&mut self.machine, true);
         };
-        let retried = self.retried.as_deref();
+        let retried = self.notes.retried.as_deref();
         let message = retried.map(Retried::message).unwrap_or_default();
         let request_id = retried.map(Retried::request_id).unwrap_or_default();
         Some(Event::Retry { attempt, wait, error, message, request_id })
@@ -134,7 +134,7 @@ impl Run {
             // The same error each time, because nothing can be sent.
             Some(error) => Err(error.again()),
             // The front of the request has changed since the last one.
-            None if self.prefix.is_none() => self.check_tool_choice(),
+            None if self.request.prefix.is_none() => self.check_tool_choice(),
             None => Ok(()),
         }
     }
@@ -144,11 +144,11 @@ impl Run {
     pub(super) async fn advance(&mut self, tell: bool) -> Result<Option<Progress>, Error> {
         self.check_setup()?;
         loop {
-            if let Some(what) = self.untold.pop_front() {
+            if let Some(what) = self.notes.untold.pop_front() {
                 return Ok(Some(what));
             }
-            if self.fairness.is_due() {
-                self.fairness.let_others_run().await;
+            if self.notes.fairness.is_due() {
+                self.notes.fairness.let_others_run().await;
             }
             if let Some(stream_event) = self.at_hand() {
                 if self.note(stream_event) && tell {
@@ -164,8 +164,8 @@ impl Run {
                         return Ok(Some(Progress::StreamEvent(stream_event)));
                     }
                 }
-                Progress::Send if !self.announced && !self.machine.is_compacting() => {
-                    self.announced = true;
+                Progress::Send if !self.notes.announced && !self.machine.is_compacting() => {
+                    self.notes.announced = true;
                     // All calls of the previous turn are answered.
                     self.turns.hooks.dialogues.clear();
                     return Ok(Some(Progress::Send));
@@ -183,26 +183,26 @@ impl Run {
         loop {
             match self.progress(Stop::BeforeSend).await? {
                 Progress::Idle | Progress::Done(_) | Progress::Send => return Ok(()),
-                what => self.untold.push_back(what),
+                what => self.notes.untold.push_back(what),
             }
         }
     }
 
     /// Continues the loop by one thing, and records it.
     async fn progress(&mut self, stop: Stop) -> Result<Progress, Error> {
-        if core::mem::take(&mut self.has_progressed)
+        if core::mem::take(&mut self.notes.has_progressed)
             && let Exchange::Reply(reply) = &mut self.exchange
         {
             reply.body_mut().progressed();
         }
         if self.machine.is_calling() {
-            self.turns.executor.trace.run_begins(self.id, &self.params);
+            self.turns.executor.trace.run_begins(self.id, &self.request.params);
         }
         // The loop looks for this first.
-        self.is_wound_down |= self.is_cancelled();
+        self.notes.is_wound_down |= self.is_cancelled();
         let turns = self.machine.turns();
         let progress = self.turns.progress(&mut self.machine, &mut self.exchange, stop);
-        let done = self.fairness.watch(progress).await;
+        let done = self.notes.fairness.watch(progress).await;
         match done {
             Ok(what) => Ok(self.recorded(what)),
             Err(error) => {
@@ -249,7 +249,7 @@ impl Run {
             }
             Progress::Done(outcome) => {
                 trace.run_ends(Some(*outcome), self.machine.usage());
-                self.is_wound_down |= self.is_cancelled();
+                self.notes.is_wound_down |= self.is_cancelled();
                 self.settle();
             }
             Progress::Dropped { is_kept } => {
@@ -271,7 +271,7 @@ impl Run {
                     ?wait,
                     "request failed and is sent again: {full}"
                 );
-                self.retried = Some(Box::new(Retried::new(&full)));
+                self.notes.retried = Some(Box::new(Retried::new(&full)));
             }
             _ => {}
         }
@@ -280,7 +280,7 @@ impl Run {
 
     /// Records that the request under way or its reply was dropped.
     pub(super) fn dropped(&mut self, is_kept: bool) {
-        self.announced = false;
+        self.notes.announced = false;
         self.turns.executor.trace.request_fails("cancelled");
         if is_kept {
             self.kept_reply();
@@ -294,9 +294,9 @@ impl Run {
         self.envelope.shrink_to_fit();
         self.turns.executor.shrink_to_fit();
         self.turns.hooks.shrink_to_fit();
-        self.untold.shrink_to_fit();
+        self.notes.untold.shrink_to_fit();
         self.times.shrink_to_fit();
-        self.prefix = None;
+        self.request.prefix = None;
     }
 
     /// Sends the request. The loop handles what becomes of it.
@@ -311,11 +311,11 @@ impl Run {
             self.exchange = Exchange::Failed(error.into());
             return;
         }
-        let prefix = self.prefix.as_ref().map(Prefix::bytes).unwrap_or_default();
+        let prefix = self.request.prefix.as_ref().map(Prefix::bytes).unwrap_or_default();
         let now = self.turns.clock.now();
         self.times.sends(now);
         let trace = &mut self.turns.executor.trace;
-        trace.request(self.id, &self.params, &self.settings, self.stream, now);
+        trace.request(self.id, &self.request.params, &self.settings, self.request.stream, now);
         if trace.wants_input() {
             let messages = self.messages();
             self.turns.executor.trace.input(&messages);
@@ -349,7 +349,7 @@ impl Run {
             .instrument(span);
         // If it is abandoned, the loop says so.
         if let Some(exchange) = self.turns.while_wanted(deadline, pin!(sending)).await {
-            self.announced = false;
+            self.notes.announced = false;
             self.exchange = exchange;
         }
     }
@@ -370,7 +370,7 @@ impl Run {
     /// hold thousands of pieces. Returns `None` if something else takes precedence.
     #[inline]
     fn at_hand(&mut self) -> Option<StreamEvent> {
-        if !self.untold.is_empty() {
+        if !self.notes.untold.is_empty() {
             return None;
         }
         self.turns.at_hand(&mut self.machine, &mut self.exchange, HttpBody::at_hand)
@@ -380,7 +380,7 @@ impl Run {
     /// API.
     #[inline]
     fn delta_at_hand(&mut self) -> Option<StreamEvent> {
-        if !self.untold.is_empty() {
+        if !self.notes.untold.is_empty() {
             return None;
         }
         self.turns.delta_at_hand(&mut self.machine, &mut self.exchange, HttpBody::at_hand)
@@ -390,8 +390,8 @@ impl Run {
     /// summary are internal.
     #[inline]
     fn note(&mut self, stream_event: StreamEvent) -> bool {
-        self.has_progressed |= stream_event.is_progress();
-        self.fairness.count();
+        self.notes.has_progressed |= stream_event.is_progress();
+        self.notes.fairness.count();
         if self.times.waits() && stream_event.is_progress() {
             self.times.first_token(self.turns.clock.now());
         }
@@ -427,9 +427,9 @@ impl Run {
     pub(super) fn turn_ended(&mut self) {
         self.turns.hooks.allowed.clear();
         self.before_summary = None;
-        if self.next_params.iter().next().is_some() {
-            self.next_params = crate::params::Params::default();
-            self.prefix = None;
+        if self.request.next_params.iter().next().is_some() {
+            self.request.next_params = crate::params::Params::default();
+            self.request.prefix = None;
         }
         let usage = self.machine.turn_usage();
         let (machine, envelope) = (&self.machine, &self.envelope);

@@ -10,7 +10,7 @@ use toolrunner_core::transcript::Transcript;
 use super::Run;
 use super::build::NEXT;
 use super::concurrent::Concurrent;
-use super::fairness::Fairness;
+use super::notes::Notes;
 use super::times::Times;
 use super::tools::OwnTools;
 use crate::error::Error;
@@ -64,26 +64,16 @@ impl Run {
             machine,
             settings: self.settings.clone(),
             transport: self.transport.clone(),
-            params: self.params.clone(),
-            stream: self.stream,
+            request: self.request.fork(),
             turns,
             exchange: Exchange::Idle,
             invalid: None,
-            prefix: None,
-            summary_model: self.summary_model.clone(),
             before_summary: self.before_summary.clone(),
-            server_compaction: self.server_compaction.clone(),
-            has_progressed: false,
-            announced: false,
             envelope,
-            retried: None,
             times: Times::default(),
-            untold: std::collections::VecDeque::new(),
             injected: None,
             shown: self.shown.as_ref().map(|_| Box::default()),
-            next_params: self.next_params.clone(),
-            is_wound_down: false,
-            fairness: Fairness::default(),
+            notes: Notes::default(),
         })
     }
 }

@@ -29,6 +29,7 @@ mod hooks;
 mod host;
 mod inject;
 mod message;
+mod notes;
 mod output;
 mod renamed;
 mod reply;
@@ -48,11 +49,10 @@ mod watch;
 
 use core::fmt;
 use core::time::Duration;
-use std::collections::VecDeque;
 use std::sync::Arc;
 
 use tokio_util::sync::CancellationToken;
-use toolrunner_core::__private::drive::{Exchange, Loop, Progress};
+use toolrunner_core::__private::drive::{Exchange, Loop};
 use toolrunner_core::drive::Hooks as _;
 use toolrunner_core::message::{Messages, OwnedMessage, ReplyMessage, Role, Usage};
 use toolrunner_core::policy::{Limits, RetryPolicy};
@@ -66,9 +66,10 @@ use crate::error::Error;
 use crate::http::{HttpBody, HttpError, HttpTransport};
 use crate::params::Params;
 use crate::rate_limits::RateLimits;
+use body::Request;
 use concurrent::Concurrent;
-use fairness::Fairness;
 use hooks::Hooks;
+use notes::Notes;
 use reply::Envelope;
 use retried::Retried;
 use tools::OwnTools;
@@ -96,42 +97,24 @@ pub struct Run {
     machine: Machine<'static>,
     settings: Arc<Settings>,
     transport: HttpTransport,
-    params: Params,
-    stream: bool,
+    /// What requests contain besides the conversation and the tools.
+    request: Request,
     /// The loop, with the tools, the clock, the hooks and the running calls.
     turns: Loop<OwnTools, SharedClock, Hooks, Concurrent>,
     /// The request under way. It is kept beside the machine, never in it.
     exchange: Exchange<HttpBody, HttpError>,
     /// The error in the run's configuration, reported at its first use.
     invalid: Option<Error>,
-    /// The body up to the conversation, kept until a part of it changes.
-    prefix: Option<body::Prefix>,
-    /// The model that writes summaries; the run's own if `None`.
-    summary_model: Option<String>,
     /// The model's last message, while the conversation no longer contains it.
     before_summary: Option<ReplyMessage>,
-    /// The `compaction` parameter for a compaction on the server, as JSON.
-    server_compaction: String,
-    /// Whether the reply made progress since the last wait for its body.
-    has_progressed: bool,
-    /// Whether the request under way was reported as an event.
-    announced: bool,
     envelope: Envelope,
-    /// The failure of the request that is retried.
-    retried: Option<Box<Retried>>,
     /// The times of the last turn.
     times: times::Times,
-    /// Events that are not yet reported.
-    untold: VecDeque<Progress>,
     /// The messages that were injected, once there is a handle that injects.
     injected: Option<Arc<inject::Queue>>,
     /// The text to keep on a cancellation, if any is to be kept.
     shown: Option<Box<shown::Shown>>,
-    /// Parameters of the next turn only.
-    next_params: Params,
-    /// Whether the cancellation of the run has taken effect.
-    is_wound_down: bool,
-    fairness: Fairness,
+    notes: Notes,
 }
 
 impl fmt::Debug for Run {
@@ -271,13 +254,13 @@ impl Run {
 
     /// Returns the request's parameters, to change them for all later turns.
     pub fn params_mut(&mut self) -> &mut Params {
-        self.prefix = None;
-        &mut self.params
+        self.request.prefix = None;
+        &mut self.request.params
     }
 
     /// Returns the request's parameters.
     pub const fn params(&self) -> &Params {
-        &self.params
+        &self.request.params
     }
 
     /// Returns the parameters of the next turn only, which replace those of the same name. They are
@@ -292,8 +275,8 @@ impl Run {
     /// # Ok(()) }
     /// ```
     pub fn next_params_mut(&mut self) -> &mut Params {
-        self.prefix = None;
-        &mut self.next_params
+        self.request.prefix = None;
+        &mut self.request.next_params
     }
 
     /// Returns the rate limits that the last reply of this run reported. Empty before the first
@@ -318,13 +301,13 @@ impl Run {
         if settings.retry_after_cap() != self.settings.retry_after_cap() {
             self.machine.retry_policy_mut().retry_after_cap = settings.retry_after_cap();
         }
-        build::apply_body_fields(&self.settings, &settings, &mut self.params);
+        build::apply_body_fields(&self.settings, &settings, &mut self.request.params);
         if settings.transport().has_fallback() && !self.machine.has_freed_messages() {
             self.machine.message_thread(MessageThread::Off);
         }
         self.transport = settings.transport().clone();
         self.settings = Arc::new(settings);
-        self.prefix = None;
+        self.request.prefix = None;
         self
     }
 
@@ -351,7 +334,7 @@ impl Run {
         let tools = tools::Toolset::new(tools)?;
         tools.check_strict()?;
         self.turns.tools = OwnTools(tools);
-        self.prefix = None;
+        self.request.prefix = None;
         Ok(self)
     }
 
@@ -397,15 +380,15 @@ impl Run {
         let more = instructions
             .map(|text| format!(",\"instructions\":{}", crate::params::quoted(text)))
             .unwrap_or_default();
-        self.server_compaction = format!("{{\"type\":\"summarize\"{more}}}");
+        self.request.server_compaction = format!("{{\"type\":\"summarize\"{more}}}");
         self.machine.compact_on_server();
         self
     }
 
     /// Sets whether replies are streamed, from the next request on.
     pub fn set_stream(&mut self, stream: bool) -> &mut Self {
-        self.prefix = None;
-        self.stream = stream;
+        self.request.prefix = None;
+        self.request.stream = stream;
         self
     }
 
@@ -545,7 +528,7 @@ impl Run {
     fn abandon(&mut self) {
         let has_reply = matches!(self.exchange, Exchange::Reply(_));
         self.exchange = Exchange::Idle;
-        if has_reply || self.announced {
+        if has_reply || self.notes.announced {
             let turns = self.machine.turns();
             self.machine.abandoned();
             let is_kept = self.machine.turns() > turns;
@@ -555,7 +538,7 @@ impl Run {
             }
         }
         self.turns.clear();
-        self.untold.clear();
+        self.notes.untold.clear();
     }
 
     fn is_cancelled(&self) -> bool {
@@ -564,7 +547,7 @@ impl Run {
 
     /// Ends a cancellation that has taken effect.
     fn go_on(&mut self) {
-        if core::mem::take(&mut self.is_wound_down) {
+        if core::mem::take(&mut self.notes.is_wound_down) {
             self.turns.hooks.renew();
         }
     }

@@ -65,7 +65,7 @@ impl Run {
     /// Returns the errors of [`until_done`](Self::until_done), or an error if the API does not
     /// support the schema of a [`Json<T>`](crate::Json). Then nothing was sent.
     pub async fn output<T: for<'x> ToolInput<'x>>(&mut self) -> Result<Structured<T>, Error> {
-        let before = self.params.json(PARAM).map(str::to_owned);
+        let before = self.request.params.json(PARAM).map(str::to_owned);
         set_format::<T>(self.params_mut())?;
         let result = self.typed().await;
         match before {

@@ -193,7 +193,8 @@ impl<'s> Walk<'s> {
 impl Run {
     /// Checks that `tool_choice` does not name a tool that the request does not have.
     pub(super) fn check_tool_choice(&self) -> Result<(), Error> {
-        let json = |name| self.next_params.json(name).or_else(|| self.params.json(name));
+        let json =
+            |name| self.request.next_params.json(name).or_else(|| self.request.params.json(name));
         let choice = json("tool_choice").and_then(|choice| Value::first(choice.as_bytes()));
         let Some(name) = choice
             .filter(|choice| choice.member("type").is_some_and(|kind| is_text(kind, "tool")))
