@@ -6,11 +6,12 @@ mod common;
 
 use core::time::Duration;
 
+use common::client_of;
 use futures_util::StreamExt;
 use serde_json::{Value, json};
 use toolrunner_core::testing::{Answer, Chunk, Reply, Script, ScriptedModel};
 use toolrunner_std::testing::Scripted;
-use toolrunner_std::{Error, Outcome, OwnedEvent, Run, RunStream, StopReason, tool};
+use toolrunner_std::{Error, Event, Outcome, OwnedEvent, Run, RunStream, StopReason, tool};
 
 fn block_on<F: Future>(future: F) -> F::Output {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
@@ -209,4 +210,18 @@ fn a_stream_goes_to_another_task() {
     for event in &events {
         assert_eq!(serde_json::to_value(event).unwrap()["type"], event.name());
     }
+}
+
+/// What is counted is what the next request contains: without the part of a reply that has arrived.
+#[tokio::test]
+async fn tokens_are_counted_while_a_reply_arrives() {
+    let script = Script::new().reply(Reply::text("A long text, in several deltas."));
+    let (client, model) = client_of(script);
+    let mut run = client.run("m").user("Hi");
+    while !matches!(run.next_event().await.unwrap(), Some(Event::Text { .. })) {}
+    // The scripted model does not count.
+    assert!(run.count_tokens().await.is_err());
+    let body = model.lock().unwrap().requests()[1].body.clone();
+    let body = String::from_utf8(body).unwrap();
+    assert_eq!(body, r#"{"model":"m","messages":[{"role":"user","content":"Hi"}]}"#);
 }

@@ -60,7 +60,7 @@ impl Run {
     pub async fn count_tokens(&mut self) -> Result<TokenCount, Error> {
         self.check_setup()?;
         let mut body = self.whole_prefix();
-        body.extend_from_slice(self.machine.transcript().bytes());
+        body.extend_from_slice(self.machine.messages());
         body.extend_from_slice(b"]}");
         let mut counted = String::from("{");
         for (name, value) in Value::first(&body).map(Value::members).into_iter().flatten() {
