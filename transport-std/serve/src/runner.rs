@@ -378,15 +378,10 @@ impl Loop {
                 _ => {}
             }
         }
-        let limits = *self.run.limits_mut();
-        let spent = self.run.usage();
-        let is_limit = limits.turns.is_some_and(|most| self.run.turns() >= most)
-            || limits.input_tokens.is_some_and(|most| spent.input_total() >= most)
-            || limits.output_tokens.is_some_and(|most| spent.output_tokens >= most);
         let then = match stop_reason {
             Some(StopReason::Refusal) if is_last => Then::End(Stop::Refusal),
             _ if is_last => Then::End(Stop::EndTurn),
-            _ if is_limit => Then::End(Stop::MaxIterations),
+            _ if !self.run.is_within_limits() => Then::End(Stop::MaxIterations),
             _ => Then::More,
         };
         let calls = self.new_calls(then == Then::More);

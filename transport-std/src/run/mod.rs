@@ -57,6 +57,7 @@ use toolrunner_core::drive::Hooks as _;
 use toolrunner_core::message::{Messages, OwnedMessage, ReplyMessage, Role, Usage};
 use toolrunner_core::policy::{Limits, RetryPolicy};
 use toolrunner_core::run::{Call, Compaction, OnBreak, Outcome, Run as Machine};
+use toolrunner_core::time::Clock as _;
 use toolrunner_core::tool::{Definition, Tools};
 use toolrunner_core::wire::MessageThread;
 
@@ -505,6 +506,12 @@ impl Run {
     /// [`RunBuilder::concurrency`].
     pub const fn concurrency(&self) -> usize {
         self.turns.executor.concurrency
+    }
+
+    /// Returns whether the [limits](crate::RunBuilder::limits) allow another request, and the open
+    /// calls of the last turn.
+    pub fn is_within_limits(&self) -> bool {
+        self.machine.is_within_limits(self.turns.clock.now())
     }
 
     /// Returns the underlying machine, for its transcript and its calls.
