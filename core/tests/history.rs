@@ -18,13 +18,14 @@ mod common;
 use common::*;
 use serde_json::{Value as Json, json};
 use toolrunner_core::drive::Driver;
-use toolrunner_core::error::Error;
-use toolrunner_core::run::{Outcome, Step, ToolAnswer};
+use toolrunner_core::error::{Error, TransportKind};
+use toolrunner_core::run::{Outcome, Run, Step, ToolAnswer};
 use toolrunner_core::testing::validity::{Tail, check};
 use toolrunner_core::testing::{
     Reply, Rng, Script, ScriptedModel, ScriptedTransport, VirtualClock,
 };
 use toolrunner_core::time::Instant;
+use toolrunner_core::transcript::Transcript;
 use toolrunner_core::transport::ReplyHead;
 use toolrunner_core::wire::Config;
 
@@ -384,8 +385,7 @@ fn random_histories_are_judged_as_by_another_judge() {
         let parsed: Vec<Json> = serde_json::from_str(&format!("[{history}]")).unwrap();
         assert_eq!(check(history.as_bytes(), Tail::Closed).is_ok(), judge(&parsed), "{history}");
         // An accepted history, open or not, is closed and valid when it is sent.
-        let mut run =
-            toolrunner_core::run::Run::new(toolrunner_core::transcript::Transcript::growing());
+        let mut run = Run::new(Transcript::growing());
         if run.replace_history(&history).is_ok() {
             taken += 1;
             run.user("More.").unwrap();
@@ -628,5 +628,70 @@ fn white_space_at_the_end_of_a_kept_text_is_removed_when_the_model_continues_it(
             String::from_utf8_lossy(run.messages())
         );
         assert_eq!(check(run.messages(), Tail::Sent), Ok(()));
+    }
+}
+
+/// Feeds a whole reply to a run that waits for one.
+fn receive(run: &mut Run<'_>, json: &str) {
+    assert_eq!(run.step(Instant::ZERO).unwrap(), Step::Send);
+    run.head_arrived(&ReplyHead::new(200));
+    let mut bytes = json.as_bytes();
+    while run.feed(&mut bytes).unwrap().is_some() {}
+    while run.end_of_body().unwrap().is_some() {}
+}
+
+fn refuses_to_send(run: &mut Run<'_>) {
+    let error = run.step(Instant::ZERO).unwrap_err().to_string();
+    assert!(error.contains("white space"), "{error}");
+}
+
+/// What is inserted before it moves the message that the model cannot continue.
+#[test]
+fn a_prefill_that_ends_in_white_space_is_reported_wherever_it_moves() {
+    let prefill = r#"{"role":"assistant","content":"So: "}"#;
+    let reply = format!(r#"{{"content":[{}],"stop_reason":"tool_use"}}"#, call("t1"));
+    let mut memory = [0; 2048];
+    let mut run = Run::new(Transcript::new(&mut memory));
+    run.user("Hi").unwrap();
+    receive(&mut run, &reply);
+    run.append(prefill).unwrap();
+    let first = run.next_call().unwrap();
+    run.answer(first, ToolAnswer::ok("42")).unwrap();
+    refuses_to_send(&mut run);
+    run.append(HI).unwrap();
+    assert_eq!(run.step(Instant::ZERO).unwrap(), Step::Send);
+    assert_eq!(check(run.messages(), Tail::Sent), Ok(()));
+
+    let mut memory = [0; 2048];
+    let mut run = Run::new(Transcript::new(&mut memory));
+    let result =
+        r#"{"role":"user","content":[{"type":"tool_result","tool_use_id":"t1","content":"x"}]}"#;
+    run.replace_history(&format!("[{HI},{},{result},{prefill}]", assistant(&call("t1")))).unwrap();
+    refuses_to_send(&mut run);
+    run.replace_result_of("t1", ToolAnswer::ok("longer")).unwrap();
+    refuses_to_send(&mut run);
+}
+
+/// The reply that continues a turn may fail, and the run may be stored then.
+#[test]
+fn a_turn_that_is_sent_back_stays_so_in_a_snapshot() {
+    for stop in ["pause_turn", "compaction"] {
+        let (mut memory, mut bytes, mut other) = ([0; 2048], [0; 4096], [0; 2048]);
+        let mut run = Run::new(Transcript::new(&mut memory));
+        run.user("Hi").unwrap();
+        receive(
+            &mut run,
+            &format!(
+                r#"{{"content":[{{"type":"server_tool_use","id":"s1","name":"web_search","input":{{}}}},{{"type":"text","text":"Hm. "}}],"stop_reason":"{stop}"}}"#
+            ),
+        );
+        assert_eq!(run.step(Instant::ZERO).unwrap(), Step::Send);
+        let closed = Error::Transport(TransportKind::Closed);
+        run.failed(closed, Instant::ZERO, 0).unwrap();
+        let len = run.snapshot_into(&mut bytes).unwrap();
+        let stored = &bytes[..len];
+        let mut restored = Run::from_snapshot(stored, Transcript::new(&mut other)).unwrap();
+        assert_eq!(restored.step(Instant::ZERO), Ok(Step::Send), "{stop}");
+        assert_eq!(restored.messages(), run.messages(), "{stop}");
     }
 }

@@ -19,8 +19,9 @@ mod common;
 use common::*;
 use serde_json::{Value as Json, json};
 use toolrunner_core::message::StopReason;
+use toolrunner_core::observe::{Event, FnObserver};
 use toolrunner_core::policy::Limit;
-use toolrunner_core::run::{CallIndex, Outcome, ToolAnswer};
+use toolrunner_core::run::{CallIndex, Compaction, Outcome, ToolAnswer};
 use toolrunner_core::testing::{Reply, Script, Style, VirtualClock};
 
 #[test]
@@ -382,4 +383,42 @@ fn a_history_that_ends_with_open_calls_is_closed_by_what_is_said() {
     run.user("Something else.").unwrap();
     assert_valid(&run);
     assert_eq!(messages(&run)[2]["content"], json!([failure("toolu_9", "Error: not run")]));
+}
+
+/// The request for a summary is internal: an observer sees the turns' requests only.
+#[test]
+fn a_summarys_request_is_not_reported() {
+    let (tools, clock) = (Counting::usual(), VirtualClock::new(0));
+    let script = Script::new()
+        .reply(Reply::new().tool_use("t1", "plain", "{}"))
+        .reply(Reply::text("We looked."))
+        .reply(Reply::text("Done."));
+    let mut driver = drive(script, &tools, &clock);
+    let mut run = run();
+    *run.compaction_mut() = Some(Compaction { threshold: 1, ..Compaction::DEFAULT });
+    let requests = core::cell::RefCell::new(Vec::new());
+    let mut observer = FnObserver(|event: &Event<'_>| {
+        if let Event::Request { turn, attempt } = *event {
+            requests.borrow_mut().push((turn, attempt));
+        }
+    });
+    block_on(driver.until_done(&mut run, &mut observer)).unwrap();
+    assert_eq!(run.compactions(), 1);
+    assert_eq!(requests.take(), [(1, 1), (2, 1)]);
+}
+
+/// A message that arrives while the run works goes behind a reply and between turns, but neither
+/// behind a turn that is sent back nor into a run that was stopped.
+#[test]
+fn a_run_takes_messages_between_requests() {
+    let (tools, clock) = (Counting::usual(), VirtualClock::new(0));
+    let mut driver = drive(Script::new().reply(Reply::text("Done.")), &tools, &clock);
+    let mut run = run();
+    assert!(run.takes_messages());
+    assert_eq!(until_done(&mut driver, &mut run), ENDED);
+    assert!(run.takes_messages());
+    run.user("More.").unwrap();
+    run.stop();
+    assert_eq!(run.outcome(), Some(Outcome::Stopped));
+    assert!(!run.takes_messages());
 }

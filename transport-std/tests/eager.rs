@@ -614,3 +614,28 @@ async fn a_future_dropped_at_every_poll() {
         assert_valid(&bench.run, &bench.scripted);
     }
 }
+
+/// The permission for a call holds for that call alone: the gate is asked about the call with the
+/// same index in the next reply.
+#[tokio::test]
+async fn a_permission_does_not_reach_the_next_reply() {
+    let asked: Arc<Mutex<Vec<String>>> = Arc::default();
+    let seen = Arc::clone(&asked);
+    let replies = [
+        reply(&[Call("quick", "first"), Text], "tool_use"),
+        reply(&[Call("quick", "second"), Text], "tool_use"),
+    ];
+    let mut bench = bench(replies, move |run| {
+        run.gate(move |call| {
+            let is_first = call.id == "first";
+            seen.lock().unwrap().push(call.id);
+            async move { if is_first { Decision::Suspend } else { Decision::deny("No.") } }
+        })
+    });
+    assert_eq!(bench.run.until_done().await.unwrap().outcome, Outcome::NeedsAnswer);
+    bench.run.allow("first").unwrap();
+    bench.run.until_done().await.unwrap();
+    assert_eq!(*asked.lock().unwrap(), ["first", "second"]);
+    assert_eq!((bench.log.count("run first"), bench.log.count("run second")), (1, 0));
+    assert_valid(&bench.run, &bench.scripted);
+}

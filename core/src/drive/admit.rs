@@ -6,7 +6,7 @@ use core::ops::Deref;
 use super::execute::{Env, Execute, Job, is_serial_with};
 use super::hooks::Hooks;
 use super::progress::{Due, Loop};
-use crate::error::{Error, Misuse};
+use crate::error::Error;
 use crate::run::{Call, CallIndex, Run};
 use crate::time::Clock;
 use crate::tool::Toolbox;
@@ -57,7 +57,8 @@ where
                 }
                 Some(tool) => {
                     if run.mark_started(i) {
-                        self.start(run, i, tool, true)?;
+                        let is_asked = !run.is_allowed(i);
+                        self.start(run, i, tool, is_asked)?;
                         return Ok(Some(i));
                     }
                 }
@@ -130,24 +131,6 @@ where
         let job = Job { call, tool, is_asked, deadline: run.deadline() };
         let env = Env { tools: &*self.tools, hooks: &self.hooks, clock: &self.clock };
         self.executor.start(run, job, env)
-    }
-
-    /// Starts call `i`, which was left to the caller, without asking the gate. Returns whether it
-    /// did: no tool here may have its name.
-    ///
-    /// # Errors
-    /// `Misuse` if the call does not wait for the caller.
-    pub fn allow(&mut self, run: &mut Run<'_>, i: CallIndex) -> Result<bool, Error> {
-        if !run.is_for_caller(i) {
-            return Err(Misuse::NoSuchCall.into());
-        }
-        let is_withdrawn = run.is_withdrawn(i);
-        let found = run.call(i).and_then(|call| self.tool_of(&call)).filter(|_| !is_withdrawn);
-        run.give_to_tools(i);
-        match found {
-            Some(tool) if run.mark_started(i) => self.start(run, i, tool, false).map(|()| true),
-            _ => Ok(false),
-        }
     }
 
     /// Returns the runnable tool of a call, whether or not it was withdrawn.

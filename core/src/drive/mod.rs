@@ -188,10 +188,11 @@ where
         i: CallIndex,
         observer: &mut O,
     ) -> Result<(), DriveError<T::Error>> {
-        if self.turns.allow(run, i)? {
-            tell(run, Progress::ToolStart(i), observer);
+        if !run.is_for_caller(i) {
+            return Err(Error::from(Misuse::NoSuchCall).into());
         }
-        self.fold(run, observer, Stop::WhenIdle, |_| Some(())).await
+        run.allow(i);
+        self.results(run, observer).await
     }
 
     /// Drives `run` to `stop`, to the end of a turn, or until it is over. At each of these points

@@ -90,6 +90,8 @@ impl Progress {
                 let (message, request_id) = (text.message, text.request_id);
                 Event::Retry { attempt, wait, error, message, request_id }
             }
+            // The events of a summary are internal.
+            Self::Send if run.is_compacting() => return None,
             Self::Send => Event::Request { turn: run.turns() + 1, attempt: run.attempt() + 1 },
             Self::ToolEnd(call) => run.tool_end(call)?,
             Self::ToolStart(call) => {
@@ -112,8 +114,6 @@ pub enum Stop {
     AtEnd,
     /// Until all calls of the turn that may run are done, before the next request.
     BeforeSend,
-    /// Until the calls that are running are done. None starts.
-    WhenIdle,
 }
 
 /// What is returned next, whatever else happens.
@@ -312,7 +312,6 @@ where
                         continue;
                     }
                     if X::BESIDE
-                        && stop != Stop::WhenIdle
                         && self.may_start_more(run)
                         && let Some(call) = self.start_call(run)?
                     {
@@ -330,7 +329,7 @@ where
                 match stop {
                     Stop::AtEnd => {}
                     Stop::BeforeSend if has_calls && !is_cancelled => {}
-                    Stop::BeforeSend | Stop::WhenIdle => return Ok(Progress::Idle),
+                    Stop::BeforeSend => return Ok(Progress::Idle),
                 }
                 if is_cancelled {
                     run.stop();

@@ -377,6 +377,17 @@ fn unanswered(turn: Turn<'_>, content: Value<'_>) -> Option<Invalid> {
     Some(Invalid { message: turn.at, block: Some(missing.block), rule: Rule::Unanswered })
 }
 
+/// Returns whether the model cannot continue this message, because it is the model's own and ends
+/// with white space.
+pub(crate) fn is_unfit_prefill(message: Message<'_>) -> bool {
+    let content = message.content();
+    let last = content.as_text().or_else(|| {
+        let block = content.elements().last()?;
+        matches!(Sort::of(block), Sort::Text | Sort::BlankText).then(|| text(block, "text"))
+    });
+    message.role() == Some(Role::Assistant) && last.is_some_and(ends_in_space)
+}
+
 /// Returns whether a text ends with white space.
 fn ends_in_space(text: Text<'_>) -> bool {
     chars(text).last().is_some_and(is_space)

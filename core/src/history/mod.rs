@@ -21,7 +21,7 @@ mod check;
 mod marks;
 
 pub use check::Tail;
-pub(crate) use check::{Before, Checked, check, wrong_content};
+pub(crate) use check::{Before, Checked, check, is_unfit_prefill, wrong_content};
 pub(crate) use marks::{
     MAX_BREAKPOINTS, breakpoints, breakpoints_in, breakpoints_in_front, breakpoints_of_member,
     is_marked,

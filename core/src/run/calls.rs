@@ -161,6 +161,18 @@ impl Run<'_> {
         }
     }
 
+    /// Allows call `i` to run without asking the gate, if it has not started. A call that was left to
+    /// the caller is pending again. The next turn's calls are not affected.
+    pub fn allow(&mut self, i: CallIndex) {
+        self.turn.allowed.set(i.0, true);
+        self.give_to_tools(i);
+    }
+
+    /// Returns whether the caller [allowed](Self::allow) call `i`.
+    pub fn is_allowed(&self, i: CallIndex) -> bool {
+        self.turn.allowed.has(i.0)
+    }
+
     /// Returns whether call `i` was left to the caller and has no answer.
     pub fn is_for_caller(&self, i: CallIndex) -> bool {
         self.turn.states.is(i, CallState::ForCaller)

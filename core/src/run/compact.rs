@@ -141,7 +141,7 @@ impl Run<'_> {
 
     pub(super) fn begin_on_server(&mut self) -> bool {
         if !self.summary.is_requested
-            || self.turn.is_paused
+            || self.turn.is_paused()
             || self.transcript.is_empty()
             || self.thread.is_freed()
         {

@@ -8,7 +8,6 @@ use super::state::Place;
 use super::table::{Input, State};
 use crate::error::{ApiError, ApiErrorKind, Error, Protocol};
 use crate::json::{IS_CHIP, Sink, Text, Value};
-use crate::message::StopReason;
 use crate::observe::Event;
 use crate::policy::is_transient;
 use crate::time::Instant;
@@ -347,7 +346,7 @@ impl Run<'_> {
             self.exchange.failure = self.reply.failure;
         }
         // The reason that the discarded reply named is not that of the last turn.
-        self.reply.stop = self.turn.is_paused.then_some(StopReason::PauseTurn);
+        self.reply.stop = self.turn.sent_back;
         let mark = self.reply.mark;
         self.transcript.truncate(mark);
         self.exchange.failure = self.transcript.tail_of(self.exchange.failure).keep();

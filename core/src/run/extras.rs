@@ -38,7 +38,7 @@ pub(super) struct Given {
     /// do that, and compaction blocks that summarise them.
     pub(super) is_withdrawn: fn(&mut Run<'_>, CallIndex) -> bool,
     /// Checks that the model can continue the last message, if that is its own.
-    pub(super) ensure_prefill: fn(&Run<'_>) -> Result<(), Error>,
+    pub(super) ensure_prefill: fn(&mut Run<'_>) -> Result<(), Error>,
 }
 
 /// The code of summaries, on the client and on the server.

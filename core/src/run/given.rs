@@ -6,9 +6,9 @@ use super::state::{CallState, Turn};
 use super::table::Wish;
 use super::{CallIndex, MAX_CALLS, Run};
 use crate::error::{Capacity, CapacityKind, Error, Invalid, Misuse, Rule};
-use crate::history::{Before, Checked, Tail, check, is_type};
+use crate::history::{Before, Checked, Tail, check, is_type, is_unfit_prefill};
 use crate::json::{Array, Value, same};
-use crate::message::{Messages, Role, StopReason};
+use crate::message::{Messages, Role};
 use crate::transcript::Span;
 
 /// The last assistant message of a history, and the message with some of its answers.
@@ -196,10 +196,10 @@ impl Run<'_> {
             checked = check(appended, before, Tail::Closed)?;
         }
         // A paused turn is sent back unchanged.
-        let is_paused = Wish::of(self.reply.stop) == Wish::Resend;
-        self.turn.is_paused = start < end && self.reply.stop == Some(StopReason::PauseTurn);
-        self.turn.is_given = start < end && !self.turn.runs && !is_paused;
-        self.note_given(if is_paused { Checked::default() } else { checked });
+        let sent_back = self.reply.stop.filter(|&stop| Wish::of(Some(stop)) == Wish::Resend);
+        self.turn.sent_back = sent_back.filter(|_| start < end);
+        self.turn.is_given = start < end && !self.turn.runs && sent_back.is_none();
+        self.note_given(if sent_back.is_some() { Checked::default() } else { checked });
         Ok(())
     }
 
@@ -207,21 +207,21 @@ impl Run<'_> {
     /// that the model cannot continue.
     pub(super) fn note_given(&mut self, checked: Checked) {
         self.settings.extras.enable_given_messages();
-        self.unfit_prefill = if checked.ends_in_space {
-            u32::try_from(self.transcript.len()).unwrap_or(0)
-        } else {
-            0
-        };
+        self.unfit_prefill = checked.ends_in_space;
     }
 
     /// Checks that the model can continue the last message, if that is its own.
-    pub(super) fn ensure_given_prefill(&self) -> Result<(), Error> {
-        if self.unfit_prefill == 0
-            || usize::try_from(self.unfit_prefill) != Ok(self.transcript.len())
-        {
+    pub(super) fn ensure_given_prefill(&mut self) -> Result<(), Error> {
+        if !self.unfit_prefill {
             return Ok(());
         }
-        let message = Messages::new(self.transcript.bytes()).count().saturating_sub(1);
-        Err(Misuse::Invalid(Invalid { message, block: None, rule: Rule::TrailingSpace }).into())
+        let last = Messages::new(self.transcript.bytes()).enumerate().last();
+        if let Some((message, _)) = last.filter(|&(_, message)| is_unfit_prefill(message)) {
+            let rule = Rule::TrailingSpace;
+            return Err(Misuse::Invalid(Invalid { message, block: None, rule }).into());
+        }
+        // Another message follows.
+        self.unfit_prefill = false;
+        Ok(())
     }
 }

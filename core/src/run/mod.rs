@@ -269,9 +269,9 @@ pub struct Run<'b> {
     marks: marks::Marks,
     /// The conversation on the server.
     thread: thread::Thread,
-    /// The length of the conversation at which it ends with a text that the model cannot continue,
-    /// or 0 if it does not end so.
-    unfit_prefill: u32,
+    /// Whether the last message from the caller ended with a text that the model cannot continue.
+    /// Other messages may follow it by now.
+    unfit_prefill: bool,
 }
 
 impl Run<'_> {
@@ -299,7 +299,7 @@ impl<'b> Run<'b> {
             changes: withdrawn::Changes::default(),
             marks: marks::Marks::NONE,
             thread: thread::Thread::NONE,
-            unfit_prefill: 0,
+            unfit_prefill: false,
             transcript,
         }
     }

@@ -93,8 +93,6 @@ impl Run<'_> {
         let Some(span) = self.oldest_turn() else { return false };
         self.transcript.remove(span);
         self.marks.forget();
-        self.unfit_prefill =
-            self.unfit_prefill.saturating_sub(u32::try_from(span.len()).unwrap_or(u32::MAX));
         let turn = &mut self.turn;
         for place in [&mut turn.mark, &mut turn.start, &mut turn.end, &mut turn.results_end] {
             *place = place.saturating_sub(span.len());

@@ -304,10 +304,8 @@ impl<'b> Run<'b> {
 
     /// Returns the stop reason of the last turn, not that of a reply under way.
     fn stop_to_store(&self) -> Option<StopReason> {
-        if self.turn.is_paused {
-            return Some(StopReason::PauseTurn);
-        }
-        self.reply.stop.filter(|_| !self.machine.state().is_in_progress())
+        let of_reply = self.reply.stop.filter(|_| !self.machine.state().is_in_progress());
+        self.turn.sent_back.or(of_reply)
     }
 
     const fn snapshot_version(&self) -> u32 {

@@ -63,6 +63,8 @@ pub(super) enum Verb {
     Append,
     /// The server is asked for a compaction.
     Compact,
+    /// A message arrived while the run worked, which does not continue a run that was stopped.
+    Inject,
     /// The limit that was reached was raised.
     RaiseLimit,
     /// The caller resumes the run.
@@ -78,30 +80,32 @@ impl Outcome {
     /// a retry of a reply in the conversation, continue every run.
     // No wildcard: a new outcome does not compile until it is decided what continues it.
     pub(super) const fn continues_on(self, verb: Verb) -> bool {
-        use Verb::{Answer, Append, Compact, RaiseLimit, Resume, RetryEmpty, Stop};
+        use Verb::{Answer, Append, Compact, Inject, RaiseLimit, Resume, RetryEmpty, Stop};
         match self {
             Self::Broken => match verb {
-                Append | Resume => true,
+                Append | Inject | Resume => true,
                 Answer | Compact | RaiseLimit | RetryEmpty | Stop => false,
             },
             Self::Ended(_) => match verb {
-                Append | Compact | RetryEmpty => true,
+                Append | Compact | Inject | RetryEmpty => true,
                 Answer | RaiseLimit | Resume | Stop => false,
             },
             Self::Limit(_) => match verb {
                 RaiseLimit | Stop => true,
-                Answer | Append | Compact | Resume | RetryEmpty => false,
+                Answer | Append | Compact | Inject | Resume | RetryEmpty => false,
             },
             Self::NeedsAnswer => match verb {
                 Answer | Stop => true,
-                Append | Compact | RaiseLimit | Resume | RetryEmpty => false,
+                Append | Compact | Inject | RaiseLimit | Resume | RetryEmpty => false,
             },
             Self::Stopped => match verb {
                 Append | Resume | Stop => true,
-                Answer | Compact | RaiseLimit | RetryEmpty => false,
+                Answer | Compact | Inject | RaiseLimit | RetryEmpty => false,
             },
             Self::ThreadLost => match verb {
-                Answer | Append | Compact | RaiseLimit | Resume | RetryEmpty | Stop => false,
+                Answer | Append | Compact | Inject | RaiseLimit | Resume | RetryEmpty | Stop => {
+                    false
+                }
             },
         }
     }
@@ -232,12 +236,14 @@ pub(super) struct Turn {
     pub(super) calls: usize,
     pub(super) states: CallStates,
     pub(super) bad: BadInputs,
+    /// The calls that the caller allowed, so that no gate is asked about them.
+    pub(super) allowed: Bits<4>,
     /// Whether the turn's stop reason asks for its calls to run. The calls of a paused turn must
     /// not be answered.
     pub(super) runs: bool,
-    /// Whether the server paused the turn, so that it is sent back as the last message. The stop
-    /// reason of the reply does not tell once that request has begun.
-    pub(super) is_paused: bool,
+    /// The stop reason of a turn that is sent back unchanged, so that the model continues it. The
+    /// reply that continues it has a stop reason of its own.
+    pub(super) sent_back: Option<StopReason>,
     /// Whether the turn is part of a history that the caller provided. In this case calls without a
     /// result are answered before anything is sent.
     pub(super) is_given: bool,
@@ -386,12 +392,18 @@ impl Turn {
             calls: 0,
             states: CallStates::OPEN,
             bad: BadInputs::NONE,
+            allowed: Bits::NONE,
             runs: false,
-            is_paused: false,
+            sent_back: None,
             is_given: false,
             has_room: false,
             found: FoundCalls::new(),
         }
+    }
+
+    /// Returns whether the server paused the turn, so that it must be the last message.
+    pub(super) const fn is_paused(&self) -> bool {
+        matches!(self.sent_back, Some(StopReason::PauseTurn))
     }
 
     /// Makes this an empty turn at `at`, in place: a turn is too large for the stack of a chip.

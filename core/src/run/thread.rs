@@ -484,7 +484,6 @@ fn free(run: &mut Run<'_>) {
     run.transcript.mark_untouched();
     run.marks.forget();
     run.changes.sent = SentChanges::default();
-    run.unfit_prefill = 0;
 }
 
 /// Returns whether another request, which differs from this one, may succeed after `error`.

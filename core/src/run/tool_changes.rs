@@ -137,7 +137,7 @@ impl Run<'_> {
     /// `Capacity` if they do not fit. Then they still wait.
     pub(super) fn send_tool_changes(&mut self) -> Result<(), Error> {
         // Open calls are those of a turn that the server continues, paused or compacted.
-        let is_sent_back = (self.turn.is_paused || self.turn.is_open())
+        let is_sent_back = (self.turn.is_paused() || self.turn.is_open())
             && self.transcript.len() == self.turn.results_end;
         if self.has_tool_changes() && !is_sent_back {
             self.transcript.push_json(self.changes.unsent.as_bytes())?;

@@ -8,7 +8,7 @@ use super::{MAX_CALLS, Run};
 use crate::error::{Capacity, CapacityKind, Error, Protocol, phrase};
 use crate::history::{Ending, Ids, is_answerable};
 use crate::json::Array;
-use crate::message::{Messages, Role, StopReason};
+use crate::message::{Messages, Role};
 use crate::transcript::Span;
 
 /// What a turn knows about its calls from the start.
@@ -85,7 +85,7 @@ impl Run<'_> {
             // It has just become empty. Swapped, because a copy takes more flash.
             core::mem::swap(&mut turn.bad, &mut self.reply.bad);
             turn.runs = matches!(wish, Wish::Answers);
-            turn.is_paused = matches!(self.reply.stop, Some(StopReason::PauseTurn));
+            turn.sent_back = self.reply.stop.filter(|_| matches!(wish, Wish::Resend));
             if let Some(CallsFound { found, first, fingerprint }) = calls_found {
                 (turn.found, turn.first) = (found, first);
                 self.ledger.add_calls(fingerprint);

@@ -80,10 +80,6 @@ impl Run<'_> {
         for place in [&mut turn.mark, &mut turn.start, &mut turn.end, &mut turn.results_end] {
             *place += grown;
         }
-        if self.unfit_prefill > 0 {
-            self.unfit_prefill =
-                self.unfit_prefill.saturating_add(u32::try_from(grown).unwrap_or(u32::MAX));
-        }
         self.marks.forget();
         // They were in the tail, which has been overwritten.
         (self.exchange.said, self.exchange.failure) = (Place::NONE, Span::default());

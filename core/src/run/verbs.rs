@@ -7,7 +7,7 @@ use super::state::{CallState, Outcome, Verb};
 use super::table::{Input, Refused};
 use crate::error::{Error, Misuse};
 use crate::history::{Before, Checked, Tail, check, is_space};
-use crate::message::Role;
+use crate::message::{Messages, Role, StopReason};
 use crate::tool::Notice;
 
 impl Run<'_> {
@@ -127,8 +127,8 @@ impl Run<'_> {
 
     /// Records that the last turn is paused, if the reply that continued it was removed.
     fn pause_again(&mut self) {
-        self.turn.is_paused =
-            self.turn.end > self.turn.mark && self.transcript.len() == self.turn.end;
+        let is_last = self.turn.end > self.turn.mark && self.transcript.len() == self.turn.end;
+        self.turn.sent_back = is_last.then_some(StopReason::PauseTurn);
     }
 
     /// Ends the run where it is, if it is not over already. It continues after
@@ -223,7 +223,7 @@ impl Run<'_> {
         self.marks.forget();
         self.turn.begin(0);
         self.exchange.begin();
-        self.unfit_prefill = 0;
+        self.unfit_prefill = false;
     }
 
     /// Starts a new prompt: the run is ready, and the counters of the limits are zero.
@@ -249,6 +249,23 @@ impl Run<'_> {
     }
 
     /// Returns whether the run is over, and would continue after `verb`.
+    /// Returns whether a message that arrives while the run works can be [appended](Self::append)
+    /// now. It cannot during a request, and not behind a turn that is sent back unchanged. It does
+    /// not continue a run that the caller stopped, or that waits for the caller.
+    pub fn takes_messages(&self) -> bool {
+        if self.is_exchanging() || self.is_compacting() {
+            return false;
+        }
+        match self.outcome() {
+            Some(outcome) => outcome.continues_on(Verb::Inject),
+            None => {
+                self.is_calling()
+                    || Messages::new(self.messages()).last().and_then(|message| message.role())
+                        != Some(Role::Assistant)
+            }
+        }
+    }
+
     fn is_over_until(&self, verb: Verb) -> bool {
         self.outcome().is_some_and(|outcome| outcome.continues_on(verb))
     }

@@ -209,16 +209,14 @@ impl Run {
         Ok(self)
     }
 
-    /// Allows a call that the [gate](RunBuilder::gate) suspended to run. The gate is not asked
-    /// again.
+    /// Allows a call that the [gate](RunBuilder::gate) suspended to run, or one that has not
+    /// reached it. The gate is not asked about it.
     ///
     /// # Errors
-    /// Returns `Misuse` if no call with this id waits for the caller.
+    /// Returns the errors of [`answer`](Self::answer).
     pub fn allow(&mut self, id: &str) -> Result<&mut Self, Error> {
         let call = self.open_call(id)?;
-        if self.turns.allow(&mut self.machine, call)? {
-            self.untold.push_back(Progress::ToolStart(call));
-        }
+        self.machine.allow(call);
         Ok(self)
     }
 

@@ -3,6 +3,7 @@
 
 mod common;
 
+use core::sync::atomic::{AtomicUsize, Ordering};
 use core::time::Duration;
 use std::sync::mpsc::{Sender, channel};
 use std::sync::{Arc, Mutex};
@@ -244,4 +245,37 @@ fn the_oldest_turns_make_room() {
     assert_eq!(run.until_done().unwrap().text().len(), 300);
     assert!(!run.messages().contains("First."), "{}", run.messages());
     server.assert_valid(&run);
+}
+
+struct Press;
+
+static NOW: AtomicUsize = AtomicUsize::new(0);
+static MOST: AtomicUsize = AtomicUsize::new(0);
+
+#[toolbox]
+impl Press {
+    /// Prints.
+    #[tool(serial)]
+    fn print(&self) -> &'static str {
+        MOST.fetch_max(NOW.fetch_add(1, Ordering::SeqCst) + 1, Ordering::SeqCst);
+        thread::sleep(Duration::from_millis(50));
+        NOW.fetch_sub(1, Ordering::SeqCst);
+        "printed"
+    }
+}
+
+/// Calls that the caller allows start by the same rules as all others.
+#[test]
+fn allowed_calls_of_a_serial_tool_run_one_after_another() {
+    let calls =
+        ["t1", "t2", "t3"].iter().fold(Reply::new(), |reply, id| reply.tool_use(id, "print", "{}"));
+    let server = serve(Script::new().reply(calls).reply(Reply::text("Done.")));
+    let mut run = server.client().run("m").tools(Press).gate(|_| Decision::Suspend).user("Go.");
+    assert_eq!(run.until_done().unwrap().outcome, Outcome::NeedsAnswer);
+    for id in ["t1", "t2", "t3"] {
+        run.allow(id).unwrap();
+    }
+    assert_eq!(run.until_done().unwrap().text(), "Done.");
+    assert_eq!(MOST.load(Ordering::SeqCst), 1);
+    assert_eq!(run.messages().matches("printed").count(), 3);
 }

@@ -62,17 +62,13 @@ impl Run {
     }
 
     /// Allows a call that the [gate](crate::RunBuilder::gate) suspended to run, or one that has not
-    /// reached it.
+    /// reached it. The gate is not asked about it.
     ///
     /// # Errors
     /// Returns the errors of [`answer`](Self::answer).
     pub fn allow(&mut self, id: &str) -> Result<&mut Self, Error> {
         let call = self.open_call(id)?;
-        let allowed = &mut self.turns.hooks.allowed;
-        if !allowed.contains(&call) {
-            allowed.push(call);
-        }
-        self.machine.give_to_tools(call);
+        self.machine.allow(call);
         Ok(self)
     }
 

@@ -147,7 +147,7 @@ impl Execute<Toolset, Hooks, SharedClock> for Concurrent {
             is_blocking,
             requires_approval,
             tools: env.tools.clone(),
-            gate: env.hooks.gate_of(job.call),
+            gate: env.hooks.gate.clone().filter(|_| job.is_asked),
             host: Host::new(
                 env.hooks.tools_token(),
                 env.hooks.state(),

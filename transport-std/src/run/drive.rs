@@ -425,7 +425,6 @@ impl Run {
 
     /// Records that the reply is the last turn. Settings for one turn end here.
     pub(super) fn turn_ended(&mut self) {
-        self.turns.hooks.allowed.clear();
         self.before_summary = None;
         if self.request.next_params.iter().next().is_some() {
             self.request.next_params = crate::params::Params::default();

@@ -29,8 +29,6 @@ pub(super) struct Hooks {
     tools: Mutex<Option<CancellationToken>>,
     /// How long tools may continue after the run is cancelled.
     pub(super) grace: Duration,
-    /// Calls of this turn that the caller allowed, so the gate is not asked.
-    pub(super) allowed: Vec<CallIndex>,
     /// The questions of this turn's tools.
     pub(super) dialogues: Vec<Dialogue>,
     /// The run's number, for log lines.
@@ -56,7 +54,6 @@ impl Default for Hooks {
             watch: OnceLock::new(),
             tools: Mutex::default(),
             grace: super::DEFAULT_GRACE,
-            allowed: Vec::new(),
             dialogues: Vec::new(),
             run: 0,
         }
@@ -70,11 +67,6 @@ impl core::fmt::Debug for Hooks {
 }
 
 impl Hooks {
-    /// Returns the gate of a call, unless the caller has already decided.
-    pub(super) fn gate_of(&self, call: CallIndex) -> Option<Arc<dyn DynGate>> {
-        self.gate.clone().filter(|_| !self.allowed.contains(&call))
-    }
-
     /// Returns the answers to the questions of a call, in order.
     pub(super) fn answers_of(&self, call: CallIndex) -> Arc<[String]> {
         let dialogue = self.dialogues.iter().find(|dialogue| dialogue.call == call);
@@ -107,7 +99,6 @@ impl Hooks {
     /// Releases unused memory, while no call is running.
     pub(super) fn shrink_to_fit(&mut self) {
         *self.tools.get_mut().unwrap_or_else(PoisonError::into_inner) = None;
-        self.allowed.shrink_to_fit();
         self.dialogues.shrink_to_fit();
     }
 
@@ -119,7 +110,6 @@ impl Hooks {
             result_cap: self.result_cap,
             state: self.state.clone(),
             grace: self.grace,
-            allowed: self.allowed.clone(),
             dialogues: self.dialogues.clone(),
             run,
             ..Self::default()

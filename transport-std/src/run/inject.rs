@@ -6,8 +6,8 @@ use std::sync::{Arc, Mutex, PoisonError, Weak};
 
 use toolrunner_core::__private::drive::Exchange;
 use toolrunner_core::error::Misuse;
-use toolrunner_core::message::{Messages, Role};
-use toolrunner_core::run::{Outcome, Run as Machine};
+use toolrunner_core::message::Role;
+use toolrunner_core::run::Run as Machine;
 use toolrunner_core::transcript::Transcript;
 
 use super::{Content, Run};
@@ -93,24 +93,8 @@ impl Run {
     }
 
     fn can_take_messages(&self) -> bool {
-        let machine = &self.machine;
-        if self.is_cancelled()
-            || !matches!(self.exchange, Exchange::Idle)
-            || machine.is_exchanging()
-            || machine.is_compacting()
-        {
-            return false;
-        }
-        match machine.outcome() {
-            Some(Outcome::Ended(_) | Outcome::Broken) => true,
-            Some(_) => false,
-            // A message after a reply that is sent back unchanged would end the server's pause.
-            None => {
-                machine.is_calling() || {
-                    let last = Messages::new(machine.messages()).last();
-                    last.and_then(|message| message.role()) != Some(Role::Assistant)
-                }
-            }
-        }
+        !self.is_cancelled()
+            && matches!(self.exchange, Exchange::Idle)
+            && self.machine.takes_messages()
     }
 }
