@@ -286,6 +286,7 @@ part_no_panic() {
             python3 image.py "$images/driver" "${ASYNC_PANICS[@]}"
         )
     done
+    python3 tests/no-panic/extras.py
 }
 
 # Runs the images for the emulated boards in QEMU. See examples/firmware.
