@@ -1,4 +1,5 @@
-//! All transitions of a run, and the only place that writes its state.
+//! All transitions of a run, and the only place that changes its state. A run that is restored from
+//! a snapshot begins in the stored state.
 //!
 //! A row is an [`Input`], a column is the [`State`] in which it occurs, and a cell is the state
 //! that follows. `=` means that the state stays. `·` means that the input is refused: nothing
