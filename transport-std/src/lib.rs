@@ -134,9 +134,6 @@ pub use toolrunner_core::observe::Event;
 pub use toolrunner_core::policy::{Limit, Limits, RetryPolicy};
 pub use toolrunner_core::run::{Compaction, OnBreak, Outcome, ToolAnswer};
 pub use toolrunner_core::structured::Structured;
-/// The former name of [`FromText`].
-#[doc(hidden)]
-pub use toolrunner_core::tool::FromText as Parsed;
 pub use toolrunner_core::tool::{
     BoxTools, ContentBlock, Declared, DynTools, FromText, Json, Output, RawTool, Source,
     ToolContext, ToolError, ToolInput, Tools,
