@@ -6,6 +6,7 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use toolrunner_core::tool::{Definition, Output, ToolCall, ToolError, Tools};
 
+use super::TextResult;
 use super::arguments::Arguments;
 use super::folder::{Access, Existing, Fault};
 use super::text;
@@ -25,21 +26,13 @@ pub trait Editor: Send + Sync + 'static {
     ///
     /// # Errors
     /// Returns the error that the model receives.
-    fn view(
-        &self,
-        path: &str,
-        lines: Option<[i64; 2]>,
-    ) -> impl Future<Output = Result<String, ToolError>> + Send;
+    fn view(&self, path: &str, lines: Option<[i64; 2]>) -> impl Future<Output = TextResult> + Send;
 
     /// Creates a file, or replaces its content.
     ///
     /// # Errors
     /// Returns the error that the model receives.
-    fn create(
-        &self,
-        path: &str,
-        text: &str,
-    ) -> impl Future<Output = Result<String, ToolError>> + Send;
+    fn create(&self, path: &str, text: &str) -> impl Future<Output = TextResult> + Send;
 
     /// Replaces the only occurrence of `old` in a file. `old` is not empty.
     ///
@@ -51,18 +44,14 @@ pub trait Editor: Send + Sync + 'static {
         path: &str,
         old: &str,
         new: &str,
-    ) -> impl Future<Output = Result<String, ToolError>> + Send;
+    ) -> impl Future<Output = TextResult> + Send;
 
     /// Inserts text after a line, counted from 1. 0 inserts before the first line.
     ///
     /// # Errors
     /// Returns the error that the model receives, for example if there is no such line.
-    fn insert(
-        &self,
-        path: &str,
-        after: i64,
-        text: &str,
-    ) -> impl Future<Output = Result<String, ToolError>> + Send;
+    fn insert(&self, path: &str, after: i64, text: &str)
+    -> impl Future<Output = TextResult> + Send;
 }
 
 /// The name of the tool, and its serial group.
