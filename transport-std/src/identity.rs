@@ -39,7 +39,7 @@ use toolrunner_core::time::Clock;
 
 use crate::api::ApiRequest;
 use crate::clock::SharedClock;
-use crate::config::{ClientBuilder, Secret};
+use crate::config::{BETA, ClientBuilder, Secret, add_beta};
 use crate::http::{HookFuture, HttpTransport, OutgoingRequest, RequestHook};
 use crate::params::quoted;
 
@@ -298,12 +298,9 @@ impl RequestHook for IdentityHook {
         Box::pin(async move {
             let token = self.identity.access(&self.base_url, &self.transport).await?;
             request.set_header("authorization", &format!("Bearer {}", token.reveal()))?;
-            let betas = request.header("anthropic-beta").unwrap_or_default();
-            if !betas.split(',').any(|beta| beta.trim() == OAUTH_BETA) {
-                let comma = if betas.is_empty() { "" } else { "," };
-                let betas = format!("{betas}{comma}{OAUTH_BETA}");
-                request.set_header("anthropic-beta", &betas)?;
-            }
+            let mut betas = request.header(BETA).unwrap_or_default().to_owned();
+            add_beta(&mut betas, OAUTH_BETA);
+            request.set_header(BETA, &betas)?;
             Ok(())
         })
     }

@@ -5,7 +5,7 @@ use core::pin::Pin;
 use std::sync::Arc;
 
 use embedded_io_async::BufRead;
-use http::{HeaderName, HeaderValue, Method};
+use http::Method;
 use percent_encoding::utf8_percent_encode;
 use toolrunner_core::error::{Capacity, CapacityKind, Error as CoreError};
 use toolrunner_core::policy::RetryPolicy;
@@ -16,7 +16,7 @@ use toolrunner_core::transport::{Body, Head, Reply, TransportError};
 
 use super::ApiReply;
 use crate::clock::SharedClock;
-use crate::config::{QUERY, Settings, SetupError, is_settable};
+use crate::config::{BETA, QUERY, Settings, checked_header};
 use crate::error::Error;
 use crate::http::{HttpBody, HttpError, HttpTransport};
 
@@ -106,16 +106,12 @@ impl ApiRequest {
 
     /// Sets a header, which replaces the client's of the same name. The value is never shown.
     pub fn header(mut self, name: &str, value: &str) -> Self {
-        let valid = HeaderName::from_bytes(name.as_bytes()).ok();
-        match valid.filter(|name| is_settable(name.as_str())) {
-            None => self.note(Err(SetupError::HeaderName(name.to_owned()).into())),
-            Some(_) if HeaderValue::from_str(value).is_err() => {
-                self.note(Err(SetupError::HeaderValue(name.to_owned()).into()));
+        match checked_header(name, value) {
+            Ok(name) => {
+                self.headers.retain(|(known, _)| *known != name);
+                self.headers.push((name, value.to_owned()));
             }
-            Some(name) => {
-                self.headers.retain(|(known, _)| known != name.as_str());
-                self.headers.push((name.as_str().to_owned(), value.to_owned()));
-            }
+            Err(error) => self.note(Err(error.into())),
         }
         self
     }
@@ -190,18 +186,18 @@ impl ApiRequest {
         let before = [before.as_slice()];
         let body = Body::new(&before, content, after).with_shared(content);
         let client = self.settings.headers();
-        let betas = client.filter(|(name, _)| *name == "anthropic-beta").map(|(_, value)| value);
+        let betas = client.filter(|(name, _)| *name == BETA).map(|(_, value)| value);
         let betas: Vec<&str> = betas.chain(self.betas.iter().map(String::as_str)).collect();
         let betas = betas.join(",");
         let own = |name: &str| self.headers.iter().any(|(known, _)| known == name);
         let mut headers: Vec<(&str, &str)> = self
             .settings
             .headers()
-            .filter(|(name, _)| *name != "anthropic-beta" && !own(name))
+            .filter(|(name, _)| *name != BETA && !own(name))
             .filter(|(name, _)| *name != "content-type" || !body.is_empty())
             .collect();
-        if !betas.is_empty() && !own("anthropic-beta") {
-            headers.push(("anthropic-beta", &betas));
+        if !betas.is_empty() && !own(BETA) {
+            headers.push((BETA, &betas));
         }
         headers.extend(self.headers.iter().map(|(name, value)| (name.as_str(), value.as_str())));
         let head = Head { base_url: self.settings.base_url(), path: &self.path, headers: &headers };
