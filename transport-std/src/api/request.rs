@@ -7,7 +7,7 @@ use std::sync::Arc;
 use embedded_io_async::BufRead;
 use http::Method;
 use percent_encoding::utf8_percent_encode;
-use toolrunner_core::error::{Capacity, CapacityKind, Error as CoreError};
+use toolrunner_core::error::Error as CoreError;
 use toolrunner_core::policy::RetryPolicy;
 use toolrunner_core::run::{Run as Machine, Step};
 use toolrunner_core::time::Clock;
@@ -126,7 +126,8 @@ impl ApiRequest {
     }
 
     /// Sets the maximum size of the body of the reply, in bytes. A larger one is an error with
-    /// [`CapacityKind::Reply`], and never cut. Default: [`DEFAULT_REPLY_LIMIT`].
+    /// [`CapacityKind::Reply`](toolrunner_core::error::CapacityKind::Reply), and never cut. Default:
+    /// [`DEFAULT_REPLY_LIMIT`].
     pub const fn reply_limit(mut self, bytes: usize) -> Self {
         self.reply_limit = bytes;
         self
@@ -163,8 +164,11 @@ impl ApiRequest {
             match self.send_once().await {
                 Ok(mut reply) if is_success(&reply) => {
                     attempts.machine.head_arrived(&reply.head);
-                    match read(&mut reply.body, self.reply_limit).await {
-                        Ok(bytes) => return Ok(ApiReply::open(reply).with_body(bytes?)),
+                    match reply.body.read_to_end(self.reply_limit).await {
+                        Ok(bytes) => {
+                            let bytes = bytes.map_err(Error::Capacity)?;
+                            return Ok(ApiReply::open(reply).with_body(bytes));
+                        }
                         Err(error) => attempts.broken(error, &self.clock)?,
                     }
                 }
@@ -226,29 +230,6 @@ impl fmt::Debug for ApiRequest {
 
 fn is_success(reply: &Reply<HttpBody>) -> bool {
     (200..300).contains(&reply.head.status)
-}
-
-/// Reads a body to its end. The outer error is the network's, and the inner one the limit.
-async fn read(body: &mut HttpBody, limit: usize) -> Result<Result<Vec<u8>, Error>, HttpError> {
-    let mut whole = Vec::new();
-    loop {
-        let piece = body.fill_buf().await?;
-        if piece.is_empty() {
-            return Ok(Ok(whole));
-        }
-        let (len, needed) = (piece.len(), whole.len() + piece.len());
-        if needed > limit {
-            let free = limit - whole.len();
-            return Ok(Err(Error::Capacity(Capacity {
-                what: CapacityKind::Reply,
-                needed: len,
-                free,
-            })));
-        }
-        whole.extend_from_slice(piece);
-        body.consume(len);
-        body.progressed();
-    }
 }
 
 /// The attempts of one request. Core's machine decides about retries and reads the errors, as it

@@ -18,7 +18,6 @@ use super::hide::{Secrets, keeps_reply_header};
 use super::{exchange, lock, request, take};
 use crate::clock::SharedClock;
 use crate::http::{HttpBody, HttpError};
-use crate::testing::paced;
 
 /// The exchanges so far, in the order in which the requests were sent.
 pub(super) struct Recorder {
@@ -178,5 +177,5 @@ pub(super) fn tap(
         body.progressed();
         Some((next?, (body, tape)))
     });
-    Ok(CoreReply { head, body: paced::of_stream(pieces).with_headers(headers) })
+    Ok(CoreReply { head, body: HttpBody::from_stream(pieces).with_headers(headers) })
 }
