@@ -47,6 +47,7 @@ pub mod client;
 pub mod clock;
 pub mod config;
 mod deprecated;
+mod edit;
 mod error;
 mod escaped;
 pub mod fallback;

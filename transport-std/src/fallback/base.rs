@@ -4,9 +4,9 @@ use http::Method;
 use toolrunner_core::json::Value;
 use toolrunner_core::transport::{Body, Head, Reply};
 
-use super::edit::{at, elements, members, push, set, text};
 use super::{FALLBACK_BETA, invalid};
 use crate::config::{BETA, add_beta};
+use crate::edit::{at, elements, members, push, set, text};
 use crate::http::{HttpBody, HttpError, HttpTransport};
 use crate::params::quoted;
 

@@ -10,10 +10,10 @@ use bytes::Bytes;
 use futures_util::stream::unfold;
 
 use super::base::{continuation_of, iteration};
-use super::edit::{at, elements, set, text};
 use super::hop::Hop;
 use super::sse::{Events, SseEvent, event};
 use super::{Hops, is_capacity, seam};
+use crate::edit::{at, elements, set, text};
 use crate::http::{HttpBody, HttpError};
 use crate::params::quoted;
 
@@ -331,7 +331,7 @@ impl Chain {
 fn with_recommended(delta: &str, model: &str, always: bool) -> String {
     let Some(inner) = at(delta, &["delta"]) else { return delta.to_owned() };
     let Some(details) = at(inner, &["stop_details"]) else { return delta.to_owned() };
-    if !always && super::edit::members(details).any(|(name, _)| name == "recommended_model") {
+    if !always && crate::edit::members(details).any(|(name, _)| name == "recommended_model") {
         return delta.to_owned();
     }
     let details = set(details, "recommended_model", Some(model));

@@ -4,8 +4,8 @@ use toolrunner_core::error::TransportKind;
 use toolrunner_core::transport::Reply;
 
 use super::base::is_object;
-use super::edit::{at, set, text};
 use super::{Hops, seam};
+use crate::edit::{at, set, text};
 use crate::http::{HttpBody, HttpError};
 
 /// The largest reply, in bytes.
