@@ -54,6 +54,7 @@ pub mod fallback;
 pub mod guide;
 pub mod http;
 pub mod identity;
+mod lock;
 #[cfg(feature = "logging")]
 mod logging;
 #[cfg(feature = "otel")]

@@ -5,8 +5,10 @@ use std::collections::VecDeque;
 
 use bytes::Bytes;
 use futures_util::stream::unfold;
+use http::{HeaderMap, HeaderName};
 use toolrunner_core::error::TransportKind;
 use toolrunner_core::time::Clock;
+use toolrunner_core::transport::{Reply, ReplyHead};
 
 use crate::clock::SharedClock;
 use crate::http::{HttpBody, HttpError};
@@ -18,13 +20,28 @@ pub(super) enum Part {
     Fail(HttpError),
 }
 
-/// Creates a body from its parts. Waits take time on `clock`, and none without a clock. A wait that
-/// is longer than `limit`, the read time-out, fails when the limit has passed.
-pub(super) fn body(
+/// Creates a reply. See [`body`].
+pub(super) fn reply(
+    status: u16,
+    headers: &[(String, String)],
     parts: VecDeque<Part>,
     clock: Option<SharedClock>,
     limit: Option<Duration>,
-) -> HttpBody {
+) -> Reply<HttpBody> {
+    let mut head = ReplyHead::new(status);
+    let mut fields = HeaderMap::new();
+    for (name, value) in headers {
+        head.field(name, value.as_bytes());
+        if let (Ok(name), Ok(value)) = (name.parse::<HeaderName>(), value.parse()) {
+            fields.append(name, value);
+        }
+    }
+    Reply { head, body: body(parts, clock, limit).with_headers(fields) }
+}
+
+/// Creates a body from its parts. Waits take time on `clock`, and none without a clock. A wait that
+/// is longer than `limit`, the read time-out, fails when the limit has passed.
+fn body(parts: VecDeque<Part>, clock: Option<SharedClock>, limit: Option<Duration>) -> HttpBody {
     HttpBody::from_stream(unfold((parts, clock), move |(mut parts, clock)| async move {
         loop {
             match parts.pop_front()? {

@@ -15,9 +15,10 @@ use toolrunner_core::transport::{Head, Reply as CoreReply, TransportError};
 use super::error::CassetteError;
 use super::exchange::{Content, End, Exchange, Reply, Request};
 use super::hide::{Secrets, keeps_reply_header};
-use super::{exchange, lock, request, take};
+use super::{exchange, request, take};
 use crate::clock::SharedClock;
 use crate::http::{HttpBody, HttpError};
+use crate::lock::lock;
 
 /// The exchanges so far, in the order in which the requests were sent.
 pub(super) struct Recorder {
