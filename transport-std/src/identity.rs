@@ -39,7 +39,8 @@ use toolrunner_core::time::Clock;
 
 use crate::api::ApiRequest;
 use crate::clock::SharedClock;
-use crate::config::{ClientBuilder, Secret};
+use crate::config::{BETA, ClientBuilder, Secret, add_beta};
+use crate::edit::push;
 use crate::http::{HookFuture, HttpTransport, OutgoingRequest, RequestHook};
 use crate::params::quoted;
 
@@ -212,17 +213,18 @@ impl WorkloadIdentity {
         base_url: &str,
         transport: &HttpTransport,
     ) -> Result<AccessToken, IdentityError> {
-        let mut body = format!(
-            "{{\"grant_type\":\"{GRANT}\",\"assertion\":{},\"federation_rule_id\":{},\"organization_id\":{}",
-            quoted(self.token.read()?.reveal()),
-            quoted(&self.rule),
-            quoted(&self.organization)
-        );
-        for (name, id) in
-            [("service_account_id", &self.service_account), ("workspace_id", &self.workspace)]
-        {
-            if let Some(id) = id {
-                body.push_str(&format!(",\"{name}\":{}", quoted(id)));
+        let assertion = self.token.read()?;
+        let mut body = String::new();
+        for (name, text) in [
+            ("grant_type", Some(GRANT)),
+            ("assertion", Some(assertion.reveal())),
+            ("federation_rule_id", Some(&*self.rule)),
+            ("organization_id", Some(&*self.organization)),
+            ("service_account_id", self.service_account.as_deref()),
+            ("workspace_id", self.workspace.as_deref()),
+        ] {
+            if let Some(text) = text {
+                push(&mut body, name, &quoted(text));
             }
         }
         body.push('}');
@@ -298,12 +300,9 @@ impl RequestHook for IdentityHook {
         Box::pin(async move {
             let token = self.identity.access(&self.base_url, &self.transport).await?;
             request.set_header("authorization", &format!("Bearer {}", token.reveal()))?;
-            let betas = request.header("anthropic-beta").unwrap_or_default();
-            if !betas.split(',').any(|beta| beta.trim() == OAUTH_BETA) {
-                let comma = if betas.is_empty() { "" } else { "," };
-                let betas = format!("{betas}{comma}{OAUTH_BETA}");
-                request.set_header("anthropic-beta", &betas)?;
-            }
+            let mut betas = request.header(BETA).unwrap_or_default().to_owned();
+            add_beta(&mut betas, OAUTH_BETA);
+            request.set_header(BETA, &betas)?;
             Ok(())
         })
     }

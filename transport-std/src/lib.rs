@@ -47,12 +47,14 @@ pub mod client;
 pub mod clock;
 pub mod config;
 mod deprecated;
+mod edit;
 mod error;
 mod escaped;
 pub mod fallback;
 pub mod guide;
 pub mod http;
 pub mod identity;
+mod lock;
 #[cfg(feature = "logging")]
 mod logging;
 #[cfg(feature = "otel")]
@@ -134,9 +136,6 @@ pub use toolrunner_core::observe::Event;
 pub use toolrunner_core::policy::{Limit, Limits, RetryPolicy};
 pub use toolrunner_core::run::{Compaction, OnBreak, Outcome, ToolAnswer};
 pub use toolrunner_core::structured::Structured;
-/// The former name of [`FromText`].
-#[doc(hidden)]
-pub use toolrunner_core::tool::FromText as Parsed;
 pub use toolrunner_core::tool::{
     BoxTools, ContentBlock, Declared, DynTools, FromText, Json, Output, RawTool, Source,
     ToolContext, ToolError, ToolInput, Tools,

@@ -18,11 +18,11 @@ mod paced;
 
 use core::time::Duration;
 use std::collections::VecDeque;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard};
 
 use bytes::Bytes;
 use toolrunner_core::testing::{BadLink, Chunk, Request, ScriptedModel};
-use toolrunner_core::transport::{Body, Head, Reply, ReplyHead};
+use toolrunner_core::transport::{Body, Head};
 
 pub use cassette::{Cassette, CassetteBuilder, CassetteError, CassetteMode, MODE_VARIABLE};
 
@@ -31,6 +31,7 @@ use crate::clock::{DynClock, SharedClock};
 use crate::config::ClientBuilder;
 use crate::error::Error;
 use crate::http::{DynTransport, HttpError, HttpTransport, Sending, Timeouts};
+use crate::lock::lock;
 use paced::Part;
 use toolrunner_core::error::TransportKind;
 
@@ -95,7 +96,7 @@ impl Scripted {
     /// exists, another `model()`, even in the same statement, deadlocks, and so does a request of
     /// the client. To read the requests, use [`requests`](Self::requests).
     pub fn model(&self) -> MutexGuard<'_, ScriptedModel> {
-        self.model.lock().unwrap_or_else(PoisonError::into_inner)
+        lock(&self.model)
     }
 }
 
@@ -119,13 +120,9 @@ impl DynTransport for Scripted {
                 .map(|(name, value)| ((*name).to_owned(), (*value).to_owned()))
                 .collect();
             let response = self.model().respond(request);
-            let mut reply = ReplyHead::new(response.status);
-            for (name, value) in &response.headers {
-                reply.field(name, value.as_bytes());
-            }
             let mut chunks = response.body;
             if let Some(link) = &self.link {
-                let carried = link.lock().unwrap_or_else(PoisonError::into_inner).carry(&chunks);
+                let carried = lock(link).carry(&chunks);
                 chunks = carried.chunks;
                 if !carried.whole {
                     self.model().broken();
@@ -143,13 +140,9 @@ impl DynTransport for Scripted {
                     }
                 }
             }
-            let fields = response.headers.iter().filter_map(|(name, value)| {
-                let name = http::HeaderName::from_bytes(name.as_bytes()).ok()?;
-                Some((name, http::HeaderValue::from_str(value).ok()?))
-            });
-            let limit = timeouts.read.unwrap_or(READ_TIMEOUT);
-            let body = paced::body(parts, self.clock.clone(), Some(limit));
-            Ok(Reply { head: reply, body: body.with_headers(fields.collect()) })
+            let limit = Some(timeouts.read.unwrap_or(READ_TIMEOUT));
+            let (status, headers) = (response.status, &response.headers);
+            Ok(paced::reply(status, headers, parts, self.clock.clone(), limit))
         })
     }
 }

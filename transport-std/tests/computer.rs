@@ -9,8 +9,8 @@ use std::sync::{Arc, Mutex};
 use serde_json::{Value, json};
 use toolrunner_core::tool::{ToolError, Tools};
 use toolrunner_std::builtin::{
-    Computer, ComputerMember, ComputerTool, ComputerToolset, Display, Point, Region, Screenshot,
-    ScrollDirection,
+    ActionResult, Computer, ComputerMember, ComputerTool, ComputerToolset, Display, Point, Region,
+    Screenshot, ScrollDirection,
 };
 use toolset::{PNG, image, played, played_with, text, texts};
 
@@ -19,7 +19,7 @@ use toolset::{PNG, image, played, played_with, text, texts};
 struct Recorder(Arc<Mutex<Vec<String>>>);
 
 impl Recorder {
-    fn done(&self, line: String) -> Result<Option<String>, ToolError> {
+    fn done(&self, line: String) -> ActionResult {
         self.0.lock().unwrap().push(line);
         Ok(None)
     }
@@ -32,15 +32,15 @@ impl Computer for Recorder {
         Display { width: 1024, height: 768 }
     }
 
-    async fn key(&self, keys: &str, times: u32) -> Result<Option<String>, ToolError> {
+    async fn key(&self, keys: &str, times: u32) -> ActionResult {
         self.done(format!("key {keys} {times}"))
     }
 
-    async fn hold_key(&self, keys: &str, time: Duration) -> Result<Option<String>, ToolError> {
+    async fn hold_key(&self, keys: &str, time: Duration) -> ActionResult {
         self.done(format!("hold_key {keys} {time:?}"))
     }
 
-    async fn type_text(&self, text: &str) -> Result<Option<String>, ToolError> {
+    async fn type_text(&self, text: &str) -> ActionResult {
         self.done(format!("type {text}"))
     }
 
@@ -48,65 +48,40 @@ impl Computer for Recorder {
         Ok(Point { x: 3, y: 4 })
     }
 
-    async fn mouse_move(&self, to: Point) -> Result<Option<String>, ToolError> {
+    async fn mouse_move(&self, to: Point) -> ActionResult {
         self.done(format!("mouse_move {},{}", to.x, to.y))
     }
 
-    async fn left_mouse_down(&self) -> Result<Option<String>, ToolError> {
+    async fn left_mouse_down(&self) -> ActionResult {
         self.done("left_mouse_down".to_owned())
     }
 
-    async fn left_mouse_up(&self) -> Result<Option<String>, ToolError> {
+    async fn left_mouse_up(&self) -> ActionResult {
         self.done("left_mouse_up".to_owned())
     }
 
-    async fn left_click(
-        &self,
-        at: Option<Point>,
-        held: Option<&str>,
-    ) -> Result<Option<String>, ToolError> {
+    async fn left_click(&self, at: Option<Point>, held: Option<&str>) -> ActionResult {
         let _recorded = self.done(format!("left_click {at:?} {held:?}"))?;
         Ok(Some("It was\na button.".to_owned()))
     }
 
-    async fn right_click(
-        &self,
-        at: Option<Point>,
-        held: Option<&str>,
-    ) -> Result<Option<String>, ToolError> {
+    async fn right_click(&self, at: Option<Point>, held: Option<&str>) -> ActionResult {
         self.done(format!("right_click {at:?} {held:?}"))
     }
 
-    async fn middle_click(
-        &self,
-        at: Option<Point>,
-        held: Option<&str>,
-    ) -> Result<Option<String>, ToolError> {
+    async fn middle_click(&self, at: Option<Point>, held: Option<&str>) -> ActionResult {
         self.done(format!("middle_click {at:?} {held:?}"))
     }
 
-    async fn double_click(
-        &self,
-        at: Option<Point>,
-        held: Option<&str>,
-    ) -> Result<Option<String>, ToolError> {
+    async fn double_click(&self, at: Option<Point>, held: Option<&str>) -> ActionResult {
         self.done(format!("double_click {at:?} {held:?}"))
     }
 
-    async fn triple_click(
-        &self,
-        at: Option<Point>,
-        held: Option<&str>,
-    ) -> Result<Option<String>, ToolError> {
+    async fn triple_click(&self, at: Option<Point>, held: Option<&str>) -> ActionResult {
         self.done(format!("triple_click {at:?} {held:?}"))
     }
 
-    async fn left_click_drag(
-        &self,
-        from: Point,
-        to: Point,
-        held: Option<&str>,
-    ) -> Result<Option<String>, ToolError> {
+    async fn left_click_drag(&self, from: Point, to: Point, held: Option<&str>) -> ActionResult {
         self.done(format!("left_click_drag {},{} {},{} {held:?}", from.x, from.y, to.x, to.y))
     }
 
@@ -116,11 +91,11 @@ impl Computer for Recorder {
         direction: ScrollDirection,
         notches: u32,
         held: Option<&str>,
-    ) -> Result<Option<String>, ToolError> {
+    ) -> ActionResult {
         self.done(format!("scroll {at:?} {direction:?} {notches} {held:?}"))
     }
 
-    async fn wait(&self, time: Duration) -> Result<Option<String>, ToolError> {
+    async fn wait(&self, time: Duration) -> ActionResult {
         self.done(format!("wait {time:?}"))
     }
 
@@ -155,7 +130,7 @@ impl Computer for Screen {
     }
 
     /// Not listed, so it is not called.
-    async fn mouse_move(&self, to: Point) -> Result<Option<String>, ToolError> {
+    async fn mouse_move(&self, to: Point) -> ActionResult {
         panic!("moved to {to:?}")
     }
 }

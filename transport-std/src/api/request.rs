@@ -5,9 +5,9 @@ use core::pin::Pin;
 use std::sync::Arc;
 
 use embedded_io_async::BufRead;
-use http::{HeaderName, HeaderValue, Method};
+use http::Method;
 use percent_encoding::utf8_percent_encode;
-use toolrunner_core::error::{Capacity, CapacityKind, Error as CoreError};
+use toolrunner_core::error::Error as CoreError;
 use toolrunner_core::policy::RetryPolicy;
 use toolrunner_core::run::{Run as Machine, Step};
 use toolrunner_core::time::Clock;
@@ -16,7 +16,7 @@ use toolrunner_core::transport::{Body, Head, Reply, TransportError};
 
 use super::ApiReply;
 use crate::clock::SharedClock;
-use crate::config::{QUERY, Settings, SetupError, is_settable};
+use crate::config::{BETA, QUERY, Settings, checked_header};
 use crate::error::Error;
 use crate::http::{HttpBody, HttpError, HttpTransport};
 
@@ -106,16 +106,12 @@ impl ApiRequest {
 
     /// Sets a header, which replaces the client's of the same name. The value is never shown.
     pub fn header(mut self, name: &str, value: &str) -> Self {
-        let valid = HeaderName::from_bytes(name.as_bytes()).ok();
-        match valid.filter(|name| is_settable(name.as_str())) {
-            None => self.note(Err(SetupError::HeaderName(name.to_owned()).into())),
-            Some(_) if HeaderValue::from_str(value).is_err() => {
-                self.note(Err(SetupError::HeaderValue(name.to_owned()).into()));
+        match checked_header(name, value) {
+            Ok(name) => {
+                self.headers.retain(|(known, _)| *known != name);
+                self.headers.push((name, value.to_owned()));
             }
-            Some(name) => {
-                self.headers.retain(|(known, _)| known != name.as_str());
-                self.headers.push((name.as_str().to_owned(), value.to_owned()));
-            }
+            Err(error) => self.note(Err(error.into())),
         }
         self
     }
@@ -130,7 +126,8 @@ impl ApiRequest {
     }
 
     /// Sets the maximum size of the body of the reply, in bytes. A larger one is an error with
-    /// [`CapacityKind::Reply`], and never cut. Default: [`DEFAULT_REPLY_LIMIT`].
+    /// [`CapacityKind::Reply`](toolrunner_core::error::CapacityKind::Reply), and never cut. Default:
+    /// [`DEFAULT_REPLY_LIMIT`].
     pub const fn reply_limit(mut self, bytes: usize) -> Self {
         self.reply_limit = bytes;
         self
@@ -167,8 +164,11 @@ impl ApiRequest {
             match self.send_once().await {
                 Ok(mut reply) if is_success(&reply) => {
                     attempts.machine.head_arrived(&reply.head);
-                    match read(&mut reply.body, self.reply_limit).await {
-                        Ok(bytes) => return Ok(ApiReply::open(reply).with_body(bytes?)),
+                    match reply.body.read_to_end(self.reply_limit).await {
+                        Ok(bytes) => {
+                            let bytes = bytes.map_err(Error::Capacity)?;
+                            return Ok(ApiReply::open(reply).with_body(bytes));
+                        }
                         Err(error) => attempts.broken(error, &self.clock)?,
                     }
                 }
@@ -190,18 +190,18 @@ impl ApiRequest {
         let before = [before.as_slice()];
         let body = Body::new(&before, content, after).with_shared(content);
         let client = self.settings.headers();
-        let betas = client.filter(|(name, _)| *name == "anthropic-beta").map(|(_, value)| value);
+        let betas = client.filter(|(name, _)| *name == BETA).map(|(_, value)| value);
         let betas: Vec<&str> = betas.chain(self.betas.iter().map(String::as_str)).collect();
         let betas = betas.join(",");
         let own = |name: &str| self.headers.iter().any(|(known, _)| known == name);
         let mut headers: Vec<(&str, &str)> = self
             .settings
             .headers()
-            .filter(|(name, _)| *name != "anthropic-beta" && !own(name))
+            .filter(|(name, _)| *name != BETA && !own(name))
             .filter(|(name, _)| *name != "content-type" || !body.is_empty())
             .collect();
-        if !betas.is_empty() && !own("anthropic-beta") {
-            headers.push(("anthropic-beta", &betas));
+        if !betas.is_empty() && !own(BETA) {
+            headers.push((BETA, &betas));
         }
         headers.extend(self.headers.iter().map(|(name, value)| (name.as_str(), value.as_str())));
         let head = Head { base_url: self.settings.base_url(), path: &self.path, headers: &headers };
@@ -230,29 +230,6 @@ impl fmt::Debug for ApiRequest {
 
 fn is_success(reply: &Reply<HttpBody>) -> bool {
     (200..300).contains(&reply.head.status)
-}
-
-/// Reads a body to its end. The outer error is the network's, and the inner one the limit.
-async fn read(body: &mut HttpBody, limit: usize) -> Result<Result<Vec<u8>, Error>, HttpError> {
-    let mut whole = Vec::new();
-    loop {
-        let piece = body.fill_buf().await?;
-        if piece.is_empty() {
-            return Ok(Ok(whole));
-        }
-        let (len, needed) = (piece.len(), whole.len() + piece.len());
-        if needed > limit {
-            let free = limit - whole.len();
-            return Ok(Err(Error::Capacity(Capacity {
-                what: CapacityKind::Reply,
-                needed: len,
-                free,
-            })));
-        }
-        whole.extend_from_slice(piece);
-        body.consume(len);
-        body.progressed();
-    }
 }
 
 /// The attempts of one request. Core's machine decides about retries and reads the errors, as it

@@ -9,6 +9,7 @@ use toolrunner_core::tool::ToolError;
 use super::browser_report::BrowserReport;
 use super::screen::{Display, Point, Region, Screenshot, ScrollDirection};
 use super::toolset::{members, unavailable};
+use super::{ActionResult, TextResult};
 
 members! {
     /// A member of the browser toolset.
@@ -193,7 +194,7 @@ pub trait Browser: Send + Sync + 'static {
     ///
     /// # Errors
     /// Returns the error that the model receives.
-    fn new_tab(&self) -> impl Future<Output = Result<String, ToolError>> + Send {
+    fn new_tab(&self) -> impl Future<Output = TextResult> + Send {
         unavailable(BrowserMember::NewTab)
     }
 
@@ -225,7 +226,7 @@ pub trait Browser: Send + Sync + 'static {
         filter: Option<PageFilter>,
         root: Option<&str>,
         depth: u32,
-    ) -> impl Future<Output = Result<String, ToolError>> + Send {
+    ) -> impl Future<Output = TextResult> + Send {
         unavailable(BrowserMember::ReadPage)
     }
 
@@ -233,10 +234,7 @@ pub trait Browser: Send + Sync + 'static {
     ///
     /// # Errors
     /// Returns the error that the model receives.
-    fn get_page_text(
-        &self,
-        tab: Option<&str>,
-    ) -> impl Future<Output = Result<String, ToolError>> + Send {
+    fn get_page_text(&self, tab: Option<&str>) -> impl Future<Output = TextResult> + Send {
         unavailable(BrowserMember::GetPageText)
     }
 
@@ -244,10 +242,7 @@ pub trait Browser: Send + Sync + 'static {
     ///
     /// # Errors
     /// Returns the error that the model receives.
-    fn read_console(
-        &self,
-        tab: Option<&str>,
-    ) -> impl Future<Output = Result<String, ToolError>> + Send {
+    fn read_console(&self, tab: Option<&str>) -> impl Future<Output = TextResult> + Send {
         unavailable(BrowserMember::ReadConsole)
     }
 
@@ -255,10 +250,7 @@ pub trait Browser: Send + Sync + 'static {
     ///
     /// # Errors
     /// Returns the error that the model receives.
-    fn read_network(
-        &self,
-        tab: Option<&str>,
-    ) -> impl Future<Output = Result<String, ToolError>> + Send {
+    fn read_network(&self, tab: Option<&str>) -> impl Future<Output = TextResult> + Send {
         unavailable(BrowserMember::ReadNetwork)
     }
 
@@ -266,11 +258,7 @@ pub trait Browser: Send + Sync + 'static {
     ///
     /// # Errors
     /// Returns the error that the model receives.
-    fn find(
-        &self,
-        tab: Option<&str>,
-        query: &str,
-    ) -> impl Future<Output = Result<String, ToolError>> + Send {
+    fn find(&self, tab: Option<&str>, query: &str) -> impl Future<Output = TextResult> + Send {
         unavailable(BrowserMember::Find)
     }
 
@@ -283,7 +271,7 @@ pub trait Browser: Send + Sync + 'static {
         tab: Option<&str>,
         element: &str,
         value: &FormValue,
-    ) -> impl Future<Output = Result<Option<String>, ToolError>> + Send {
+    ) -> impl Future<Output = ActionResult> + Send {
         unavailable(BrowserMember::FormInput)
     }
 
@@ -296,7 +284,7 @@ pub trait Browser: Send + Sync + 'static {
         tab: Option<&str>,
         element: &str,
         files: &Upload,
-    ) -> impl Future<Output = Result<Option<String>, ToolError>> + Send {
+    ) -> impl Future<Output = ActionResult> + Send {
         unavailable(BrowserMember::FileUpload)
     }
 
@@ -308,7 +296,7 @@ pub trait Browser: Send + Sync + 'static {
         &self,
         tab: Option<&str>,
         element: &str,
-    ) -> impl Future<Output = Result<Option<String>, ToolError>> + Send {
+    ) -> impl Future<Output = ActionResult> + Send {
         unavailable(BrowserMember::ScrollTo)
     }
 
@@ -344,7 +332,7 @@ pub trait Browser: Send + Sync + 'static {
         tab: Option<&str>,
         at: &Target,
         held: Option<&str>,
-    ) -> impl Future<Output = Result<Option<String>, ToolError>> + Send {
+    ) -> impl Future<Output = ActionResult> + Send {
         unavailable(BrowserMember::LeftClick)
     }
 
@@ -357,7 +345,7 @@ pub trait Browser: Send + Sync + 'static {
         tab: Option<&str>,
         at: &Target,
         held: Option<&str>,
-    ) -> impl Future<Output = Result<Option<String>, ToolError>> + Send {
+    ) -> impl Future<Output = ActionResult> + Send {
         unavailable(BrowserMember::RightClick)
     }
 
@@ -370,7 +358,7 @@ pub trait Browser: Send + Sync + 'static {
         tab: Option<&str>,
         at: &Target,
         held: Option<&str>,
-    ) -> impl Future<Output = Result<Option<String>, ToolError>> + Send {
+    ) -> impl Future<Output = ActionResult> + Send {
         unavailable(BrowserMember::MiddleClick)
     }
 
@@ -383,7 +371,7 @@ pub trait Browser: Send + Sync + 'static {
         tab: Option<&str>,
         at: &Target,
         held: Option<&str>,
-    ) -> impl Future<Output = Result<Option<String>, ToolError>> + Send {
+    ) -> impl Future<Output = ActionResult> + Send {
         unavailable(BrowserMember::DoubleClick)
     }
 
@@ -396,7 +384,7 @@ pub trait Browser: Send + Sync + 'static {
         tab: Option<&str>,
         at: &Target,
         held: Option<&str>,
-    ) -> impl Future<Output = Result<Option<String>, ToolError>> + Send {
+    ) -> impl Future<Output = ActionResult> + Send {
         unavailable(BrowserMember::TripleClick)
     }
 
@@ -404,11 +392,7 @@ pub trait Browser: Send + Sync + 'static {
     ///
     /// # Errors
     /// Returns the error that the model receives.
-    fn hover(
-        &self,
-        tab: Option<&str>,
-        at: &Target,
-    ) -> impl Future<Output = Result<Option<String>, ToolError>> + Send {
+    fn hover(&self, tab: Option<&str>, at: &Target) -> impl Future<Output = ActionResult> + Send {
         unavailable(BrowserMember::Hover)
     }
 
@@ -421,7 +405,7 @@ pub trait Browser: Send + Sync + 'static {
         tab: Option<&str>,
         from: Point,
         to: Point,
-    ) -> impl Future<Output = Result<Option<String>, ToolError>> + Send {
+    ) -> impl Future<Output = ActionResult> + Send {
         unavailable(BrowserMember::LeftClickDrag)
     }
 
@@ -433,7 +417,7 @@ pub trait Browser: Send + Sync + 'static {
         &self,
         tab: Option<&str>,
         at: Point,
-    ) -> impl Future<Output = Result<Option<String>, ToolError>> + Send {
+    ) -> impl Future<Output = ActionResult> + Send {
         unavailable(BrowserMember::LeftMouseDown)
     }
 
@@ -445,7 +429,7 @@ pub trait Browser: Send + Sync + 'static {
         &self,
         tab: Option<&str>,
         at: Point,
-    ) -> impl Future<Output = Result<Option<String>, ToolError>> + Send {
+    ) -> impl Future<Output = ActionResult> + Send {
         unavailable(BrowserMember::LeftMouseUp)
     }
 
@@ -457,7 +441,7 @@ pub trait Browser: Send + Sync + 'static {
         &self,
         tab: Option<&str>,
         to: Point,
-    ) -> impl Future<Output = Result<Option<String>, ToolError>> + Send {
+    ) -> impl Future<Output = ActionResult> + Send {
         unavailable(BrowserMember::MouseMove)
     }
 
@@ -471,7 +455,7 @@ pub trait Browser: Send + Sync + 'static {
         at: Point,
         direction: ScrollDirection,
         notches: u32,
-    ) -> impl Future<Output = Result<Option<String>, ToolError>> + Send {
+    ) -> impl Future<Output = ActionResult> + Send {
         unavailable(BrowserMember::Scroll)
     }
 
@@ -483,7 +467,7 @@ pub trait Browser: Send + Sync + 'static {
         &self,
         tab: Option<&str>,
         text: &str,
-    ) -> impl Future<Output = Result<Option<String>, ToolError>> + Send {
+    ) -> impl Future<Output = ActionResult> + Send {
         unavailable(BrowserMember::Type)
     }
 
@@ -497,7 +481,7 @@ pub trait Browser: Send + Sync + 'static {
         tab: Option<&str>,
         keys: &str,
         times: u32,
-    ) -> impl Future<Output = Result<Option<String>, ToolError>> + Send {
+    ) -> impl Future<Output = ActionResult> + Send {
         unavailable(BrowserMember::Key)
     }
 
@@ -510,7 +494,7 @@ pub trait Browser: Send + Sync + 'static {
         tab: Option<&str>,
         keys: &str,
         time: Duration,
-    ) -> impl Future<Output = Result<Option<String>, ToolError>> + Send {
+    ) -> impl Future<Output = ActionResult> + Send {
         unavailable(BrowserMember::HoldKey)
     }
 
@@ -518,11 +502,7 @@ pub trait Browser: Send + Sync + 'static {
     ///
     /// # Errors
     /// Returns the error that the model receives.
-    fn wait(
-        &self,
-        tab: Option<&str>,
-        time: Duration,
-    ) -> impl Future<Output = Result<Option<String>, ToolError>> + Send {
+    fn wait(&self, tab: Option<&str>, time: Duration) -> impl Future<Output = ActionResult> + Send {
         unavailable(BrowserMember::Wait)
     }
 
@@ -535,7 +515,7 @@ pub trait Browser: Send + Sync + 'static {
         &self,
         tab: Option<&str>,
         script: &str,
-    ) -> impl Future<Output = Result<String, ToolError>> + Send {
+    ) -> impl Future<Output = TextResult> + Send {
         unavailable(BrowserMember::JavascriptExec)
     }
 }

@@ -19,24 +19,8 @@ use super::browser_input::{
 };
 use super::browser_report::{self, BrowserReport, Pending};
 use super::browser_upload::Uploads;
-use super::screen::{Display, Point, Screenshot};
-use super::toolset::{Entry, FIELD, decode, one_line};
-
-/// What a member answered.
-enum Answer {
-    /// The toolset's text, and the line of the browser.
-    Acted(String, Option<String>),
-    Image(Screenshot),
-    /// Text of the page.
-    Text(String),
-    /// The state is the whole answer, and which tab was opened.
-    State(Option<String>),
-}
-
-/// Returns the answer of a member that acts.
-fn acted(text: impl Into<String>, line: Option<String>) -> Answer {
-    Answer::Acted(text.into(), line)
-}
+use super::screen::{Display, Point};
+use super::toolset::{Answer, Entry, FIELD, acted, decode, entry_setters, one_line};
 
 /// Returns the time of a number of seconds, which the schema bounds.
 fn seconds(number: f64) -> Duration {
@@ -88,28 +72,7 @@ impl<B: Browser> BrowserToolset<B> {
         Ok(self)
     }
 
-    /// Turns a member off. If the model calls it nevertheless, it reads that the application does
-    /// not permit it.
-    #[must_use]
-    pub fn without(mut self, member: BrowserMember) -> Self {
-        self.entry = self.entry.without(member);
-        self
-    }
-
-    /// Ends the cached part of the prompt after this entry, with
-    /// `cache_control: {"type":"ephemeral"}`.
-    #[must_use]
-    pub fn cached(mut self) -> Self {
-        self.entry = self.entry.cached();
-        self
-    }
-
-    /// Sets `defer_loading` for all members: the model finds them by a tool search.
-    #[must_use]
-    pub fn deferred(mut self) -> Self {
-        self.entry = self.entry.deferred();
-        self
-    }
+    entry_setters!(BrowserMember);
 
     /// Calls `policy` with the URL of each `navigate`, as the model wrote it. An error refuses the
     /// call. `back`, `forward` and `reload` are not checked.
@@ -372,29 +335,16 @@ fn write(
     pending: &mut Pending,
     out: &mut Output<'_>,
 ) -> Result<(), ToolError> {
-    let opened = match answer {
-        Answer::Acted(text, line) => {
-            out.block(ContentBlock::text(text))?;
-            let line = line.as_ref().map(|line| one_line(line, FIELD)).unwrap_or_default();
-            out.block(ContentBlock::text(&line))?;
-            None
-        }
-        Answer::Image(image) => {
-            image.write_to(member.name(), out)?;
-            None
-        }
-        Answer::Text(text) => {
-            out.block(ContentBlock::text(if text.is_empty() { "(empty)" } else { text }))?;
-            None
-        }
-        Answer::State(opened) => opened.as_deref(),
-    };
-    // The API accepts no text beside the state there: the lines wait for the next result.
-    if !matches!(answer, Answer::State(_)) {
+    answer.write_to(member.name(), out)?;
+    let opened = if let Answer::State(opened) = answer {
+        // The API accepts no text beside the state: the lines wait for the next result.
+        opened.as_deref()
+    } else {
         for line in pending.take_lines() {
             out.block(ContentBlock::text(&line))?;
         }
-    }
+        None
+    };
     let changes = pending.take_changes(opened);
     let state = browser_report::block(&report.tabs, &changes)?;
     Ok(out.block(ContentBlock::raw(&state))?)

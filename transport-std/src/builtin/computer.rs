@@ -4,6 +4,7 @@ use core::time::Duration;
 
 use toolrunner_core::tool::ToolError;
 
+use super::ActionResult;
 use super::screen::{Display, Point, Region, Screenshot, ScrollDirection};
 use super::toolset::{members, unavailable};
 
@@ -74,11 +75,7 @@ pub trait Computer: Send + Sync + 'static {
     ///
     /// # Errors
     /// Returns the error that the model receives, for example if there is no such key.
-    fn key(
-        &self,
-        keys: &str,
-        times: u32,
-    ) -> impl Future<Output = Result<Option<String>, ToolError>> + Send {
+    fn key(&self, keys: &str, times: u32) -> impl Future<Output = ActionResult> + Send {
         unavailable(ComputerMember::Key)
     }
 
@@ -86,11 +83,7 @@ pub trait Computer: Send + Sync + 'static {
     ///
     /// # Errors
     /// Returns the error that the model receives, for example if there is no such key.
-    fn hold_key(
-        &self,
-        keys: &str,
-        time: Duration,
-    ) -> impl Future<Output = Result<Option<String>, ToolError>> + Send {
+    fn hold_key(&self, keys: &str, time: Duration) -> impl Future<Output = ActionResult> + Send {
         unavailable(ComputerMember::HoldKey)
     }
 
@@ -98,10 +91,7 @@ pub trait Computer: Send + Sync + 'static {
     ///
     /// # Errors
     /// Returns the error that the model receives.
-    fn type_text(
-        &self,
-        text: &str,
-    ) -> impl Future<Output = Result<Option<String>, ToolError>> + Send {
+    fn type_text(&self, text: &str) -> impl Future<Output = ActionResult> + Send {
         unavailable(ComputerMember::Type)
     }
 
@@ -117,10 +107,7 @@ pub trait Computer: Send + Sync + 'static {
     ///
     /// # Errors
     /// Returns the error that the model receives.
-    fn mouse_move(
-        &self,
-        to: Point,
-    ) -> impl Future<Output = Result<Option<String>, ToolError>> + Send {
+    fn mouse_move(&self, to: Point) -> impl Future<Output = ActionResult> + Send {
         unavailable(ComputerMember::MouseMove)
     }
 
@@ -128,7 +115,7 @@ pub trait Computer: Send + Sync + 'static {
     ///
     /// # Errors
     /// Returns the error that the model receives.
-    fn left_mouse_down(&self) -> impl Future<Output = Result<Option<String>, ToolError>> + Send {
+    fn left_mouse_down(&self) -> impl Future<Output = ActionResult> + Send {
         unavailable(ComputerMember::LeftMouseDown)
     }
 
@@ -136,7 +123,7 @@ pub trait Computer: Send + Sync + 'static {
     ///
     /// # Errors
     /// Returns the error that the model receives.
-    fn left_mouse_up(&self) -> impl Future<Output = Result<Option<String>, ToolError>> + Send {
+    fn left_mouse_up(&self) -> impl Future<Output = ActionResult> + Send {
         unavailable(ComputerMember::LeftMouseUp)
     }
 
@@ -148,7 +135,7 @@ pub trait Computer: Send + Sync + 'static {
         &self,
         at: Option<Point>,
         held: Option<&str>,
-    ) -> impl Future<Output = Result<Option<String>, ToolError>> + Send {
+    ) -> impl Future<Output = ActionResult> + Send {
         unavailable(ComputerMember::LeftClick)
     }
 
@@ -160,7 +147,7 @@ pub trait Computer: Send + Sync + 'static {
         &self,
         at: Option<Point>,
         held: Option<&str>,
-    ) -> impl Future<Output = Result<Option<String>, ToolError>> + Send {
+    ) -> impl Future<Output = ActionResult> + Send {
         unavailable(ComputerMember::RightClick)
     }
 
@@ -172,7 +159,7 @@ pub trait Computer: Send + Sync + 'static {
         &self,
         at: Option<Point>,
         held: Option<&str>,
-    ) -> impl Future<Output = Result<Option<String>, ToolError>> + Send {
+    ) -> impl Future<Output = ActionResult> + Send {
         unavailable(ComputerMember::MiddleClick)
     }
 
@@ -184,7 +171,7 @@ pub trait Computer: Send + Sync + 'static {
         &self,
         at: Option<Point>,
         held: Option<&str>,
-    ) -> impl Future<Output = Result<Option<String>, ToolError>> + Send {
+    ) -> impl Future<Output = ActionResult> + Send {
         unavailable(ComputerMember::DoubleClick)
     }
 
@@ -196,7 +183,7 @@ pub trait Computer: Send + Sync + 'static {
         &self,
         at: Option<Point>,
         held: Option<&str>,
-    ) -> impl Future<Output = Result<Option<String>, ToolError>> + Send {
+    ) -> impl Future<Output = ActionResult> + Send {
         unavailable(ComputerMember::TripleClick)
     }
 
@@ -209,7 +196,7 @@ pub trait Computer: Send + Sync + 'static {
         from: Point,
         to: Point,
         held: Option<&str>,
-    ) -> impl Future<Output = Result<Option<String>, ToolError>> + Send {
+    ) -> impl Future<Output = ActionResult> + Send {
         unavailable(ComputerMember::LeftClickDrag)
     }
 
@@ -224,7 +211,7 @@ pub trait Computer: Send + Sync + 'static {
         direction: ScrollDirection,
         notches: u32,
         held: Option<&str>,
-    ) -> impl Future<Output = Result<Option<String>, ToolError>> + Send {
+    ) -> impl Future<Output = ActionResult> + Send {
         unavailable(ComputerMember::Scroll)
     }
 
@@ -232,10 +219,7 @@ pub trait Computer: Send + Sync + 'static {
     ///
     /// # Errors
     /// Returns the error that the model receives.
-    fn wait(
-        &self,
-        time: Duration,
-    ) -> impl Future<Output = Result<Option<String>, ToolError>> + Send {
+    fn wait(&self, time: Duration) -> impl Future<Output = ActionResult> + Send {
         unavailable(ComputerMember::Wait)
     }
 

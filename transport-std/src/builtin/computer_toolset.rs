@@ -8,11 +8,11 @@ use core::time::Duration;
 
 use toolrunner_core::ToolInput;
 use toolrunner_core::json::Value;
-use toolrunner_core::tool::{ContentBlock, Definition, Output, ToolCall, ToolError, Tools};
+use toolrunner_core::tool::{Definition, Output, ToolCall, ToolError, Tools};
 
 use super::computer::{Computer, ComputerMember};
-use super::screen::{Display, Edges, Pair, Point, Screenshot, ScrollDirection};
-use super::toolset::{Entry, FIELD, decode, one_line, unavailable};
+use super::screen::{Display, Edges, Pair, Point, ScrollDirection};
+use super::toolset::{Answer, Entry, FIELD, acted, decode, entry_setters, one_line, unavailable};
 
 #[derive(ToolInput)]
 struct Nothing {}
@@ -75,14 +75,6 @@ struct Zooming {
     region: Edges,
 }
 
-/// What a member answered.
-enum Answer {
-    /// The toolset's text, and the line of the implementation.
-    Acted(String, Option<String>),
-    Image(Screenshot),
-    Text(String),
-}
-
 /// Runs a member.
 async fn run(
     computer: &impl Computer,
@@ -94,17 +86,16 @@ async fn run(
     let (name, display) = (member.name(), computer.display());
     let point = |argument: &str, point: Pair| display.point(name, argument, point);
     let at = |pair: Option<Pair>| pair.map(|pair| point("coordinate", pair)).transpose();
-    let acted = |text: &str, line| Ok::<_, ToolError>(Answer::Acted(text.to_owned(), line));
     let answer = match member {
         ComputerMember::Key => {
             let Keys { text, repeat } = decode(name, input, scratch, out)?;
             let line = computer.key(&text, repeat).await?;
-            acted(&format!("Pressed {}.", one_line(&text, FIELD)), line)
+            acted(format!("Pressed {}.", one_line(&text, FIELD)), line)
         }
         ComputerMember::HoldKey => {
             let HeldKeys { text, duration } = decode(name, input, scratch, out)?;
             let line = computer.hold_key(&text, Duration::from_secs(duration.into())).await?;
-            acted(&format!("Held {} for {duration}s.", one_line(&text, FIELD)), line)
+            acted(format!("Held {} for {duration}s.", one_line(&text, FIELD)), line)
         }
         ComputerMember::Type => {
             let Typed { text } = decode(name, input, scratch, out)?;
@@ -113,7 +104,7 @@ async fn run(
         ComputerMember::CursorPosition => {
             let Nothing {} = decode(name, input, scratch, out)?;
             let Point { x, y } = computer.cursor_position().await?;
-            Ok(Answer::Text(format!("X={x},Y={y}")))
+            Answer::Text(format!("X={x},Y={y}"))
         }
         ComputerMember::MouseMove => {
             let Move { coordinate } = decode(name, input, scratch, out)?;
@@ -163,31 +154,23 @@ async fn run(
             let at = at(coordinate)?;
             let held = text.as_deref();
             let line = computer.scroll(at, scroll_direction, scroll_amount, held).await?;
-            acted(&format!("Scrolled {}.", scroll_direction.name()), line)
+            acted(format!("Scrolled {}.", scroll_direction.name()), line)
         }
         ComputerMember::Wait => {
             let Waiting { duration } = decode(name, input, scratch, out)?;
             let line = computer.wait(Duration::from_secs(duration.into())).await?;
-            acted(&format!("Waited {duration}s."), line)
+            acted(format!("Waited {duration}s."), line)
         }
         ComputerMember::Screenshot => {
             let Nothing {} = decode(name, input, scratch, out)?;
-            Ok(Answer::Image(computer.screenshot().await?))
+            Answer::Image(computer.screenshot().await?)
         }
         ComputerMember::Zoom => {
             let Zooming { region } = decode(name, input, scratch, out)?;
-            Ok(Answer::Image(computer.zoom(display.region(name, region)?).await?))
+            Answer::Image(computer.zoom(display.region(name, region)?).await?)
         }
-    }?;
-    match answer {
-        Answer::Acted(text, line) => {
-            out.block(ContentBlock::text(&text))?;
-            let line = line.map(|line| one_line(&line, FIELD)).unwrap_or_default();
-            Ok(out.block(ContentBlock::text(&line))?)
-        }
-        Answer::Image(image) => image.write_to(name, out),
-        Answer::Text(text) => Ok(out.block(ContentBlock::text(&text))?),
-    }
+    };
+    answer.write_to(name, out)
 }
 
 /// The toolset `computer_toolset_20260801` over a [`Computer`]. Its results are those of the
@@ -216,28 +199,7 @@ impl<C: Computer> ComputerToolset<C> {
         Self { computer, entry: Entry::new(C::MEMBERS), turn: tokio::sync::Mutex::default() }
     }
 
-    /// Turns a member off. If the model calls it nevertheless, it reads that the application does
-    /// not permit it.
-    #[must_use]
-    pub fn without(mut self, member: ComputerMember) -> Self {
-        self.entry = self.entry.without(member);
-        self
-    }
-
-    /// Ends the cached part of the prompt after this entry, with
-    /// `cache_control: {"type":"ephemeral"}`.
-    #[must_use]
-    pub fn cached(mut self) -> Self {
-        self.entry = self.entry.cached();
-        self
-    }
-
-    /// Sets `defer_loading` for all members: the model finds them by a tool search.
-    #[must_use]
-    pub fn deferred(mut self) -> Self {
-        self.entry = self.entry.deferred();
-        self
-    }
+    entry_setters!(ComputerMember);
 
     /// Returns the computer.
     pub const fn computer(&self) -> &C {

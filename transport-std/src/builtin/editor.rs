@@ -2,14 +2,16 @@
 
 use std::io::{self, ErrorKind};
 use std::path::Path;
-use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::sync::Mutex;
 
 use toolrunner_core::tool::{Definition, Output, ToolCall, ToolError, Tools};
 
+use super::TextResult;
 use super::arguments::Arguments;
 use super::folder::{Access, Existing, Fault};
 use super::text;
 use super::work_directory::{LONGEST_PATH, PathFault, WorkDirectory, reason};
+use crate::lock::lock;
 
 /// A place where text files are edited.
 ///
@@ -25,21 +27,13 @@ pub trait Editor: Send + Sync + 'static {
     ///
     /// # Errors
     /// Returns the error that the model receives.
-    fn view(
-        &self,
-        path: &str,
-        lines: Option<[i64; 2]>,
-    ) -> impl Future<Output = Result<String, ToolError>> + Send;
+    fn view(&self, path: &str, lines: Option<[i64; 2]>) -> impl Future<Output = TextResult> + Send;
 
     /// Creates a file, or replaces its content.
     ///
     /// # Errors
     /// Returns the error that the model receives.
-    fn create(
-        &self,
-        path: &str,
-        text: &str,
-    ) -> impl Future<Output = Result<String, ToolError>> + Send;
+    fn create(&self, path: &str, text: &str) -> impl Future<Output = TextResult> + Send;
 
     /// Replaces the only occurrence of `old` in a file. `old` is not empty.
     ///
@@ -51,18 +45,14 @@ pub trait Editor: Send + Sync + 'static {
         path: &str,
         old: &str,
         new: &str,
-    ) -> impl Future<Output = Result<String, ToolError>> + Send;
+    ) -> impl Future<Output = TextResult> + Send;
 
     /// Inserts text after a line, counted from 1. 0 inserts before the first line.
     ///
     /// # Errors
     /// Returns the error that the model receives, for example if there is no such line.
-    fn insert(
-        &self,
-        path: &str,
-        after: i64,
-        text: &str,
-    ) -> impl Future<Output = Result<String, ToolError>> + Send;
+    fn insert(&self, path: &str, after: i64, text: &str)
+    -> impl Future<Output = TextResult> + Send;
 }
 
 /// The name of the tool, and its serial group.
@@ -201,11 +191,6 @@ impl DirectoryEditor {
         self
     }
 
-    fn turn(&self) -> MutexGuard<'_, ()> {
-        // The mutex protects no data.
-        self.turn.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-
     fn read(&self, path: &str) -> Result<String, ToolError> {
         let found = self.directory.resolve(path).map_err(|fault| self.fault(path, fault))?;
         self.directory
@@ -292,7 +277,7 @@ impl Editor for DirectoryEditor {
     const BLOCKING: bool = true;
 
     async fn view(&self, path: &str, lines: Option<[i64; 2]>) -> Result<String, ToolError> {
-        let _turn = self.turn();
+        let _turn = lock(&self.turn);
         let found = self.directory.resolve(path).map_err(|fault| self.fault(path, fault))?;
         let kind = self.directory.folder.metadata(&found);
         if kind.map_err(|fault| self.fault(path, fault.into()))?.is_dir() {
@@ -307,13 +292,13 @@ impl Editor for DirectoryEditor {
     }
 
     async fn create(&self, path: &str, contents: &str) -> Result<String, ToolError> {
-        let _turn = self.turn();
+        let _turn = lock(&self.turn);
         self.write(path, contents)?;
         Ok(format!("File created successfully at: {path}"))
     }
 
     async fn str_replace(&self, path: &str, old: &str, new: &str) -> Result<String, ToolError> {
-        let _turn = self.turn();
+        let _turn = lock(&self.turn);
         let contents = self.read(path)?;
         let places = text::lines_with(&contents, old);
         let [line] = *places else {
@@ -339,7 +324,7 @@ impl Editor for DirectoryEditor {
     }
 
     async fn insert(&self, path: &str, after: i64, insertion: &str) -> Result<String, ToolError> {
-        let _turn = self.turn();
+        let _turn = lock(&self.turn);
         let contents = self.read(path)?;
         let contents = text::insert(&contents, after, insertion).map_err(|lines| {
             ToolError::format(format_args!(

@@ -2,6 +2,7 @@
 
 use toolrunner_core::tool::{Definition, Output, ToolCall, ToolError, Tools};
 
+use super::TextResult;
 use super::arguments::Arguments;
 use super::memory_path::MemoryPath;
 
@@ -24,17 +25,13 @@ pub trait Memory: Send + Sync + 'static {
         &self,
         path: &MemoryPath<'_>,
         lines: Option<[i64; 2]>,
-    ) -> impl Future<Output = Result<String, ToolError>> + Send;
+    ) -> impl Future<Output = TextResult> + Send;
 
     /// Creates a file.
     ///
     /// # Errors
     /// Returns the error that the model receives, for example if the file exists.
-    fn create(
-        &self,
-        path: &MemoryPath<'_>,
-        text: &str,
-    ) -> impl Future<Output = Result<String, ToolError>> + Send;
+    fn create(&self, path: &MemoryPath<'_>, text: &str) -> impl Future<Output = TextResult> + Send;
 
     /// Replaces the only occurrence of `old` in a file. `old` is not empty.
     ///
@@ -46,7 +43,7 @@ pub trait Memory: Send + Sync + 'static {
         path: &MemoryPath<'_>,
         old: &str,
         new: &str,
-    ) -> impl Future<Output = Result<String, ToolError>> + Send;
+    ) -> impl Future<Output = TextResult> + Send;
 
     /// Inserts text after a line, counted from 1. 0 inserts before the first line.
     ///
@@ -57,16 +54,13 @@ pub trait Memory: Send + Sync + 'static {
         path: &MemoryPath<'_>,
         after: i64,
         text: &str,
-    ) -> impl Future<Output = Result<String, ToolError>> + Send;
+    ) -> impl Future<Output = TextResult> + Send;
 
     /// Deletes a file, or a directory with everything in it.
     ///
     /// # Errors
     /// Returns the error that the model receives, for example for `/memories` itself.
-    fn delete(
-        &self,
-        path: &MemoryPath<'_>,
-    ) -> impl Future<Output = Result<String, ToolError>> + Send;
+    fn delete(&self, path: &MemoryPath<'_>) -> impl Future<Output = TextResult> + Send;
 
     /// Renames or moves a file or a directory.
     ///
@@ -76,7 +70,7 @@ pub trait Memory: Send + Sync + 'static {
         &self,
         old: &MemoryPath<'_>,
         new: &MemoryPath<'_>,
-    ) -> impl Future<Output = Result<String, ToolError>> + Send;
+    ) -> impl Future<Output = TextResult> + Send;
 }
 
 /// The name of the tool, and its serial group.

@@ -2,7 +2,7 @@
 
 use std::io::{self, ErrorKind};
 use std::path::Path;
-use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::sync::Mutex;
 
 use cap_std::fs::{Dir, DirBuilder};
 use toolrunner_core::tool::ToolError;
@@ -11,6 +11,7 @@ use super::folder::{Access, Existing, Fault, Folder};
 use super::memory::Memory;
 use super::memory_path::MemoryPath;
 use super::text;
+use crate::lock::lock;
 
 /// The maximum number of lines that a view shows.
 const MAX_LINES: usize = 999_999;
@@ -69,7 +70,7 @@ impl DirectoryMemory {
     /// # Errors
     /// Returns the error of the file system.
     pub fn clear(&self) -> io::Result<()> {
-        let _turn = self.turn();
+        let _turn = lock(&self.turn);
         for entry in self.folder.dir().entries()? {
             let name = entry?.file_name();
             match self.folder.delete(Path::new(&name)) {
@@ -78,11 +79,6 @@ impl DirectoryMemory {
             }
         }
         Ok(())
-    }
-
-    fn turn(&self) -> MutexGuard<'_, ()> {
-        // The mutex protects no data.
-        self.turn.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// Reads a file that is about to be edited.
@@ -156,7 +152,7 @@ impl Memory for DirectoryMemory {
         path: &MemoryPath<'_>,
         lines: Option<[i64; 2]>,
     ) -> Result<String, ToolError> {
-        let _turn = self.turn();
+        let _turn = lock(&self.turn);
         let found =
             self.folder.metadata(path.as_path()).map_err(|fault| self.fault(path, fault))?;
         if found.is_dir() {
@@ -180,7 +176,7 @@ impl Memory for DirectoryMemory {
     }
 
     async fn create(&self, path: &MemoryPath<'_>, contents: &str) -> Result<String, ToolError> {
-        let _turn = self.turn();
+        let _turn = lock(&self.turn);
         self.write(path, contents, Existing::Keep)?;
         Ok(format!("File created successfully at: {}", path.given()))
     }
@@ -191,7 +187,7 @@ impl Memory for DirectoryMemory {
         old: &str,
         new: &str,
     ) -> Result<String, ToolError> {
-        let _turn = self.turn();
+        let _turn = lock(&self.turn);
         let contents = self.read(path)?;
         let given = path.given();
         let places = text::lines_with(&contents, old);
@@ -222,7 +218,7 @@ impl Memory for DirectoryMemory {
         after: i64,
         insertion: &str,
     ) -> Result<String, ToolError> {
-        let _turn = self.turn();
+        let _turn = lock(&self.turn);
         let contents = self.read(path)?;
         let contents = text::insert(&contents, after, insertion).map_err(|lines| {
             ToolError::format(format_args!(
@@ -234,7 +230,7 @@ impl Memory for DirectoryMemory {
     }
 
     async fn delete(&self, path: &MemoryPath<'_>) -> Result<String, ToolError> {
-        let _turn = self.turn();
+        let _turn = lock(&self.turn);
         if path.is_root() {
             return Err(ToolError::new("Cannot delete the /memories directory itself"));
         }
@@ -247,7 +243,7 @@ impl Memory for DirectoryMemory {
         old: &MemoryPath<'_>,
         new: &MemoryPath<'_>,
     ) -> Result<String, ToolError> {
-        let _turn = self.turn();
+        let _turn = lock(&self.turn);
         let (from, to) = (old.given(), new.given());
         if old.is_root() {
             return Err(ToolError::new("Cannot rename the /memories directory itself"));

@@ -96,3 +96,20 @@ pub use memory_path::MemoryPath;
 pub use screen::{Display, Point, Region, Screenshot, ScrollDirection};
 #[cfg(all(unix, feature = "bash"))]
 pub use shell::{Shell, ShellSettings};
+
+#[cfg(any(
+    feature = "browser",
+    feature = "computer",
+    feature = "memory",
+    feature = "text-editor"
+))]
+use toolrunner_core::tool::ToolError;
+
+/// What an action of a [`Browser`] or a [`Computer`] returns: `None`, or one line that the model
+/// reads after the toolset's own text; or the error that the model receives.
+#[cfg(any(feature = "browser", feature = "computer"))]
+pub type ActionResult = Result<Option<String>, ToolError>;
+
+/// What a method returns whose result is text: the text or the error that the model receives.
+#[cfg(any(feature = "browser", feature = "memory", feature = "text-editor"))]
+pub type TextResult = Result<String, ToolError>;

@@ -7,7 +7,9 @@ use toolrunner_core::__private::invalid_input;
 #[cfg(feature = "browser")]
 use toolrunner_core::error::Misuse;
 use toolrunner_core::json::Value;
-use toolrunner_core::tool::{Decoder, Definition, Output, ToolError, ToolInput};
+use toolrunner_core::tool::{ContentBlock, Decoder, Definition, Output, ToolError, ToolInput};
+
+use super::screen::Screenshot;
 
 /// A member of a toolset.
 pub(super) trait Member: Copy + PartialEq + Send + Sync + 'static {
@@ -209,15 +211,41 @@ impl<M: Member> Entry<M> {
     }
 }
 
-fn unavailable_error(member: impl Member) -> ToolError {
-    fn of<M: Member>(member: M) -> ToolError {
-        ToolError::format(format_args!(
-            "The {} toolset member '{}' is not available in this environment.",
-            M::TOOLSET,
-            member.name()
-        ))
-    }
-    of(member)
+/// Defines the setters of a toolset that only change its entry.
+macro_rules! entry_setters {
+    ($member:ty) => {
+        /// Turns a member off. If the model calls it nevertheless, it reads that the application does
+        /// not permit it.
+        #[must_use]
+        pub fn without(mut self, member: $member) -> Self {
+            self.entry = self.entry.without(member);
+            self
+        }
+
+        /// Ends the cached part of the prompt after this entry, with
+        /// `cache_control: {"type":"ephemeral"}`.
+        #[must_use]
+        pub fn cached(mut self) -> Self {
+            self.entry = self.entry.cached();
+            self
+        }
+
+        /// Sets `defer_loading` for all members: the model finds them by a tool search.
+        #[must_use]
+        pub fn deferred(mut self) -> Self {
+            self.entry = self.entry.deferred();
+            self
+        }
+    };
+}
+pub(super) use entry_setters;
+
+fn unavailable_error<M: Member>(member: M) -> ToolError {
+    ToolError::format(format_args!(
+        "The {} toolset member '{}' is not available in this environment.",
+        M::TOOLSET,
+        member.name()
+    ))
 }
 
 /// Returns what a member answers by default, in the words of the SDKs.
@@ -237,6 +265,42 @@ pub(super) fn decode<'a, T: ToolInput<'a>>(
     }
     T::decode(input, &mut Decoder::new(input, scratch))
         .map_err(|error| invalid_input(name, &error, input, out))
+}
+
+/// What a member answered.
+pub(super) enum Answer {
+    /// The toolset's text, and the line of the implementation.
+    Acted(String, Option<String>),
+    Image(Screenshot),
+    Text(String),
+    /// The browser's state is the whole answer, and which tab was opened.
+    #[cfg(feature = "browser")]
+    State(Option<String>),
+}
+
+/// Returns the answer of a member that acts.
+pub(super) fn acted(text: impl Into<String>, line: Option<String>) -> Answer {
+    Answer::Acted(text.into(), line)
+}
+
+impl Answer {
+    /// Writes the answer of the member `name`, without the browser's state.
+    pub(super) fn write_to(&self, name: &str, out: &mut Output<'_>) -> Result<(), ToolError> {
+        match self {
+            Self::Acted(text, line) => {
+                out.block(ContentBlock::text(text))?;
+                let line = line.as_ref().map(|line| one_line(line, FIELD)).unwrap_or_default();
+                out.block(ContentBlock::text(&line))?;
+            }
+            Self::Image(image) => image.write_to(name, out)?,
+            Self::Text(text) => {
+                out.block(ContentBlock::text(if text.is_empty() { "(empty)" } else { text }))?;
+            }
+            #[cfg(feature = "browser")]
+            Self::State(_) => {}
+        }
+        Ok(())
+    }
 }
 
 /// The maximum length of a field that a page supplies, in characters: the API's limit.

@@ -5,12 +5,12 @@ use core::fmt;
 use core::time::Duration;
 use std::sync::Arc;
 
-use http::HeaderName;
 use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
 use toolrunner_core::policy::RetryPolicy;
 
 use super::check::{
-    checked_base_url, checked_body_fields, is_header_value, is_settable, may_carry_identity,
+    BETA, checked_base_url, checked_body_fields, checked_header_name, is_header_value,
+    may_carry_identity,
 };
 use super::{
     DEFAULT_API_VERSION, DEFAULT_BASE_URL, DEFAULT_MAX_RETRIES, Header, Secret, Settings,
@@ -367,19 +367,14 @@ impl ClientBuilder {
             plain("anthropic-version", self.api_version.clone()),
         ];
         if !self.betas.is_empty() {
-            all.push(plain("anthropic-beta", self.betas.join(",")));
+            all.push(plain(BETA, self.betas.join(",")));
         }
         let credential = self.credential.as_ref().map(Credential::header).transpose()?;
         all.extend(credential.flatten());
         for extra in &self.headers {
-            let name = HeaderName::from_bytes(extra.name.as_bytes())
-                .map_err(|_| SetupError::HeaderName(extra.name.clone()))?;
-            if !is_settable(name.as_str()) {
-                return Err(SetupError::HeaderName(extra.name.clone()));
-            }
-            let is_secret = extra.is_secret || SECRET.contains(&name.as_str());
-            let extra =
-                Header { name: name.as_str().to_owned(), value: extra.value.clone(), is_secret };
+            let name = checked_header_name(&extra.name)?;
+            let is_secret = extra.is_secret || SECRET.contains(&&*name);
+            let extra = Header { name, value: extra.value.clone(), is_secret };
             match all.iter_mut().find(|header| header.name == extra.name) {
                 Some(same) => *same = extra,
                 None => all.push(extra),

@@ -1,6 +1,6 @@
 //! Checks of single settings.
 
-use http::{HeaderValue, Uri};
+use http::{HeaderName, HeaderValue, Uri};
 use toolrunner_core::__private::BaseUrl;
 use toolrunner_core::__private::base_of;
 use toolrunner_core::json::Value;
@@ -22,13 +22,35 @@ const NOT_SETTABLE: [&str; 10] = [
     "upgrade",
 ];
 
-/// Returns whether a caller may set this header, whose name is in lower case.
-pub(crate) fn is_settable(name: &str) -> bool {
-    !NOT_SETTABLE.contains(&name)
+/// Returns the name in lower case, if a caller may set this header.
+pub(super) fn checked_header_name(name: &str) -> Result<String, SetupError> {
+    match HeaderName::from_bytes(name.as_bytes()) {
+        Ok(valid) if !NOT_SETTABLE.contains(&valid.as_str()) => Ok(valid.as_str().to_owned()),
+        _ => Err(SetupError::HeaderName(name.to_owned())),
+    }
 }
 
 pub(super) fn is_header_value(text: &str) -> bool {
     HeaderValue::from_str(text).is_ok()
+}
+
+/// Returns the name in lower case, if a caller may set this header to this value.
+pub(crate) fn checked_header(name: &str, value: &str) -> Result<String, SetupError> {
+    let known = checked_header_name(name)?;
+    if is_header_value(value) { Ok(known) } else { Err(SetupError::HeaderValue(name.to_owned())) }
+}
+
+/// The header with the names of betas.
+pub(crate) const BETA: &str = "anthropic-beta";
+
+/// Adds a beta to the value of [`BETA`], unless it is there.
+pub(crate) fn add_beta(betas: &mut String, beta: &str) {
+    if !betas.split(',').any(|known| known.trim() == beta) {
+        if !betas.is_empty() {
+            betas.push(',');
+        }
+        betas.push_str(beta);
+    }
 }
 
 /// Returns whether an identity token may be sent to this server: over TLS, or on this machine.

@@ -25,7 +25,7 @@ use std::sync::Arc;
 
 pub use builder::ClientBuilder;
 pub(crate) use builder::QUERY;
-pub(crate) use check::is_settable;
+pub(crate) use check::{BETA, add_beta, checked_header};
 pub use error::SetupError;
 pub use secret::Secret;
 

@@ -4,8 +4,9 @@ use http::Method;
 use toolrunner_core::json::Value;
 use toolrunner_core::transport::{Body, Head, Reply};
 
-use super::edit::{at, elements, members, push, set, text};
 use super::{FALLBACK_BETA, invalid};
+use crate::config::{BETA, add_beta};
+use crate::edit::{at, elements, members, push, set, text};
 use crate::http::{HttpBody, HttpError, HttpTransport};
 use crate::params::quoted;
 
@@ -38,13 +39,9 @@ impl Base {
             .iter()
             .map(|(name, value)| ((*name).to_owned(), (*value).to_owned()))
             .collect();
-        match headers.iter_mut().find(|(name, _)| name == "anthropic-beta") {
-            Some((_, betas)) if betas.split(',').any(|beta| beta.trim() == FALLBACK_BETA) => {}
-            Some((_, betas)) => {
-                betas.push(',');
-                betas.push_str(FALLBACK_BETA);
-            }
-            None => headers.push(("anthropic-beta".to_owned(), FALLBACK_BETA.to_owned())),
+        match headers.iter_mut().find(|(name, _)| name == BETA) {
+            Some((_, betas)) => add_beta(betas, FALLBACK_BETA),
+            None => headers.push((BETA.to_owned(), FALLBACK_BETA.to_owned())),
         }
         Ok(Self {
             base_url: head.base_url.to_owned(),

@@ -1,7 +1,7 @@
 //! The reply of one model, while it is streamed.
 
-use super::edit::{at, members, set, text};
 use super::sse::SseEvent;
+use crate::edit::{at, members, set, text};
 use crate::params::quoted;
 
 /// What was received of one model's reply.
@@ -144,7 +144,7 @@ impl Block {
             json = set(&json, "input", Some(input));
         }
         if !self.citations.is_empty() {
-            let old = at(&json, &["citations"]).map(super::edit::elements).into_iter().flatten();
+            let old = at(&json, &["citations"]).map(crate::edit::elements).into_iter().flatten();
             let all: Vec<&str> = old.chain(self.citations.iter().map(String::as_str)).collect();
             json = set(&json, "citations", Some(&format!("[{}]", all.join(","))));
         }

@@ -37,7 +37,6 @@
 //! choose, and is ignored by a model without fallback. Both together are an error of the caller.
 
 mod base;
-mod edit;
 mod hop;
 mod splice;
 mod sse;

@@ -4,37 +4,18 @@
 //! `fallback` block. The first model's events are passed on as received; those of later ones get
 //! the indices that follow, and the last `message_delta` gets the usage of all.
 
-use core::pin::Pin;
-use core::task::{Context, Poll};
 use std::collections::VecDeque;
 
 use bytes::Bytes;
-use futures_util::Stream;
 use futures_util::stream::unfold;
-use http_body::{Body, Frame};
 
 use super::base::{continuation_of, iteration};
-use super::edit::{at, elements, set, text};
 use super::hop::Hop;
 use super::sse::{Events, SseEvent, event};
 use super::{Hops, is_capacity, seam};
+use crate::edit::{at, elements, set, text};
 use crate::http::{HttpBody, HttpError};
 use crate::params::quoted;
-
-struct Spliced<S>(Pin<Box<S>>);
-
-impl<S: Stream<Item = Result<Bytes, HttpError>>> Body for Spliced<S> {
-    type Data = Bytes;
-    type Error = HttpError;
-
-    fn poll_frame(
-        self: Pin<&mut Self>,
-        context: &mut Context<'_>,
-    ) -> Poll<Option<Result<Frame<Bytes>, HttpError>>> {
-        let next = self.get_mut().0.as_mut().poll_next(context);
-        next.map(|next| next.map(|piece| piece.map(Frame::data)))
-    }
-}
 
 /// Returns the body of a turn that `model` began.
 pub(super) fn splice(hops: Hops, model: String, body: HttpBody) -> HttpBody {
@@ -52,14 +33,14 @@ pub(super) fn splice(hops: Hops, model: String, body: HttpBody) -> HttpBody {
         refusal: None,
         iterations: Vec::new(),
     };
-    HttpBody::from_body(Spliced(Box::pin(unfold(Some(chain), |chain| async move {
+    HttpBody::from_stream(unfold(Some(chain), |chain| async move {
         let mut chain = chain?;
         match chain.next().await {
             Ok(Some(piece)) => Some((Ok(Bytes::from(piece)), Some(chain))),
             Ok(None) => None,
             Err(error) => Some((Err(error), None)),
         }
-    }))))
+    }))
 }
 
 /// The state of a turn.
@@ -350,7 +331,7 @@ impl Chain {
 fn with_recommended(delta: &str, model: &str, always: bool) -> String {
     let Some(inner) = at(delta, &["delta"]) else { return delta.to_owned() };
     let Some(details) = at(inner, &["stop_details"]) else { return delta.to_owned() };
-    if !always && super::edit::members(details).any(|(name, _)| name == "recommended_model") {
+    if !always && crate::edit::members(details).any(|(name, _)| name == "recommended_model") {
         return delta.to_owned();
     }
     let details = set(details, "recommended_model", Some(model));

@@ -1,12 +1,11 @@
 //! Refusals in replies that are single JSON documents.
 
-use embedded_io_async::BufRead;
 use toolrunner_core::error::TransportKind;
 use toolrunner_core::transport::Reply;
 
 use super::base::is_object;
-use super::edit::{at, set, text};
 use super::{Hops, seam};
+use crate::edit::{at, set, text};
 use crate::http::{HttpBody, HttpError};
 
 /// The largest reply, in bytes.
@@ -22,7 +21,10 @@ pub(super) async fn answer(
     let mut seams = Vec::new();
     loop {
         let headers = reply.body.headers().clone();
-        let bytes = read(&mut reply.body).await?;
+        let bytes = reply.body.read_to_end(MAX_REPLY).await?.map_err(|_| {
+            let text = format!("the reply is larger than {MAX_REPLY} bytes");
+            HttpError::new(TransportKind::Http, text)
+        })?;
         let message = core::str::from_utf8(&bytes).ok().filter(|text| is_object(text));
         let refusal =
             message.filter(|message| text(message, &["stop_reason"]).as_deref() == Some("refusal"));
@@ -56,22 +58,5 @@ pub(super) async fn answer(
         let next = hops.base.model(Some(&entry));
         seams.push(seam(&model, &next, &category));
         model = next;
-    }
-}
-
-async fn read(body: &mut HttpBody) -> Result<Vec<u8>, HttpError> {
-    let mut whole = Vec::new();
-    loop {
-        let piece = body.fill_buf().await?;
-        let len = piece.len();
-        if len == 0 {
-            return Ok(whole);
-        }
-        if whole.len() + len > MAX_REPLY {
-            let text = format!("the reply is larger than {MAX_REPLY} bytes");
-            return Err(HttpError::new(TransportKind::Http, text));
-        }
-        whole.extend_from_slice(piece);
-        body.consume(len);
     }
 }

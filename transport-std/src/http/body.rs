@@ -10,10 +10,11 @@ use std::sync::Arc;
 
 use bytes::{Buf, Bytes};
 use embedded_io_async::{BufRead, ErrorType, Read};
+use futures_core::Stream;
 use http::HeaderMap;
-use http_body::Body;
+use http_body::{Body, Frame};
 use hyper::body::Incoming;
-use toolrunner_core::error::TransportKind;
+use toolrunner_core::error::{Capacity, CapacityKind, TransportKind};
 use toolrunner_core::transport::read_buffered;
 
 use super::HttpError;
@@ -96,6 +97,13 @@ impl HttpBody {
         Self::of(Source::Other(Box::pin(body)))
     }
 
+    /// Creates a body from a stream of its pieces.
+    pub(crate) fn from_stream(
+        stream: impl Stream<Item = Result<Bytes, HttpError>> + Send + 'static,
+    ) -> Self {
+        Self::from_body(StreamBody(Box::pin(stream)))
+    }
+
     /// Makes a body from [`from_pieces`](Self::from_pieces) fail with this error where it would
     /// have ended. This has no effect on other bodies.
     pub fn then_error(mut self, error: HttpError) -> Self {
@@ -123,6 +131,27 @@ impl HttpBody {
             && let Some(lease) = &mut flow.lease
         {
             lease.timer().progressed();
+        }
+    }
+
+    /// Reads a body of at most `limit` bytes to its end. The inner error says that it is larger.
+    pub(crate) async fn read_to_end(
+        &mut self,
+        limit: usize,
+    ) -> Result<Result<Vec<u8>, Capacity>, HttpError> {
+        let mut whole = Vec::new();
+        loop {
+            let piece = self.fill_buf().await?;
+            let (needed, free) = (piece.len(), limit - whole.len());
+            if needed == 0 {
+                return Ok(Ok(whole));
+            }
+            if needed > free {
+                return Ok(Err(Capacity { what: CapacityKind::Reply, needed, free }));
+            }
+            whole.extend_from_slice(piece);
+            self.consume(needed);
+            self.progressed();
         }
     }
 
@@ -166,6 +195,21 @@ impl HttpBody {
             None => self.source = Source::Ended,
         }
         next.transpose()
+    }
+}
+
+/// A stream of pieces as a body.
+struct StreamBody<S>(Pin<Box<S>>);
+
+impl<S: Stream<Item = Result<Bytes, HttpError>>> Body for StreamBody<S> {
+    type Data = Bytes;
+    type Error = HttpError;
+
+    fn poll_frame(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, HttpError>>> {
+        self.0.as_mut().poll_next(cx).map(|next| next.map(|piece| piece.map(Frame::data)))
     }
 }
 

@@ -6,12 +6,12 @@ use core::pin::Pin;
 use std::borrow::Cow;
 use std::sync::Arc;
 
-use http::{HeaderName, HeaderValue, Method};
+use http::Method;
 use toolrunner_core::__private::BaseUrl;
 use toolrunner_core::transport::{Body, Head};
 
 use super::{HttpError, without_query};
-use crate::config::{SetupError, is_settable};
+use crate::config::{SetupError, checked_header};
 
 /// The future of [`RequestHook::before_send`].
 pub type HookFuture<'a> =
@@ -182,15 +182,9 @@ impl<'b> OutgoingRequest<'b> {
     /// (`host`, `content-length` and others that delimit a message), or
     /// [`SetupError::HeaderValue`] if the value contains a control character.
     pub fn set_header(&mut self, name: &str, value: &str) -> Result<(), SetupError> {
-        let valid = HeaderName::from_bytes(name.as_bytes()).ok();
-        let Some(known) = valid.filter(|name| is_settable(name.as_str())) else {
-            return Err(SetupError::HeaderName(name.to_owned()));
-        };
-        if HeaderValue::from_str(value).is_err() {
-            return Err(SetupError::HeaderValue(name.to_owned()));
-        }
+        let known = checked_header(name, value)?;
         self.remove_header(name);
-        self.headers.push((known.as_str().to_owned().into(), value.to_owned().into()));
+        self.headers.push((known.into(), value.to_owned().into()));
         Ok(())
     }
 

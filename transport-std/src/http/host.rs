@@ -16,7 +16,7 @@
 
 use core::fmt;
 use core::time::Duration;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
+use std::sync::{Arc, Mutex, MutexGuard, Weak};
 use std::time::Instant;
 
 use http::uri::{PathAndQuery, Scheme};
@@ -32,6 +32,7 @@ use super::proxy::{Proxied, Routes};
 use super::sent::{SentBody, Token};
 use super::{HttpError, http2};
 use crate::clock::sleep_until;
+use crate::lock::lock;
 
 /// The maximum number of idle connections per server. Further ones are closed when their reply
 /// ends.
@@ -329,9 +330,7 @@ impl Host {
     }
 
     fn state(&self) -> MutexGuard<'_, State> {
-        // No code can panic between two related changes of the state, so a poisoned lock is
-        // harmless.
-        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+        lock(&self.state)
     }
 }
 

@@ -4,7 +4,7 @@
 use std::fs;
 use std::io::Write;
 use std::path::Path;
-use std::sync::{Mutex, PoisonError};
+use std::sync::Mutex;
 use std::time::{SystemTime, UNIX_EPOCH};
 
 use opentelemetry::trace::{SpanKind, Status};
@@ -15,6 +15,7 @@ use opentelemetry_sdk::trace::{SpanData, SpanExporter};
 use serde_json::{Value as Json, json};
 
 use super::TracesError;
+use crate::lock::lock;
 
 /// The trace file of this process.
 #[derive(Debug)]
@@ -50,7 +51,7 @@ impl SpanExporter for File {
             text.push('\n');
         }
         // One write, so that a process that is killed leaves complete lines.
-        let mut file = self.file.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut file = lock(&self.file);
         file.write_all(text.as_bytes())
             .map_err(|error| OTelSdkError::InternalFailure(format!("the traces' file: {error}")))
     }

@@ -3,7 +3,6 @@
 use core::time::Duration;
 use std::sync::Arc;
 
-use embedded_io_async::BufRead;
 use opentelemetry_http::{Bytes, HttpClient, HttpError, Request, Response};
 use opentelemetry_otlp::{SpanExporter, WithExportConfig, WithHttpConfig};
 use tokio::runtime::Handle;
@@ -74,19 +73,8 @@ impl Client {
         let body = Arc::new(request.body().to_vec());
         let body = Body::new(&[], &body, &[]).with_shared(&body);
         let mut reply = self.transport.send(&head, &body).await?;
-        let mut answer = Vec::new();
-        loop {
-            let piece = reply.body.fill_buf().await?;
-            if piece.is_empty() {
-                break;
-            }
-            if answer.len() + piece.len() > ANSWER {
-                return Err("the collector's answer is too long".into());
-            }
-            let len = piece.len();
-            answer.extend_from_slice(piece);
-            reply.body.consume(len);
-        }
+        let answer = reply.body.read_to_end(ANSWER).await?;
+        let answer = answer.map_err(|_| "the collector's answer is too long")?;
         Ok(Response::builder().status(reply.head.status).body(answer.into())?)
     }
 }

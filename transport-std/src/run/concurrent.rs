@@ -4,7 +4,7 @@
 
 use core::pin::Pin;
 use core::task::{Context, Poll, ready};
-use std::sync::{Arc, Mutex, PoisonError, Weak};
+use std::sync::{Arc, Mutex, Weak};
 
 use futures_util::future::{AbortHandle, Abortable};
 use futures_util::stream::{FuturesUnordered, StreamExt};
@@ -26,6 +26,7 @@ use super::tools::Toolset;
 use super::trace::Trace;
 use crate::clock::SharedClock;
 use crate::escaped::Escaped;
+use crate::lock::lock;
 
 /// A call that is done.
 pub(super) struct Done {
@@ -435,10 +436,6 @@ impl CoreHooks for Served {
     fn host(&self) -> Option<&dyn ToolHost> {
         Some(&self.0.host)
     }
-}
-
-fn lock<T>(mutex: &Mutex<T>) -> std::sync::MutexGuard<'_, T> {
-    mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 /// Logs a tool's error. An error that the tool chose to return to the model is only a warning,

@@ -14,11 +14,9 @@ use tracing::Instrument;
 
 use super::body::Prefix;
 use super::{Finished, Retried, Run, Turn};
+use crate::config::{BETA, add_beta};
 use crate::error::Error;
 use crate::http::HttpBody;
-
-/// The header with the names of betas.
-const BETA: &str = "anthropic-beta";
 
 impl Run {
     /// Continues until the run is over, through all turns and tool calls.
@@ -359,11 +357,9 @@ impl Run {
     fn betas_with_thread(&self) -> Option<String> {
         let beta = self.machine.thread_beta()?;
         let set = self.settings.headers().filter(|(name, _)| name.eq_ignore_ascii_case(BETA));
-        let mut betas: Vec<&str> = set.map(|(_, betas)| betas).collect();
-        if !betas.iter().any(|betas| betas.split(',').any(|known| known.trim() == beta)) {
-            betas.push(beta);
-        }
-        Some(betas.join(","))
+        let mut betas = set.map(|(_, betas)| betas).collect::<Vec<_>>().join(",");
+        add_beta(&mut betas, beta);
+        Some(betas)
     }
 
     /// Returns the next event in the bytes already received, without a future, because one read may

@@ -3,7 +3,7 @@
 use core::any::Any;
 use core::task::{Context, Poll};
 use core::time::Duration;
-use std::sync::{Arc, Mutex, OnceLock, PoisonError};
+use std::sync::{Arc, Mutex, OnceLock};
 
 use tokio_util::sync::CancellationToken;
 use toolrunner_core::__private::gate;
@@ -15,6 +15,7 @@ use super::apart::run_apart;
 use super::gate::{Decision, DynGate, GatedCall, Hook, ResultDraft};
 use super::watch::Watch;
 use crate::escaped::Escaped;
+use crate::lock::lock;
 
 /// The hooks on calls and results, the tools' shared state, and the run's cancellation.
 pub(super) struct Hooks {
@@ -89,7 +90,7 @@ impl Hooks {
 
     /// Returns the token that requests all tools, including a new one, to end.
     pub(super) fn tools_token(&self) -> CancellationToken {
-        let mut tools = self.tools.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut tools = lock(&self.tools);
         if tools.as_ref().is_some_and(CancellationToken::is_cancelled) {
             *tools = None;
         }
@@ -98,7 +99,7 @@ impl Hooks {
 
     /// Releases unused memory, while no call is running.
     pub(super) fn shrink_to_fit(&mut self) {
-        *self.tools.get_mut().unwrap_or_else(PoisonError::into_inner) = None;
+        *lock(&self.tools) = None;
         self.dialogues.shrink_to_fit();
     }
 
@@ -165,7 +166,7 @@ impl CoreHooks for Hooks {
     }
 
     fn wind_down(&self) {
-        if let Some(tools) = &*self.tools.lock().unwrap_or_else(PoisonError::into_inner) {
+        if let Some(tools) = &*lock(&self.tools) {
             tools.cancel();
         }
     }

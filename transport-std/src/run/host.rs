@@ -4,10 +4,12 @@ use core::any::Any;
 use core::pin::Pin;
 use core::sync::atomic::{AtomicUsize, Ordering};
 use core::task::{Context, Poll};
-use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
+use std::sync::{Arc, Mutex, OnceLock};
 
 use tokio_util::sync::{CancellationToken, WaitForCancellationFutureOwned};
 use toolrunner_core::tool::{ToolError, ToolHost};
+
+use crate::lock::lock;
 
 /// The context of one call.
 pub(super) struct Host {
@@ -89,8 +91,4 @@ impl ToolHost for Host {
     fn state(&self) -> Option<&(dyn Any + Send + Sync)> {
         self.state.as_deref()
     }
-}
-
-fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
-    mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }

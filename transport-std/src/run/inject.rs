@@ -2,7 +2,7 @@
 
 use core::fmt;
 use std::collections::VecDeque;
-use std::sync::{Arc, Mutex, PoisonError, Weak};
+use std::sync::{Arc, Mutex, Weak};
 
 use toolrunner_core::__private::drive::Exchange;
 use toolrunner_core::error::Misuse;
@@ -12,6 +12,7 @@ use toolrunner_core::transcript::Transcript;
 
 use super::{Content, Run};
 use crate::error::Error;
+use crate::lock::lock;
 
 /// The messages that wait, as JSON.
 pub(super) type Queue = Mutex<VecDeque<String>>;
@@ -43,15 +44,13 @@ impl Injector {
         Machine::new(Transcript::growing_to(Transcript::GROWING_LIMIT)).append(&message)?;
         let gone = Error::Misuse(Misuse::State("the run no longer exists"));
         let queue = self.queue.upgrade().ok_or(gone)?;
-        queue.lock().unwrap_or_else(PoisonError::into_inner).push_back(message);
+        lock(&queue).push_back(message);
         Ok(())
     }
 
     /// Returns the number of messages that wait.
     pub fn waiting(&self) -> usize {
-        let waiting =
-            |queue: Arc<Queue>| queue.lock().unwrap_or_else(PoisonError::into_inner).len();
-        self.queue.upgrade().map_or(0, waiting)
+        self.queue.upgrade().map_or(0, |queue| lock(&queue).len())
     }
 }
 
@@ -80,10 +79,8 @@ impl Run {
     /// Appends the messages that were injected, if the run can take them now.
     pub(super) fn deliver(&mut self) -> Result<(), Error> {
         let Some(queue) = self.injected.clone() else { return Ok(()) };
-        let next = || queue.lock().unwrap_or_else(PoisonError::into_inner).pop_front();
-        if queue.lock().unwrap_or_else(PoisonError::into_inner).is_empty()
-            || !self.can_take_messages()
-        {
+        let next = || lock(&queue).pop_front();
+        if lock(&queue).is_empty() || !self.can_take_messages() {
             return Ok(());
         }
         while let Some(message) = next() {

@@ -31,7 +31,6 @@ mod inject;
 mod message;
 mod notes;
 mod output;
-mod renamed;
 mod reply;
 mod retried;
 mod shown;

@@ -1,13 +1,13 @@
 //! Structured output: the last reply as a value of a type.
 
 use toolrunner_core::__private::structured;
-use toolrunner_core::json::Value;
 use toolrunner_core::message::ReplyMessage;
 use toolrunner_core::run::Outcome;
 use toolrunner_core::structured::Structured;
 use toolrunner_core::tool::ToolInput;
 
 use super::{Run, RunBuilder, Turn};
+use crate::edit::set;
 use crate::error::Error;
 use crate::params::Params;
 
@@ -108,14 +108,7 @@ impl Turn<'_> {
 /// Sets `output_config.format`, and keeps the other members of `output_config`.
 fn set_format<T: for<'x> ToolInput<'x>>(params: &mut Params) -> Result<(), Error> {
     let format = structured::format::<T>().map_err(|reason| Error::Invalid(reason.to_owned()))?;
-    let before = params.json(PARAM).unwrap_or("{}").to_owned();
-    let mut json = String::from("{");
-    for (name, value) in Value::first(before.as_bytes()).into_iter().flat_map(Value::members) {
-        if name != "format" {
-            json.extend(["\"", name.raw(), "\":", value.as_json(), ","]);
-        }
-    }
-    json.extend(["\"format\":", &format, "}"]);
+    let json = set(params.json(PARAM).unwrap_or("{}"), "format", Some(&format));
     params.set_json(PARAM, json)?;
     Ok(())
 }

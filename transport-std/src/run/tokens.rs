@@ -7,8 +7,8 @@ use toolrunner_core::json::Value;
 
 use super::Run;
 use crate::api::ApiRequest;
+use crate::edit::{members, push};
 use crate::error::Error;
-use crate::params::quoted;
 
 /// The members of a request that count, from the reference of `/v1/messages/count_tokens`. The API
 /// refuses the others.
@@ -62,17 +62,9 @@ impl Run {
         let mut body = self.whole_prefix();
         body.extend_from_slice(self.machine.messages());
         body.extend_from_slice(b"]}");
-        let mut counted = String::from("{");
-        for (name, value) in Value::first(&body).map(Value::members).into_iter().flatten() {
-            let name = name.to_string();
-            if COUNTED.contains(&name.as_str()) {
-                if counted.len() > 1 {
-                    counted.push(',');
-                }
-                counted.push_str(&quoted(&name));
-                counted.push(':');
-                counted.push_str(value.as_json());
-            }
+        let mut counted = String::new();
+        for (name, value) in members(&body).filter(|(name, _)| COUNTED.contains(&&**name)) {
+            push(&mut counted, &name, value);
         }
         counted.push('}');
         let settings = Arc::clone(&self.settings);

@@ -4,11 +4,13 @@
 use core::pin::Pin;
 use core::sync::atomic::{AtomicBool, Ordering};
 use core::task::{Context, Poll, Waker};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex};
 use std::task::Wake;
 
 use futures_util::task::AtomicWaker;
 use tokio_util::sync::{CancellationToken, WaitForCancellationFutureOwned};
+
+use crate::lock::lock;
 
 /// Waits for a token, for one task at a time.
 pub(super) struct Watch {
@@ -56,7 +58,7 @@ impl Watch {
 
     #[cold]
     fn ask(&self) -> bool {
-        let mut place = self.waiting.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut place = lock(&self.waiting);
         let Some(waiting) = &mut *place else { return true };
         // Cleared before the token is polled, so that no wake-up is lost.
         self.signal.is_set.store(false, Ordering::Release);

@@ -1,16 +1,14 @@
 //! Bodies from memory whose pieces may take time.
 
-use core::pin::Pin;
-use core::task::{Context, Poll};
 use core::time::Duration;
 use std::collections::VecDeque;
 
 use bytes::Bytes;
-use futures_core::Stream;
 use futures_util::stream::unfold;
-use http_body::{Body, Frame};
+use http::{HeaderMap, HeaderName};
 use toolrunner_core::error::TransportKind;
 use toolrunner_core::time::Clock;
+use toolrunner_core::transport::{Reply, ReplyHead};
 
 use crate::clock::SharedClock;
 use crate::http::{HttpBody, HttpError};
@@ -22,36 +20,29 @@ pub(super) enum Part {
     Fail(HttpError),
 }
 
-/// A stream of pieces as a body.
-struct StreamBody<S>(Pin<Box<S>>);
-
-impl<S: Stream<Item = Result<Bytes, HttpError>>> Body for StreamBody<S> {
-    type Data = Bytes;
-    type Error = HttpError;
-
-    fn poll_frame(
-        mut self: Pin<&mut Self>,
-        cx: &mut Context<'_>,
-    ) -> Poll<Option<Result<Frame<Bytes>, HttpError>>> {
-        self.0.as_mut().poll_next(cx).map(|next| next.map(|piece| piece.map(Frame::data)))
+/// Creates a reply. See [`body`].
+pub(super) fn reply(
+    status: u16,
+    headers: &[(String, String)],
+    parts: VecDeque<Part>,
+    clock: Option<SharedClock>,
+    limit: Option<Duration>,
+) -> Reply<HttpBody> {
+    let mut head = ReplyHead::new(status);
+    let mut fields = HeaderMap::new();
+    for (name, value) in headers {
+        head.field(name, value.as_bytes());
+        if let (Ok(name), Ok(value)) = (name.parse::<HeaderName>(), value.parse()) {
+            fields.append(name, value);
+        }
     }
-}
-
-/// Creates a body from a stream of its pieces.
-pub(super) fn of_stream(
-    stream: impl Stream<Item = Result<Bytes, HttpError>> + Send + 'static,
-) -> HttpBody {
-    HttpBody::from_body(StreamBody(Box::pin(stream)))
+    Reply { head, body: body(parts, clock, limit).with_headers(fields) }
 }
 
 /// Creates a body from its parts. Waits take time on `clock`, and none without a clock. A wait that
 /// is longer than `limit`, the read time-out, fails when the limit has passed.
-pub(super) fn body(
-    parts: VecDeque<Part>,
-    clock: Option<SharedClock>,
-    limit: Option<Duration>,
-) -> HttpBody {
-    of_stream(unfold((parts, clock), move |(mut parts, clock)| async move {
+fn body(parts: VecDeque<Part>, clock: Option<SharedClock>, limit: Option<Duration>) -> HttpBody {
+    HttpBody::from_stream(unfold((parts, clock), move |(mut parts, clock)| async move {
         loop {
             match parts.pop_front()? {
                 Part::Data(data) if data.is_empty() => {}

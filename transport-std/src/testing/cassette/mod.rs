@@ -13,7 +13,7 @@ use core::fmt;
 use core::mem;
 use std::env;
 use std::path::{Path, PathBuf};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex};
 
 use http::Method;
 use toolrunner_core::transport::{Body, Head};
@@ -24,6 +24,7 @@ use crate::client::Client;
 use crate::clock::{DynClock, SharedClock};
 use crate::config::{ClientBuilder, Secret, SetupError};
 use crate::http::{DynTransport, HttpTransport, Sending, Timeouts};
+use crate::lock::lock;
 use exchange::Request;
 use hide::Secrets;
 use play::Player;
@@ -325,10 +326,6 @@ fn read(path: &Path) -> Result<Vec<exchange::Exchange>, CassetteError> {
         Err(error) => return Err(CassetteError::Io(path.to_owned(), error)),
     };
     exchange::read(&text).map_err(|fault| CassetteError::Format(path.to_owned(), fault))
-}
-
-fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
-    mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 impl Shared {

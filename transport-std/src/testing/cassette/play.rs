@@ -5,7 +5,6 @@ use std::collections::VecDeque;
 use std::path::Path;
 
 use bytes::Bytes;
-use http::{HeaderName, HeaderValue};
 use toolrunner_core::error::{Error as CoreError, TransportKind};
 use toolrunner_core::transport::{Reply as CoreReply, ReplyHead};
 
@@ -108,10 +107,6 @@ fn replay(
     clock: Option<SharedClock>,
     limit: Option<Duration>,
 ) -> CoreReply<HttpBody> {
-    let mut head = ReplyHead::new(reply.status);
-    for (name, value) in &reply.headers {
-        head.field(name, value.as_bytes());
-    }
     let mut rest = reply.body.bytes();
     let mut parts = VecDeque::new();
     let mut pieces = reply.pieces.iter().copied();
@@ -133,12 +128,7 @@ fn replay(
         ))),
         End::Failed(kind) => parts.push_back(Part::Fail(error(*kind))),
     }
-    let fields = reply.headers.iter().filter_map(|(name, value)| {
-        let name = HeaderName::from_bytes(name.as_bytes()).ok()?;
-        Some((name, HeaderValue::from_str(value).ok()?))
-    });
-    let body = paced::body(parts, clock, limit).with_headers(fields.collect());
-    CoreReply { head, body }
+    paced::reply(reply.status, &reply.headers, parts, clock, limit)
 }
 
 /// Returns the reply to the exchange of a workload identity.

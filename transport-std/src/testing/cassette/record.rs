@@ -15,10 +15,10 @@ use toolrunner_core::transport::{Head, Reply as CoreReply, TransportError};
 use super::error::CassetteError;
 use super::exchange::{Content, End, Exchange, Reply, Request};
 use super::hide::{Secrets, keeps_reply_header};
-use super::{exchange, lock, request, take};
+use super::{exchange, request, take};
 use crate::clock::SharedClock;
 use crate::http::{HttpBody, HttpError};
-use crate::testing::paced;
+use crate::lock::lock;
 
 /// The exchanges so far, in the order in which the requests were sent.
 pub(super) struct Recorder {
@@ -178,5 +178,5 @@ pub(super) fn tap(
         body.progressed();
         Some((next?, (body, tape)))
     });
-    Ok(CoreReply { head, body: paced::of_stream(pieces).with_headers(headers) })
+    Ok(CoreReply { head, body: HttpBody::from_stream(pieces).with_headers(headers) })
 }

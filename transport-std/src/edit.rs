@@ -5,7 +5,7 @@ use toolrunner_core::json::Value;
 use crate::params::quoted;
 
 /// Returns the object with the member `name` set to `value`, or removed if `value` is `None`.
-pub(super) fn set(object: &str, name: &str, value: Option<&str>) -> String {
+pub(crate) fn set(object: &str, name: &str, value: Option<&str>) -> String {
     let mut out = String::with_capacity(object.len() + name.len() + 16);
     let mut is_done = value.is_none();
     for (known, old) in members(object) {
@@ -30,7 +30,7 @@ pub(super) fn set(object: &str, name: &str, value: Option<&str>) -> String {
 }
 
 /// Adds a member to an object whose closing brace is not yet written.
-pub(super) fn push(object: &mut String, name: &str, value: &str) {
+pub(crate) fn push(object: &mut String, name: &str, value: &str) {
     object.push(if object.is_empty() { '{' } else { ',' });
     object.push_str(&quoted(name));
     object.push(':');
@@ -38,13 +38,15 @@ pub(super) fn push(object: &mut String, name: &str, value: &str) {
 }
 
 /// Returns the members of an object: names, and values as JSON.
-pub(super) fn members(object: &str) -> impl Iterator<Item = (String, &str)> {
-    let members = Value::first(object.as_bytes()).map(Value::members).into_iter().flatten();
+pub(crate) fn members(
+    object: &(impl AsRef<[u8]> + ?Sized),
+) -> impl Iterator<Item = (String, &str)> {
+    let members = Value::first(object.as_ref()).map(Value::members).into_iter().flatten();
     members.map(|(name, value)| (name.to_string(), value.as_json()))
 }
 
 /// Returns the value at this path, as JSON. `null` counts as absent.
-pub(super) fn at<'j>(json: &'j str, path: &[&str]) -> Option<&'j str> {
+pub(crate) fn at<'j>(json: &'j str, path: &[&str]) -> Option<&'j str> {
     let mut value = Value::first(json.as_bytes())?;
     for name in path {
         value = value.member(name)?;
@@ -53,12 +55,12 @@ pub(super) fn at<'j>(json: &'j str, path: &[&str]) -> Option<&'j str> {
 }
 
 /// Returns the text at this path.
-pub(super) fn text(json: &str, path: &[&str]) -> Option<String> {
+pub(crate) fn text(json: &str, path: &[&str]) -> Option<String> {
     Value::first(at(json, path)?.as_bytes())?.as_text().map(|text| text.to_string())
 }
 
 /// Returns the elements of an array, as JSON.
-pub(super) fn elements(array: &str) -> impl Iterator<Item = &str> {
+pub(crate) fn elements(array: &str) -> impl Iterator<Item = &str> {
     let elements = Value::first(array.as_bytes()).map(Value::elements).into_iter().flatten();
     elements.map(Value::as_json)
 }
