@@ -45,7 +45,7 @@ pub(super) fn of_stream(
 }
 
 /// Creates a body from its parts. Waits take time on `clock`, and none without a clock. A wait that
-/// is longer than `limit`, the read time-out, fails when the limit has passed.
+/// is longer than `limit`, the read timeout, fails when the limit has passed.
 pub(super) fn body(
     parts: VecDeque<Part>,
     clock: Option<SharedClock>,
