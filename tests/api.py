@@ -24,8 +24,8 @@ root = Path(__file__).parent.parent
 # changed and this script no longer reads it.
 PACKAGES = {"toolrunner-core": 110, "toolrunner-std": 60}
 # The most public items that a package may have outside its testing tools. What only the macros and
-# the other packages of this project need belongs into the hidden module `__private`; a constant and
-# a helper often belong to a type.
+# the other packages of this project need belongs in the hidden module `__private`; a constant and a
+# helper often belong to a type.
 MOST_ITEMS = {"toolrunner-core": 109}
 LEFT_OUT = {"toolrunner_std::guide"}
 

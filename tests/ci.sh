@@ -295,8 +295,8 @@ part_firmware() {
     cargo run -q -p toolrunner-tests --bin firmware
 }
 
-# Runs the program for embedded Linux, and builds or type-checks the programs for real boards: see examples/boards. Their settings are no
-# real ones, and the Wi-Fi chip's firmware is empty, because its licence keeps it out of this repository.
+# Runs the program for embedded Linux, and builds or type-checks the programs for real boards: see examples/boards. Their settings are
+# placeholders, and the Wi-Fi chip's firmware is empty, because its licence keeps it out of this repository.
 part_boards() {
     cargo build -q -p toolrunner-examples --bin scripted_server
     (cd examples/boards/linux && cargo build -q --locked --target-dir ../../../target/boards)

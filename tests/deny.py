@@ -69,7 +69,7 @@ for name, all_versions in sorted(versions.items()):
             left.append(version)
     if len(left) > 1:
         problems.append(f"{name}: {' and '.join(left)}, and deny.toml has no reason for it")
-problems += [f"{name} {version}: deny.toml accepts a duplicate that is none" for name, version in skips if (name, version) not in used]
+problems += [f"{name} {version}: deny.toml accepts a crate that is not duplicated" for name, version in skips if (name, version) not in used]
 
 print("\n".join(problems))
 for lock, packages in locks.items():

@@ -126,7 +126,7 @@ def main():
         command = command[2:]
     if not command:
         sys.exit(__doc__)
-    # Ensures that a time-out from outside also stops the servers.
+    # Ensures that a timeout from outside also stops the servers.
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))
     TOOLS.mkdir(parents=True, exist_ok=True)
     folder, stops = Path(tempfile.mkdtemp(prefix="toolrunner-stores-")), []

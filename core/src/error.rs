@@ -57,7 +57,7 @@ macro_rules! capacity_kinds {
 capacity_kinds! {
     /// Calls in one turn.
     Calls "calls of one turn",
-    /// Bytes of the container ID in a reply.
+    /// Bytes of the container id in a reply.
     Container "container id",
     /// Levels of nesting in a JSON text.
     Depth "JSON depth",
@@ -157,7 +157,7 @@ impl From<TransportKind> for ErrorKind {
 /// An error that the server reported, either as an HTTP status or as an `error` event in a stream.
 ///
 /// The run holds the texts of the error: `Run::api_error` returns its `message`, its `type` (listed
-/// in [`ApiErrorKind`] or not) and the request ID. If the error is not JSON, `Run::error_body`
+/// in [`ApiErrorKind`] or not) and the request id. If the error is not JSON, `Run::error_body`
 /// returns it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[cfg_attr(feature = "defmt", derive(defmt::Format))]
@@ -300,16 +300,16 @@ pub enum Misuse {
     /// of the tool.
     ToolDefinition(usize),
     /// The input schema of a tool has `anyOf`, `oneOf`, `allOf` or `$ref` at its root, which the
-    /// API rejects. Contains the index of the tool.
+    /// API refuses. Contains the index of the tool.
     ToolSchema(usize),
-    /// A message that the API would reject.
+    /// A message that the API would refuse.
     Invalid(Invalid),
     /// A JSON argument is not valid JSON, or does not have the required shape.
     Json(&'static str),
     /// The method cannot be called in the current state of the run. The text names the required
     /// state.
     State(&'static str),
-    /// No call of this turn has this ID or index, or the call already has a result.
+    /// No call of this turn has this id or index, or the call already has a result.
     NoSuchCall,
     /// The run has no message yet, so there is nothing to send.
     NoMessages,

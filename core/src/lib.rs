@@ -160,15 +160,16 @@ pub use toolrunner_macros::toolbox_core as toolbox;
 ///
 /// Doc comments become descriptions. Fields accept the same `#[tool(…)]` options as the arguments
 /// of a tool. Of serde's attributes, `rename`, `rename_all`, `rename_all_fields`, `tag`, `content`,
-/// `untagged`, `default`, `alias`, `flatten` (of a struct) and `skip` are honoured; those that would
-/// change the input in a way that no schema can express are rejected. A type that does not use serde
-/// writes the same attributes as `#[tool(…)]`. Unknown members are always rejected. A type that
-/// needs more of serde can be an argument as [`Json`](tool::Json), with the feature `schemars`.
+/// `untagged`, `default`, `alias`, `flatten` (of a struct) and `skip` are honoured; those that
+/// would change the input in a way that no schema can express are refused. A type that does not use
+/// serde writes the same attributes as `#[tool(…)]`. Unknown members are always refused. A type
+/// that needs more of serde can be an argument as [`Json`](tool::Json), with the feature
+/// `schemars`.
 ///
 /// An enum whose variants have no fields is a string: the name of a variant. Otherwise the variant
 /// is identified by its tag, or by its key if there is no tag, as in serde; an untagged enum is the
 /// first variant that fits. A struct or variant with several unnamed fields is an array. Type
-/// parameters must be inputs too. A recursive type is rejected, because its schema would be
+/// parameters must be inputs too. A recursive type is refused, because its schema would be
 /// infinite.
 ///
 /// ```

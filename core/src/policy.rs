@@ -16,8 +16,8 @@ pub struct Limits {
     /// The maximum number of model replies, including paused replies and replies that were
     /// requested again. With 0, nothing is sent.
     pub turns: Option<u32>,
-    /// The maximum number of calls that are run or answered. The calls of one turn either all run
-    /// or none of them does.
+    /// The maximum number of calls that are run or answered. Either all calls of a turn run, or
+    /// none.
     pub calls: Option<u32>,
     /// The maximum number of input tokens, including caches, summed over the turns.
     pub input_tokens: Option<u64>,

@@ -83,8 +83,8 @@ impl Serialize for Outcome {
 }
 
 /// The views of JSON text, verbatim through `serde_json::value::RawValue`, as
-/// [`OwnedMessage`](crate::message::OwnedMessage) is. Only serde_json's own serializers support such
-/// values.
+/// [`OwnedMessage`](crate::message::OwnedMessage) is. Only serde_json's own serializers support
+/// such values.
 #[cfg(feature = "serde-json")]
 mod verbatim {
     use serde::ser::{Error, Serialize, Serializer};

@@ -25,7 +25,7 @@ fn picture(out: &mut Output<'_>) -> Result<(), ToolError> {
     Ok(out.block(ContentBlock::image(Source::Bytes { media_type: "image/png", data: &bytes }))?)
 }
 
-/// Takes what goes to a register, and gives lists that are no bytes.
+/// Takes what goes to a register, and gives lists that are not bytes.
 #[tool]
 fn write_register(bytes: Vec<u8>) -> Vec<u16> {
     bytes.into_iter().map(u16::from).collect()

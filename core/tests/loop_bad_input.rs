@@ -99,7 +99,7 @@ fn json_100_000_deep() {
     );
     assert_eq!(
         results[0]["content"],
-        "Error: invalid input for tool 'plain': input: expected at most 122 levels at byte 122, got JSON that is cut off or broken there"
+        "Error: invalid input for tool 'plain': input: expected at most 122 levels at byte 122, but the JSON is truncated or invalid"
     );
     assert!(tools.began().is_empty());
 }

@@ -226,7 +226,7 @@ fn pause_turn_with_a_clients_tool_use() {
 }
 
 /// A call may have begun before the reply said that it pauses. If the caller does not wait for its
-/// end, the model is told that it was cancelled.
+/// end, the model receives a cancelled result.
 #[test]
 fn pause_turn_behind_a_call_that_began_early() {
     let mut run = run();

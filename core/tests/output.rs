@@ -113,7 +113,7 @@ fn raw_json_that_is_none_is_refused_and_left_out() {
     assert_eq!(json, r#"[{"type":"text","text":"good"}]"#);
 }
 
-/// The API accepts no text block without text: it is left out, and nothing else with it.
+/// The API accepts no text block without text: only that block is left out.
 #[test]
 fn text_blocks_without_text_are_left_out() {
     const PICTURE: &str = r#"{"type":"image","source":{"type":"url","url":"https://x/a.png"}}"#;

@@ -37,7 +37,7 @@ fn a_failure_has_its_kind_for_the_policy_and_for_readers() {
     assert_eq!((LATE.capacity(), LATE.misuse()), (None, None));
 }
 
-/// An error with another behind it.
+/// An error with another as its source.
 #[cfg(feature = "alloc")]
 #[derive(Debug)]
 struct Outer(&'static str, Option<Box<Self>>);

@@ -91,7 +91,7 @@ static void show(const toolrunner_event *event) {
     char text[256];
     if (event->kind == TOOLRUNNER_EVENT_TEXT) {
         toolrunner_text rest = event->data;
-        /* What it means is never longer than what stands there; a real program may cut elsewhere. */
+        /* The text is never longer than the escaped text; a real program may cut elsewhere. */
         if (toolrunner_unescape(rest, text, sizeof text) < sizeof text) {
             fputs(text, stdout);
             fflush(stdout);
@@ -101,7 +101,7 @@ static void show(const toolrunner_event *event) {
     }
 }
 
-/* One request and its reply. Gives 0, or an error that toolrunner_failed() did not forgive. */
+/* One request and its reply. Returns 0, or the error that toolrunner_failed() returned. */
 static int32_t exchange(const char *url) {
     int32_t happened = 0;
     int connection = connect_to(url), why = TOOLRUNNER_FAILED_CONNECT;

@@ -46,7 +46,7 @@ class Call(ctypes.Structure):
 
 
 def beta_tool(function):
-    """Gives a function the definition of a tool, made of its signature and its docstring."""
+    """Attaches a tool definition, made from its signature and docstring, to a function."""
     description, _, arguments = inspect.getdoc(function).partition("\n\nArgs:\n")
     said = dict(line.strip().split(": ", 1) for line in arguments.splitlines())
     parameters = inspect.signature(function).parameters.values()
@@ -172,7 +172,7 @@ class ToolRunner:
         return self.drain(next_event)
 
     def drain(self, next_event):
-        """Sees what happens until nothing does. Gives whether there was no error."""
+        """Handles events until there are none. Returns whether there was no error."""
         event = Event()
         while (code := next_event(ctypes.byref(event))) > 0:
             if event.kind == TEXT:

@@ -8,7 +8,7 @@
 //!
 //! To keep it short, each request opens a connection and goes over plain HTTP.
 //! `toolrunner_std::HttpTransport`, for tokio, keeps connections and has TLS, proxies and
-//! time-outs.
+//! timeouts.
 
 use core::future::poll_fn;
 use core::pin::{Pin, pin};

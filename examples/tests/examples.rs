@@ -1,5 +1,5 @@
-//! Every example runs offline and prints what stands in the file beside it. `BLESS=1` writes those
-//! files anew.
+//! Every example runs offline and prints the contents of the file beside it. `BLESS=1` rewrites
+//! those files.
 
 use std::fs;
 use std::io::Write;

@@ -27,9 +27,9 @@ GOALS = [
 ]
 
 
-# How many times the goals for CPU time and for waiting a build without optimization may need.
+# The factor by which an unoptimized build may exceed the goals for CPU time and for waiting.
 TOLERANCE = 12
-# The same for memory. What all readers of a smoke run share counts for more in each of its few.
+# The factor for memory. A smoke run has few readers, so each carries a larger part of the shared memory.
 MEMORY_TOLERANCE = 2
 # Fewer sessions, approvals and readers in a smoke run.
 SMOKE = {"idle": 2000, "pending": 200, "readers": 30}
@@ -67,8 +67,8 @@ def idle_sessions(base, pid, count):
 
 
 def stalled_reader(base, pid, size, turns, more, count):
-    """What one of `count` clients costs that open a session's stream, with previews, and do not read it: before, the model has said `turns`
-    messages of `size` bytes, and `more` meanwhile. Each client's system buffers are as small as they can be."""
+    """Returns the cost of one of `count` clients that open a session's stream, with previews, and do not read it. Before, the model has
+    written `turns` messages of `size` bytes; meanwhile, it writes `more`. Each client's system buffers are as small as they can be."""
     session = post(f"{base}/sessions")["session_id"]
 
     def say(count):
@@ -121,7 +121,7 @@ def measure(folder, where, seconds, counts):
         row = load(base, pid, folder, "--only", "turns", "--conc", "8", "--seconds", seconds, "--body", tool)[0]
         found["turn with one tool call, CPU-ms"] = row["cpu_ms_per_op"]
         found["a stalled stream reader, messages of 30 KB, MiB"] = stalled_reader(base, pid, 30_000, 60, 10, counts["readers"])
-        # None meanwhile: what conversations of 8 MB need would be most of it.
+        # No messages meanwhile: conversations of 8 MB would dominate the result.
         found["a stalled stream reader, messages of 1 MB, MiB"] = stalled_reader(base, pid, 1_000_000, 4, 0, counts["readers"])
         pending = load(base, pid, folder, "--only", "pending", "--pending", str(counts["pending"]), "--seconds", seconds)[0]
         found["approvals that did not get pending, of 1000"] = counts["pending"] - pending["status"].get("interrupted", 0)

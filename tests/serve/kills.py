@@ -222,7 +222,7 @@ def main():
     a.add_argument("--nginx", action="store_true")
     a.add_argument("--seed", type=int, default=random.randrange(1 << 30))
     o = a.parse_args()
-    # Ensures that a time-out from outside also stops the servers.
+    # Ensures that a timeout from outside also stops the servers.
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))
     print(f"# {o.store.split(':')[0]}, seed {o.seed}", flush=True)
     dice = random.Random(o.seed)

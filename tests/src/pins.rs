@@ -31,8 +31,8 @@ pub fn row<'t>(text: &'t str, id: &str, count: usize) -> Result<Vec<&'t str>, St
     Ok(cells)
 }
 
-/// Returns the faults of a cell that pins the row of `id`: it must name something, in backticks, and
-/// everything that it names must exist.
+/// Returns the faults of a cell that pins the row of `id`: it must name something, in backticks,
+/// and everything that it names must exist.
 pub fn faults_of_pins(id: &str, cell: &str) -> Vec<String> {
     let names: Vec<&str> = cell.split('`').skip(1).step_by(2).collect();
     if names.is_empty() {

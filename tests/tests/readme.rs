@@ -22,7 +22,7 @@ fn capacities_are_those_of_the_code() {
         ),
         ("Calls of one turn", "128", "core/src/run/state.rs", "const COUNT: usize = 128;"),
         (
-            "Calls of one turn whose input is not a JSON object, and for which the model reads why",
+            "Calls of one turn whose input is not a JSON object, and for which the model receives the reason",
             "4",
             "core/src/turn/input.rs",
             "MAX_FAULTS: usize = if cfg!(feature = \"input-words\") { 4 }",

@@ -1,7 +1,7 @@
 //! Checks that each top-level module ("room") of core uses only the rooms before it. A reader can
 //! therefore read the rooms in order, and the state machine never sees a transport's bytes or a
-//! driver's future. Checks also that adapters name nothing that only core decides by, and that their
-//! owned events know every event.
+//! driver's future. Checks also that adapters name nothing that only core decides by, and that
+//! their owned events know every event.
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};

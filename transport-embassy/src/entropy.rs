@@ -5,8 +5,8 @@ pub trait Entropy {
     /// Fills `bytes` with random bytes.
     ///
     /// Called once for each TLS connection, with 64 bytes, and very rarely a second time, and once
-    /// for each request for the time, with 8 bytes. It must not block for long; a slow source should
-    /// collect its bytes in advance.
+    /// for each request for the time, with 8 bytes. It must not block for long; a slow source
+    /// should collect its bytes in advance.
     ///
     /// The bytes are used as they are, half of those of a connection as a private key. Each must be
     /// unpredictable and unbiased: the output of a hardware generator that conditions its noise, or

@@ -5,8 +5,8 @@
 //! frame the body, and does not matter for all others. The body is lent from the buffer as it
 //! arrives.
 //!
-//! This module is the default, and the module `reqwless` an option, because of size: reqwless costs
-//! an agent 13 KB of flash and 5 KB of memory more. The README has a table of both. It also accepts
+//! This module is the default, and the module `reqwless` an option, because of size: reqwless adds
+//! 16 KB of flash and 5 KB of memory to an agent. The README has a table of both. It also accepts
 //! replies that reqwless does not.
 //!
 //! ```text
@@ -414,8 +414,8 @@ impl FramingField {
     }
 }
 
-/// Parses an unsigned number in base 10 or 16, without a sign or spaces. The length of a body or of a
-/// chunk must be less than 4 GiB: with 64 bits, the transport takes 264 bytes of flash more.
+/// Parses an unsigned number in base 10 or 16, without a sign or spaces. The length of a body or of
+/// a chunk must be less than 4 GiB: with 64 bits, the transport takes 264 bytes of flash more.
 fn number(digits: &[u8], base: u32) -> Option<u32> {
     if digits.is_empty() {
         return None;

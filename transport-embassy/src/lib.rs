@@ -10,8 +10,8 @@
 //!    its users in one task, it wakes itself for ever. `StackResources` needs one socket for the
 //!    transport, one for DHCP and one for DNS; with too few it panics. One connection is enough:
 //!    `TcpClientState<1, TX, RX>`.
-//! 2. A time driver for embassy-time. TLS also needs a [`WallClock`] that is set (from an RTC, or by
-//!    [`sntp`]) and an [`Entropy`] that is random.
+//! 2. A time driver for embassy-time. TLS also needs a [`WallClock`] that is set (from an RTC, or
+//!    by [`sntp`]) and an [`Entropy`] that is random.
 //! 3. Memory: a `static` each for [`Resources`] or [`tls::Resources`] and for the transcript. The
 //!    stack needs about 4 KiB without TLS, and 22 KiB with P-384 chains. Place the stack below the
 //!    statics, so that an overflow faults; with cortex-m-rt's default layout, an overflow silently
@@ -23,7 +23,11 @@
 //! ```
 //! use embassy_time::Duration;
 //! use embedded_nal_async::{Dns, TcpConnect};
-//! use toolrunner_embassy::machine::{drive::Driver, run::Run, tool::ToolError, transcript::Transcript, wire::{Auth, Config}};
+//! use toolrunner_embassy::machine::drive::Driver;
+//! use toolrunner_embassy::machine::run::Run;
+//! use toolrunner_embassy::machine::tool::ToolError;
+//! use toolrunner_embassy::machine::transcript::Transcript;
+//! use toolrunner_embassy::machine::wire::{Auth, Config};
 //! use toolrunner_embassy::{EmbassyClock, Timeouts, Transport, toolbox};
 //! use toolrunner_embassy::tls::{self, Entropy, Handoff, Secure, Security, Trust, WallClock};
 //!
@@ -38,18 +42,21 @@
 //!
 //! const CONFIG: Config<'static> = Config::new("claude-haiku-4-5", 512).auth(Auth::Key("…"));
 //!
-//! // On a board, `resources` and `memory` are statics: `static R: ConstStaticCell<tls::Resources> = …`.
+//! // On a board, `resources` and `memory` are statics:
+//! // `static R: ConstStaticCell<tls::Resources> = …`.
 //! async fn ask(
 //!     tcp: &impl TcpConnect, dns: &impl Dns, rtc: impl WallClock, trng: impl Entropy,
 //!     resources: &mut tls::Resources, memory: &mut [u8], board: &Board,
 //! ) {
 //!     let (buffer, records) = resources.split();
-//!     let security = Security { trust: Trust::anchors(tls::anchors::ANTHROPIC), clock: rtc, entropy: trng };
+//!     let trust = Trust::anchors(tls::anchors::ANTHROPIC);
+//!     let security = Security { trust, clock: rtc, entropy: trng };
 //!     let handoff = Handoff::new();
 //!     let session = core::pin::pin!(tls::session(&handoff, records, tcp, dns, security));
 //!     let transport = Transport::new(Secure::new(&handoff, session, buffer), Timeouts::DEFAULT);
 //!
-//!     let mut driver = Driver::new(CONFIG, transport, board, EmbassyClock::new(1)).expect("names of tools that the API takes");
+//!     let mut driver = Driver::new(CONFIG, transport, board, EmbassyClock::new(1))
+//!         .expect("names of tools that the API takes");
 //!     let mut run = Run::new(Transcript::new(memory));
 //!     run.user("Is it warm in here?").expect("room for the question");
 //!     let outcome = driver.until_done(&mut run, &mut ()).await;

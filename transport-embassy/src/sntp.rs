@@ -1,5 +1,5 @@
-//! The date by SNTP, for boards without a clock that keeps it: RFC 4330, with the checks of RFC 5905
-//! that concern a client.
+//! The date by SNTP, for boards without a clock that keeps it: RFC 4330, with the checks of RFC
+//! 5905 that concern a client.
 //!
 //! [`request`] asks one server over a connected UDP socket. [`NetworkTime`] keeps the answer; it is
 //! a [`WallClock`] for TLS, and an observer can ask it for the time of a log line. With the feature
@@ -17,7 +17,10 @@
 //!
 //! static TIME: NetworkTime = NetworkTime::new();
 //!
-//! async fn set_the_clock(udp: &mut impl ConnectedUdp, trng: &mut impl Entropy) -> Result<(), sntp::Error> {
+//! async fn set_the_clock(
+//!     udp: &mut impl ConnectedUdp,
+//!     trng: &mut impl Entropy,
+//! ) -> Result<(), sntp::Error> {
 //!     TIME.set(sntp::request(udp, trng, Patience::DEFAULT).await?);
 //!     assert!(TIME.unix_seconds().is_some());
 //!     Ok(())
@@ -95,8 +98,8 @@ impl Sample {
 pub enum Error {
     /// The board's source of randomness failed.
     Entropy,
-    /// The server refuses requests. With `DENY` and `RSTR`, do not ask it again. With `RATE`, wait a
-    /// few minutes.
+    /// The server refuses requests. With `DENY` and `RSTR`, do not ask it again. With `RATE`, wait
+    /// a few minutes.
     KissOfDeath(KissCode),
     /// The server's name could not be resolved.
     Lookup,

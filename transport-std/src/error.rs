@@ -26,9 +26,9 @@ pub enum Error {
     /// The caller's [request hook](crate::http::RequestHook) returned this error. The request was
     /// not sent.
     Hook(Box<dyn core::error::Error + Send + Sync>),
-    /// The calling code made an invalid request.
+    /// The calling code broke a rule of this API.
     Misuse(core_error::Misuse),
-    /// The calling code made an invalid request; the text has the details.
+    /// The calling code broke a rule of this API; the text has the details.
     Invalid(String),
     /// The data received is not a reply of the Messages API.
     Protocol(ProtocolFailure),

@@ -11,9 +11,8 @@
 //! use toolrunner_std::identity::{IdentityToken, WorkloadIdentity};
 //!
 //! let token = IdentityToken::File("/var/run/secrets/anthropic/token".into());
-//! let client = Client::builder()
-//!     .workload_identity(WorkloadIdentity::new("an organization id", "a federation rule id", token))
-//!     .build()?;
+//! let identity = WorkloadIdentity::new("an organization id", "a federation rule id", token);
+//! let client = Client::builder().workload_identity(identity).build()?;
 //! # Ok::<(), toolrunner_std::SetupError>(())
 //! ```
 //!

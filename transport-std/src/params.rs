@@ -25,7 +25,7 @@ impl Params {
     ///
     /// # Errors
     /// Returns an error if the text is not valid JSON, if a string in it contains an unpaired
-    /// surrogate (which the API rejects), or if the loop writes this parameter itself: `messages`,
+    /// surrogate (which the API refuses), or if the loop writes this parameter itself: `messages`,
     /// `tools`, `stream`.
     pub fn set_json(&mut self, name: &str, value: impl Into<String>) -> Result<&mut Self, Error> {
         let value = value.into();

@@ -35,7 +35,7 @@ use crate::lock::lock;
 use paced::Part;
 use toolrunner_core::error::TransportKind;
 
-/// The read time-out of a client that does not set one.
+/// The read timeout of a client that does not set one.
 const READ_TIMEOUT: Duration = Duration::from_secs(600);
 
 /// A scripted model, shared between the client that uses it and the test that inspects it.
@@ -63,7 +63,7 @@ impl Scripted {
     /// Sets the clock on which the pauses of replies take time: the
     /// [`VirtualClock`](toolrunner_core::testing::VirtualClock) of the run, or
     /// [`TokioClock`](crate::clock::TokioClock) for real time. Without a clock they take none. A
-    /// pause that is longer than the client's read time-out fails when that time-out expires.
+    /// pause that is longer than the client's read timeout fails when that timeout expires.
     #[must_use]
     pub fn clock(mut self, clock: impl DynClock) -> Self {
         self.clock = Some(SharedClock(Arc::new(clock)));

@@ -432,7 +432,7 @@ async fn get_weather(location: String) -> String {
     format!("{location}: 20 degrees, sunny")
 }
 
-/// The cassette of the guide's page shows the whole format. `BLESS=1` writes it anew.
+/// The cassette of the guide's page shows the whole format. `BLESS=1` rewrites it.
 #[tokio::test]
 async fn the_cassette_of_the_guide_is_what_a_recording_writes() {
     let folder = tempfile::tempdir().unwrap();

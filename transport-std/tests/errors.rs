@@ -226,7 +226,7 @@ async fn a_read_timeout_of_this_run_only() {
     };
     let (client, _) =
         client_of(answers([Reply::text("one").into(), slow(), Reply::text("two").into()]));
-    // The idle connection was made with the client's time-out, but the run's time-out applies.
+    // The idle connection was made with the client's timeout, but the run's timeout applies.
     assert_eq!(client.run("m").user("Hello?").until_done().await.unwrap().text(), "one");
     let limit = Duration::from_millis(100);
     let mut run = client.run("m").settings(|client| client.read_timeout(limit)).user("Hello?");

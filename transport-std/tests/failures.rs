@@ -40,7 +40,7 @@ async fn the_name_has_no_address() {
 
 #[tokio::test]
 async fn a_connection_that_does_not_come_about() {
-    // TCP connects, but TLS never answers: the connect time-out covers everything up to a usable
+    // TCP connects, but TLS never answers: the connect timeout covers everything up to a usable
     // connection.
     let server = Server::start(|_, _| Do::Answer(OK.to_owned())).await;
     let mut impatient = HttpTransport::new(HttpSettings {

@@ -250,7 +250,8 @@ async fn no_path_leaves_the_directory() {
             rename(&tool, "/memories/mine", path).await,
         ] {
             if *path == "/memories/..%c0%af" {
-                // An overlong encoding of a slash decodes to no slash: an odd name, and nothing else.
+                // An overlong encoding of a slash decodes to no slash: an odd name, and nothing
+                // else.
                 continue;
             }
             let text = outcome.expect_err(path);

@@ -304,8 +304,8 @@ async fn several_asynchronous_tools_in_one_turn() {
     assert_result(&run, &scripted, "No news about Japan");
 }
 
-/// The type `GetWeather`, which is a tool of that name. In Java it implements `Supplier`, and in Ruby
-/// it is a subclass of `BaseTool`.
+/// The type `GetWeather`, which is a tool of that name. In Java it implements `Supplier`, and in
+/// Ruby it is a subclass of `BaseTool`.
 mod typed {
     use toolrunner_std::{ToolContext, ToolError, ToolInput, tool};
 

@@ -234,7 +234,7 @@ async fn row_32_a_long_error_text() {
 
 #[tokio::test]
 async fn row_34_a_large_max_tokens_without_streaming() {
-    // It is sent: how long a connection may be silent is a time-out that the caller can set, not a
+    // It is sent: how long a connection may be silent is a timeout that the caller can set, not a
     // reason to refuse.
     let scripted = scripted(Script::new().reply(Reply::text("ok")));
     let mut run = scripted.client().run("m").max_tokens(64_000).stream(false).user("Go.");

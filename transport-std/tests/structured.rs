@@ -1,4 +1,4 @@
-//! `run.output::<T>()`: the parameter, the second question, and the ends that are no value.
+//! `run.output::<T>()`: the parameter, the second question, and the endings without a value.
 #![cfg(all(feature = "testing", feature = "schemars", feature = "chrono"))]
 #![allow(clippy::unwrap_used, clippy::panic, clippy::indexing_slicing, reason = "tests")]
 

@@ -1,4 +1,4 @@
-//! How calls run: concurrently, up to a limit, serially, within time-outs, with cancellation,
+//! How calls run: concurrently, up to a limit, serially, within timeouts, with cancellation,
 //! through a gate; and what remains when one fails.
 
 mod common;

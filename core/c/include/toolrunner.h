@@ -258,7 +258,7 @@ typedef struct toolrunner_call {
   uint32_t index;
   // The index of the tool in the `tools` of the configuration; -1 for a member of a toolset.
   int32_t tool;
-  // The ID of the call: the contents of a JSON string.
+  // The id of the call: the contents of a JSON string.
   struct toolrunner_text id;
   // The tool's name: the contents of a JSON string.
   struct toolrunner_text name;

@@ -170,7 +170,7 @@ pub struct toolrunner_call {
     pub index: u32,
     /// The index of the tool in the `tools` of the configuration; -1 for a member of a toolset.
     pub tool: i32,
-    /// The ID of the call: the contents of a JSON string.
+    /// The id of the call: the contents of a JSON string.
     pub id: toolrunner_text,
     /// The tool's name: the contents of a JSON string.
     pub name: toolrunner_text,

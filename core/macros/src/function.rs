@@ -157,7 +157,8 @@ impl Tool {
         let properties = arguments::properties(&listed, core, &quote!('_))?;
         let is_flattened = arguments::is_flattened(&listed);
         let whole = listed.first().filter(|_| self.options.input).map(|only| only.ty.clone());
-        // The documentation of a type that is a tool describes the tool, unless it has another text.
+        // The documentation of a type that is a tool describes the tool, unless it has another
+        // text.
         let described = whole.clone().filter(|_| self.is_type && self.description.is_empty());
         let mut listed = listed.into_iter();
         self.parameters = order

@@ -29,7 +29,7 @@ pub(crate) struct ToolOptions {
     pub(crate) requires_approval: bool,
     /// The only argument is the whole input.
     pub(crate) input: bool,
-    /// The API holds the model to the schema.
+    /// The API enforces the schema.
     pub(crate) is_strict: bool,
     /// Extra members of the definition, as JSON.
     pub(crate) extra: Vec<String>,

@@ -1,4 +1,4 @@
-//! Compile errors that teach. `TRYBUILD=overwrite` writes the expected texts anew.
+//! The texts of compile errors. `TRYBUILD=overwrite` rewrites the expected texts.
 
 #[test]
 fn errors() {

@@ -44,7 +44,8 @@ impl<B: ?Sized, H, C> Clone for Env<'_, B, H, C> {
 
 impl<B: ?Sized, H, C> Copy for Env<'_, B, H, C> {}
 
-/// A call that was admitted: it has started in the run, and nothing forbids it but the gate.
+/// A call that was admitted: it is marked as started in the run, and only its gate can still refuse
+/// it.
 #[derive(Clone, Copy, Debug)]
 pub struct Job {
     /// The call.
@@ -104,8 +105,8 @@ impl Verdict {
     }
 }
 
-/// Makes an answer the result of call `i`, for an executor with memory of its own. `after` sees it
-/// before, so that it may still shorten what would not fit.
+/// Makes an answer the result of call `i`, for an executor with memory of its own. `after` sees the
+/// answer first and can shorten one that would not fit.
 ///
 /// # Errors
 /// Those of [`Run::answer_checked`].
@@ -138,8 +139,8 @@ pub struct Finished {
     reason = "a driver is generic over its executor, so whether its future is Send follows from the executor's"
 )]
 pub trait Execute<B: Toolbox + ?Sized, H: Hooks, C: Clock> {
-    /// Whether calls run in memory of their own, so that several can run at once and beside the
-    /// reply.
+    /// Whether calls run in memory of their own, so that several can run at once, and while a reply
+    /// is being received.
     const BESIDE: bool = true;
 
     /// Returns whether another call may start now.

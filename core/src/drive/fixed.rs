@@ -35,8 +35,8 @@ use crate::tool::{Output, ToolCall, Toolbox};
 /// # use toolrunner_core::tool::Toolbox;
 /// # use toolrunner_core::transport::Transport;
 /// # use toolrunner_core::wire::Config;
-/// # async fn f(config: Config<'_>, transport: impl Transport, tools: impl Toolbox, clock: impl Clock,
-/// #     mut run: toolrunner_core::run::Run<'_>) {
+/// # async fn f(config: Config<'_>, transport: impl Transport, tools: impl Toolbox,
+/// #     clock: impl Clock, mut run: toolrunner_core::run::Run<'_>) {
 /// let buffers = [const { RefCell::new([0; 512]) }; 2];
 /// let lanes = [pin!(None), pin!(None)];
 /// let executor = Fixed::new(lanes, &buffers, |call| call.run(&tools, &(), &clock));
@@ -65,7 +65,7 @@ struct Lane<'l, F> {
 #[derive(Clone, Copy, Debug)]
 pub struct LaneEnd {
     verdict: Option<Verdict>,
-    /// Where the answer begins in the buffer; or the bytes that are missing if the input did not
+    /// The offset of the answer in the buffer, or the number of missing bytes if the input did not
     /// fit.
     at: usize,
 }
@@ -132,7 +132,7 @@ impl<F, S, const N: usize, const M: usize> Fixed<'_, '_, F, S, N, M> {
     }
 }
 
-/// Copies the parts of a call into `buffer`, one behind the other. Returns where each ends, or the
+/// Copies the parts of a call into `buffer`, one after another. Returns where each ends, or the
 /// number of bytes that it needs if they do not fit.
 fn load(call: &Call<'_>, buffer: &mut [u8]) -> Result<[usize; 4], usize> {
     let toolset = call.toolset.map(Text::raw_bytes).unwrap_or_default();

@@ -126,7 +126,7 @@ pub fn draft(result: &Draft<'_, '_>) -> ResultDraft {
     }
 }
 
-/// Replaces a result that the run does not have yet with a draft.
+/// Stores an edited draft as the result that is about to be added to the run.
 pub fn put_draft(ResultDraft { content, is_error, .. }: ResultDraft, result: &mut Draft<'_, '_>) {
     result.set(ToolAnswer::ok_json(content.as_bytes()).with_error(is_error));
 }

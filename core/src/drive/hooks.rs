@@ -61,7 +61,7 @@ impl Decision {
 ///     }
 ///
 ///     fn after(&self, result: &mut Draft<'_, '_>) {
-///         // Of a long text 500 bytes are enough. One that cannot be cut stays as it is.
+///         // 500 bytes of a long text are enough. A text that cannot be cut stays unchanged.
 ///         let _ = result.cap(500);
 ///     }
 /// }

@@ -104,7 +104,7 @@ impl<'d, T, B: ?Sized, C, H, X> Driver<'d, T, B, C, H, X> {
     ///
     /// A call starts when the model has moved on from it. A reply is never discarded once one of
     /// its calls has started: if it ends early, its complete blocks stay, and the run continues
-    /// with the results. They wait on the heap for the end of the reply.
+    /// with the results. Results of early calls wait on the heap until the reply ends.
     #[cfg(feature = "alloc")]
     #[must_use]
     pub fn eager(mut self, is_eager: bool) -> Self {
@@ -211,11 +211,13 @@ where
         let Self { config, transport, turns, .. } = self;
         let mut sends = false;
         loop {
-            // A new one for each request, so that its loan of the transport ends before the next.
+            // A new one for each request, so that its borrow of the transport ends before the next
+            // one begins.
             let mut exchange = Exchange::Idle;
             if sends {
                 let deadline = run.deadline();
-                // This is `while_wanted` without a future of its own, which saves 248 bytes of flash.
+                // This is `while_wanted` without a future of its own, which saves 248 bytes of
+                // flash.
                 let mut opening = pin!(reply::open(run, config, turns.tools, transport));
                 let mut wait = pin!(deadline.map(|deadline| turns.clock.wait_until(deadline)));
                 let opened = core::future::poll_fn(|context| {

@@ -69,7 +69,7 @@ pub enum Progress {
     ToolEnd(CallIndex),
     /// This call starts.
     ToolStart(CallIndex),
-    /// A reply is complete, its body has been read, and it is the last turn.
+    /// A reply is complete, its body has been read, and it has become the run's most recent turn.
     TurnEnd,
 }
 
@@ -167,7 +167,7 @@ pub struct Loop<T, C, H, X> {
     pub(super) winding: Option<Instant>,
 }
 
-/// What a reply and the calls beside it brought.
+/// The next result of the reply or of a running call.
 enum Brought<E> {
     Finished(Finished),
     StreamEvent(Result<Option<StreamEvent>, DriveError<E>>),
@@ -351,9 +351,9 @@ where
                     }
                 }
             }
-            // Reads the reply, if there is one, until something happens in it or beside it, until the
-            // run is cancelled, or up to `until`. Not a future of its own, which saves 88 bytes of
-            // flash.
+            // Reads the reply, if there is one, until something happens in it or beside it, until
+            // the run is cancelled, or up to `until`. Not a future of its own, which saves 88 bytes
+            // of flash.
             let brought = {
                 let Self { executor, clock, hooks, .. } = &mut *self;
                 // A timer is expensive on a server. The end of a body often arrives when another

@@ -64,8 +64,8 @@ pub enum Exchange<R, E> {
 }
 
 impl<R, E> Exchange<R, E> {
-    /// Returns the transport's own error after `Progress::Retry`, `Progress::Broken` or an error, if
-    /// the transport failed. It is available once, and until the loop continues.
+    /// Returns the transport's own error after `Progress::Retry`, `Progress::Broken` or an error,
+    /// if the transport failed. It is available once, and until the loop continues.
     pub fn take_error(&mut self) -> Option<E> {
         let Self::Over(error) = self else { return None };
         let error = error.take();
@@ -95,14 +95,14 @@ pub(super) async fn open<'t, T: Transport, B: Toolbox + ?Sized>(
 }
 
 /// Returns the head of the request.
-// Not inlined: in the future, this takes 124 bytes of flash more.
+// Not inlined: as part of the driver's future, this would cost 124 bytes of flash.
 #[inline(never)]
 fn head_of<'a>(config: &Config<'a>, headers: &'a [(&'a str, &'a str)]) -> Head<'a> {
     Head { base_url: base_of(config.base_url, config.path), path: config.path, headers }
 }
 
 /// Writes the part of the body before the conversation, and prepares the rest.
-// Not inlined: in the future, this takes 196 bytes of flash more.
+// Not inlined: as part of the driver's future, this would cost 196 bytes of flash.
 #[inline(never)]
 fn write_front<'r, 'b, B: Toolbox + ?Sized>(
     run: &'r mut Run<'b>,
@@ -136,8 +136,8 @@ pub async fn send<'t, T: Transport>(
     answered(run, sent)
 }
 
-/// Sends the request as [`send`] does, but `before` has not changed since [`Run::note_front`], so it
-/// is not searched again.
+/// Sends the request as [`send`] does, but `before` has not changed since [`Run::note_front`], so
+/// it is not searched again.
 pub async fn send_with_noted_front<'t, T: Transport>(
     run: &mut Run<'_>,
     head: &Head<'_>,
@@ -209,8 +209,8 @@ where
         Ok(fed?)
     }
 
-    /// Returns the next event in the bytes that `at_hand` returns, if it is a delta in the exact form
-    /// of the API. Otherwise returns `None` and changes nothing.
+    /// Returns the next event in the bytes that `at_hand` returns, if it is a delta in the exact
+    /// form of the API. Otherwise returns `None` and changes nothing.
     #[inline]
     pub(super) fn delta_at_hand(
         &mut self,

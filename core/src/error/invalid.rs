@@ -1,10 +1,10 @@
-//! Messages that the API would reject: the rule that is broken, and the position.
+//! Messages that the API would refuse: the rule that is broken, and the position.
 
 use core::fmt;
 
 use super::{line, lines};
 
-/// A message that the API would reject, and the rule that it breaks.
+/// A message that the API would refuse, and the rule that it breaks.
 ///
 /// `Display` writes the position in the same form as the API's own errors: `messages.1.content.0:
 /// this call has no result in the next message`.
@@ -22,7 +22,7 @@ pub struct Invalid {
 
 macro_rules! rules {
     ($($(#[$doc:meta])* $variant:ident $text:literal,)*) => {
-        /// A rule of the Messages API for conversations. The API rejects a request that breaks a
+        /// A rule of the Messages API for conversations. The API refuses a request that breaks a
         /// rule, no matter how often the request is sent.
         #[derive(Clone, Copy, Debug, PartialEq, Eq)]
         #[cfg_attr(feature = "defmt", derive(defmt::Format))]
@@ -49,8 +49,8 @@ rules! {
     CallInput "the input of a call must be an object",
     /// The content must be a string or an array of blocks.
     Content "the content must be a string or an array",
-    /// The calls of a message must have different IDs. A call that the caller appends must not
-    /// reuse an ID that is already in use.
+    /// The calls of a message must have different ids. A call that the caller appends must not
+    /// reuse an id that is already in use.
     DuplicateId "another call has this id",
     /// The content must not be empty.
     EmptyContent "the content must not be empty",
@@ -70,7 +70,7 @@ rules! {
     /// Only the assistant may have calls and thinking, only the user results, and only the system
     /// tool changes.
     Misplaced "a message of this role must not contain this block",
-    /// A call must have an ID and a name.
+    /// A call must have an id and a name.
     NamelessCall "a call must have an id and a name",
     /// A result must answer a call of the preceding assistant message.
     Orphan "this result has no call in the previous message",

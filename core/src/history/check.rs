@@ -26,7 +26,7 @@ pub enum Tail {
 pub(crate) enum Before<'a> {
     /// Nothing: the checked messages are the whole conversation.
     Nothing,
-    /// These messages. No call in them may have the ID of a checked call.
+    /// These messages. No call in them may have the id of a checked call.
     Messages(&'a [u8]),
     /// Messages that do not matter for the check.
     Others,

@@ -1,6 +1,6 @@
 //! The rules of the Messages API for a conversation, all in one place.
 //!
-//! The API rejects a request that breaks a rule, no matter how often the request is sent, and also
+//! The API refuses a request that breaks a rule, no matter how often the request is sent, and also
 //! every later request that contains the same message. Such messages must therefore be neither sent
 //! nor stored. The rules come from the API's own error messages; [`Rule`](crate::error::Rule) lists
 //! them.
@@ -14,8 +14,8 @@
 //! Some rules vary between servers or have changed over time. This module decides as follows. A
 //! conversation may begin with an assistant message: the API has accepted that since October 2024,
 //! and a compaction on the server produces one. Two consecutive messages may have the same role:
-//! the API joins them. The ID of a call may occur again in a later turn: some gateways number calls
-//! from 0 in each turn, and accept their own IDs.
+//! the API joins them. The id of a call may occur again in a later turn: some gateways number calls
+//! from 0 in each turn, and accept their own ids.
 
 mod check;
 mod marks;
@@ -70,7 +70,7 @@ pub(crate) fn is_type(block: Value<'_>, name: &str) -> bool {
 enum Sort {
     /// Not an object with a `type`.
     NoBlock,
-    /// A text block without text. The API rejects it at any position.
+    /// A text block without text. The API refuses it at any position.
     EmptyText,
     /// A text block of white space. It may appear next to other blocks, but not alone.
     BlankText,
@@ -218,7 +218,7 @@ fn answers(result: Value<'_>, call: Value<'_>) -> bool {
     matches!((answered, id), (Some(answered), Some(id)) if same(answered, id))
 }
 
-/// Returns whether a call with this ID and name can be answered: it must have a name, and an ID
+/// Returns whether a call with this id and name can be answered: it must have a name, and an id
 /// that no call in `before` has.
 pub(crate) fn is_answerable<'a>(
     id_and_name: [Option<Value<'a>>; 2],
@@ -229,7 +229,7 @@ pub(crate) fn is_answerable<'a>(
     !id.is_empty() && !name.is_empty() && (!ids.note(id) || !has_call(before, id))
 }
 
-/// Returns whether there is a call with this ID. The IDs may be escaped differently.
+/// Returns whether there is a call with this id. The ids may be escaped differently.
 pub(crate) fn has_call<'a>(mut blocks: impl Iterator<Item = Value<'a>>, id: Text<'_>) -> bool {
     blocks.any(|block| {
         let [kind, other] = block.pick(["type", "id"]);
@@ -238,14 +238,14 @@ pub(crate) fn has_call<'a>(mut blocks: impl Iterator<Item = Value<'a>>, id: Text
     })
 }
 
-/// A filter of the IDs seen so far. An ID that the filter does not contain is new, and no search is
+/// A filter of the ids seen so far. An id that the filter does not contain is new, and no search is
 /// needed.
 pub(crate) struct Ids([u32; 32]);
 
 impl Ids {
     pub(crate) const NONE: Self = Self([0; 32]);
 
-    /// Adds an ID. Returns whether it may have been added before.
+    /// Adds an id. Returns whether it may have been added before.
     fn note(&mut self, id: Text<'_>) -> bool {
         if IS_CHIP {
             return true;

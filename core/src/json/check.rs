@@ -22,7 +22,7 @@ pub struct Checked {
     /// The offset at which the value ends. Only white space follows it.
     pub end: usize,
     /// The offset of the first unpaired surrogate, an escape from `\uD800` to `\uDFFF` that is not
-    /// part of a pair. It is valid JSON, but not valid text, and the API rejects it.
+    /// part of a pair. It is valid JSON, but not valid text, and the API refuses it.
     pub lone_surrogate: Option<usize>,
 }
 
@@ -53,8 +53,8 @@ impl JsonError {
 }
 
 /// The deepest nesting of a message that contains an input or a result. Inputs and results are
-/// checked on their own, so without this larger limit, data that was accepted once could be
-/// rejected when it is read again as part of a message.
+/// checked on their own, so without this larger limit, data that was accepted once could be refused
+/// when it is read again as part of a message.
 pub(crate) const MESSAGE_DEPTH: usize = MAX_DEPTH + 3;
 /// The deepest nesting of a snapshot, which contains messages of depth [`MESSAGE_DEPTH`].
 pub(crate) const SNAPSHOT_DEPTH: usize = MESSAGE_DEPTH + 2;

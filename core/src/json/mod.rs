@@ -1,9 +1,9 @@
 //! JSON text in memory: checked once, then read lazily and in place.
 //!
-//! Nothing in this module allocates, recurses or panics. [`Value::parse`] checks the grammar (RFC 8259,
-//! nested at most 122 levels). [`Value`] and [`Text`] are views of checked bytes that
-//! find a member or unescape a string on demand. For bytes that were not checked, the views return
-//! `None` or a wrong value, but never panic.
+//! Nothing in this module allocates, recurses or panics. [`Value::parse`] checks the grammar (RFC
+//! 8259, nested at most 122 levels). [`Value`] and [`Text`] are views of checked bytes that find a
+//! member or unescape a string on demand. For bytes that were not checked, the views return `None`
+//! or a wrong value, but never panic.
 
 mod big;
 mod bits;

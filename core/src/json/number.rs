@@ -437,7 +437,7 @@ impl Text {
         let count = i32::try_from(digits.len()).unwrap_or(0);
         let is_plain = (-4..=16).contains(&point);
         // The number of digits in front of the written point, or if it is not positive, minus the
-        // number of zeros behind it.
+        // number of zeros after it.
         let whole = if is_plain { point } else { 1 };
         for i in (whole - 1).min(0)..count.max(whole + i32::from(is_plain)) {
             if i == whole {

@@ -100,8 +100,8 @@ fn skip_line(bytes: &[u8], at: usize) -> usize {
     skip_wide(bytes, at, &mut 0, |byte| u8::from(byte == b'\n') | u8::from(byte == b'\r'))
 }
 
-/// Returns whether the strings in `bytes`, which are JSON, may mean a text with `word` in it. `word`
-/// consists of letters, digits, underscores and the quotes around a string. If this returns
+/// Returns whether the strings in `bytes`, which are JSON, may mean a text with `word` in it.
+/// `word` consists of letters, digits, underscores and the quotes around a string. If this returns
 /// `false`, no string does; a reader that looks for `word` then needs no closer look. Always
 /// returns `true` on a small machine.
 pub(crate) fn may_mention(bytes: &[u8], word: &[u8]) -> bool {

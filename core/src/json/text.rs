@@ -278,8 +278,8 @@ fn escaped_char(bytes: &[u8]) -> Option<(char, usize)> {
 }
 
 /// A function that receives a text part by part. All callers use this one type, so that a
-/// microcontroller needs only one copy of the code that writes texts. It returns nothing: a function
-/// that can fail remembers that, so that the code before each part need not look.
+/// microcontroller needs only one copy of the code that writes texts. It returns nothing: a
+/// function that can fail remembers that, so that the code before each part need not look.
 pub(crate) type Each<'e> = dyn FnMut(&str) + 'e;
 
 /// Calls `each` with the parts of the unescaped text, in order.

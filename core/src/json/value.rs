@@ -61,7 +61,8 @@ impl<'a> Value<'a> {
     /// The value `[]`.
     pub(crate) const EMPTY_ARRAY: Self = Self { raw: b"[]" };
 
-    /// Checks that `bytes` are one JSON value (RFC 8259), nested at most 122 levels, and returns it.
+    /// Checks that `bytes` are one JSON value (RFC 8259), nested at most 122 levels, and returns
+    /// it.
     ///
     /// # Errors
     /// Returns the place of the first mistake, and what was expected there.

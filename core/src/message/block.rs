@@ -200,7 +200,7 @@ views! {
     }
     /// A call of a tool that the caller runs. See [`Block::ToolUse`].
     ToolUse {
-        /// The ID of the call, which its result refers to.
+        /// The id of the call, which its result refers to.
         id: text,
         /// The name of the tool.
         name: text,
@@ -213,7 +213,7 @@ views! {
     }
     /// The result of a call that the caller ran. See [`Block::ToolResult`].
     ToolResult {
-        /// The ID of the call that the result answers.
+        /// The id of the call that the result answers.
         tool_use_id: text,
         /// The content of the result. A string counts as one text block.
         content: blocks,
@@ -227,7 +227,7 @@ views! {
     /// A call of a tool that the server runs, or that the API made to an MCP server. See
     /// [`Block::ServerToolUse`] and [`Block::McpToolUse`].
     ServerToolUse {
-        /// The ID of the call, which its result refers to.
+        /// The id of the call, which its result refers to.
         id: text,
         /// The name of the server's tool.
         name: text,
@@ -241,7 +241,7 @@ views! {
     /// The result of a tool that the server or an MCP server ran. See the `…ToolResult` variants of
     /// [`Block`].
     ServerToolResult {
-        /// The ID of the call that the result answers.
+        /// The id of the call that the result answers.
         tool_use_id: text,
         /// The content of the result. Its shape depends on the tool.
         content: value,

@@ -6,7 +6,8 @@ use core::fmt;
 ///
 /// A run hands it out ([`Run::calls`](super::Run::calls), [`Run::next_call`](super::Run::next_call)
 /// and others), and its methods accept it. It names a call of the last turn only: when the next
-/// reply is complete, it names a call of that reply, or none. A call's id names it for good.
+/// reply is complete, it names a call of that reply, or none. A call's id identifies it
+/// permanently.
 ///
 /// The conversion [`From<usize>`] and [`get`](Self::get) are for programs that store the number
 /// elsewhere, such as across a C interface. The number of a call that does not exist does no harm:

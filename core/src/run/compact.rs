@@ -23,11 +23,11 @@ use crate::message::{StopReason, Usage};
 use crate::transcript::Span;
 use crate::wire::ServerCompaction;
 
-/// When and how a conversation is summarised. Off by default.
+/// When and how a conversation is summarized. Off by default.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Compaction {
     /// The threshold: the number of tokens of the last turn (input, output and caches) from which
-    /// on the conversation is summarised. Default: 100,000.
+    /// on the conversation is summarized. Default: 100,000.
     pub threshold: u64,
     /// The prompt for the summary. Default: [`PROMPT`](Self::PROMPT).
     pub prompt: &'static str,
@@ -39,7 +39,7 @@ impl Compaction {
 was said above. Say what was asked for and under which conditions, what was done and found (names, numbers, paths and identifiers exactly \
 as they are), what was decided and why, what was tried and failed, and what is to be done next. Write only the summary.";
 
-    /// Summarises from 100,000 tokens on, with [`PROMPT`](Self::PROMPT).
+    /// Summarizes from 100,000 tokens on, with [`PROMPT`](Self::PROMPT).
     pub const DEFAULT: Self = Self { threshold: 100_000, prompt: Self::PROMPT };
 }
 

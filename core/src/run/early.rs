@@ -465,8 +465,8 @@ impl Run<'_> {
     /// Returns the conversation in a form that [`replace_history`](Self::replace_history) of
     /// another run accepts, at any time. It is [`messages`](Self::messages), with two differences:
     ///
-    /// - While a reply is being received of which a call has started, it contains what would stay
-    ///   if the reply broke off now: the complete blocks, and the results so far.
+    /// - If a call of the reply under way has started, it also contains what would be kept if the
+    ///   reply broke off now: the complete blocks, and the results so far.
     /// - If messages were [appended](Self::append) after open calls, these calls have results that
     ///   say that they did not run or were cancelled. Otherwise an open call has no result yet.
     pub fn conversation(&self) -> alloc::borrow::Cow<'_, [u8]> {

@@ -165,9 +165,9 @@ impl Run<'_> {
         }
     }
 
-    /// Takes the delta at the start of `input`, if it is one that needs nothing else to be done, and
-    /// advances `input` past it. Otherwise returns `None`, changes nothing, and [`feed`](Self::feed)
-    /// is needed.
+    /// Takes the delta at the start of `input`, if it is one that needs nothing else to be done,
+    /// and advances `input` past it. Otherwise returns `None`, changes nothing, and
+    /// [`feed`](Self::feed) is needed.
     #[inline]
     pub(crate) fn feed_delta(&mut self, input: &mut &[u8]) -> Option<StreamEvent> {
         #[cfg(feature = "alloc")]
@@ -256,7 +256,7 @@ impl Run<'_> {
     /// # Errors
     /// The error, if the policy does not allow another attempt. The run can continue: the next
     /// [`step`](Self::step) sends the same request again.
-    // Not inlined on a chip: in the driver's future, this takes 92 bytes of flash more.
+    // Not inlined on a chip: as part of the driver's future, this would cost 92 bytes of flash.
     #[cfg_attr(target_os = "none", inline(never))]
     pub fn failed(&mut self, error: Error, now: Instant, jitter: u32) -> Result<Duration, Error> {
         let state = self.machine.state();

@@ -35,7 +35,7 @@ pub(super) struct Extras {
 #[derive(Debug)]
 pub(super) struct Given {
     /// Returns whether the conversation removes the tool of a call. Only messages from the caller
-    /// do that, and compaction blocks that summarise them.
+    /// do that, and compaction blocks that summarize them.
     pub(super) is_withdrawn: fn(&mut Run<'_>, CallIndex) -> bool,
     /// Checks that the model can continue the last message, if that is its own.
     pub(super) ensure_prefill: fn(&mut Run<'_>) -> Result<(), Error>,

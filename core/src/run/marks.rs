@@ -47,7 +47,8 @@ impl Run<'_> {
         self.note_breakpoints(breakpoints_in_front(front))
     }
 
-    /// Does the same as [`note_front`](Self::note_front) for a front with this number of breakpoints.
+    /// Does the same as [`note_front`](Self::note_front) for a front with this number of
+    /// breakpoints.
     pub(crate) fn note_breakpoints(&mut self, in_front: usize) -> Result<(), Error> {
         self.marks.in_front = u16::try_from(in_front).unwrap_or(u16::MAX);
         self.check_breakpoints()

@@ -43,12 +43,14 @@
 //!
 //! // Ready: there is something to send.
 //! assert_eq!(run.step(now)?, Step::Send);
-//! let body: Vec<u8> = run.body(&[b"{\"model\":\"m\",\"max_tokens\":9,\"messages\":["]).pieces().flatten().copied().collect();
+//! let front = b"{\"model\":\"m\",\"max_tokens\":9,\"messages\":[";
+//! let body: Vec<u8> = run.body(&[front]).pieces().flatten().copied().collect();
 //! assert!(body.ends_with(br#"[{"role":"user","content":"What is 15 + 27?"}]}"#));
 //!
 //! // The reply comes, in any pieces.
 //! run.head_arrived(&ReplyHead::new(200));
-//! let reply = br#"{"content":[{"type":"tool_use","id":"t1","name":"sum","input":{"a":15,"b":27}}],"stop_reason":"tool_use"}"#;
+//! let reply = br#"{"content":[{"type":"tool_use","id":"t1","name":"sum",
+//!     "input":{"a":15,"b":27}}],"stop_reason":"tool_use"}"#;
 //! for piece in reply.chunks(10) {
 //!     let mut piece = piece;
 //!     while let Some(happened) = run.feed(&mut piece)? { let _event = run.mark_shown(happened); }
@@ -170,9 +172,8 @@ const _: () = assert!(MAX_CALLS == CallStates::COUNT);
 /// `mark_started_early` and `has_started_early` to start a call before its reply is complete.
 ///
 /// **Edit** results before they are sent: [`cap_result`](Self::cap_result),
-/// [`replace_result`](Self::replace_result), [`add_to_result`](Self::add_to_result); after they were
-/// sent,
-/// [`replace_result_of`](Self::replace_result_of).
+/// [`replace_result`](Self::replace_result), [`add_to_result`](Self::add_to_result); after they
+/// were sent, [`replace_result_of`](Self::replace_result_of).
 ///
 /// **Say** something as the caller, between requests: [`user`](Self::user),
 /// [`append`](Self::append), [`ask_again`](Self::ask_again), [`clear`](Self::clear),

@@ -1,8 +1,8 @@
-//! Replacement of a result that was already sent, because the API refuses it, for example for a
-//! picture that is too large.
+//! Replacement of a result that was already sent, because the API refuses it, for example because
+//! of an image that is too large.
 //!
 //! The API checks every message of every request, so a result that it refuses stays refused. Its
-//! limits depend on the whole conversation (a picture may be larger if there are few), so a result
+//! limits depend on the whole conversation (an image may be larger if there are few), so a result
 //! that was accepted once can be refused later.
 
 use super::results::{CONTENT, Content, FAILED, HEAD, Parts, TOOLSET, marks_of};

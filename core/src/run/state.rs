@@ -48,8 +48,8 @@ pub enum Outcome {
     /// The caller stopped the run.
     Stopped,
     /// The server has lost the message thread, and a part of the conversation was
-    /// [freed](crate::wire::MessageThread::Free), so that the request cannot be sent. The last reply
-    /// and its results are still here. Continue with [`clear`](super::Run::clear) or
+    /// [freed](crate::wire::MessageThread::Free), so that the request cannot be sent. The last
+    /// reply and its results are still here. Continue with [`clear`](super::Run::clear) or
     /// [`replace_history`](super::Run::replace_history).
     ThreadLost,
 }

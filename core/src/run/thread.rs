@@ -1,5 +1,5 @@
-//! A conversation that the server keeps: which part of it a request contains, and what a reply or an
-//! error says about the thread.
+//! A conversation that the server keeps: which part of it a request contains, and what a reply or
+//! an error says about the thread.
 //!
 //! ```text
 //!             create: everything       a whole reply with an id
@@ -11,12 +11,12 @@
 //!      │ threads are refused                                         │ ignored, refused, or lost
 //!      ▼                                                             ▼ twice in a row
 //!   ┌────────────────────────────────────────────────────────────────────┐
-//!   │                     Unthreaded: everything, for good               │
+//!   │                     Unthreaded: everything, permanently            │
 //!   └────────────────────────────────────────────────────────────────────┘
 //! ```
-//! The rules are those of the official runners (`lib/threads/_thread_state.py` of the Python package
-//! 2.14.0). In addition, a thread counts only if the server's token counts show that it exists, and
-//! changed tools start a new thread instead of raising an error.
+//! The rules are those of the official runners (`lib/threads/_thread_state.py` of the Python
+//! package 2.14.0). In addition, a thread counts only if the server's token counts show that it
+//! exists, and changed tools start a new thread instead of raising an error.
 
 use super::Run;
 use super::state::Place;
@@ -78,8 +78,8 @@ pub(super) struct Thread {
     replaces_lost: bool,
     /// Whether the token counts of the current reply show that the server keeps the thread.
     is_proven: bool,
-    /// Whether the thread ends before the current reply, because the server does not keep the reply
-    /// as it is here.
+    /// Whether the thread ends before the current reply, because the server's copy of the reply
+    /// differs from the one here.
     ends_thread: bool,
     /// The input tokens of the current reply when it began. 0 if unknown.
     tokens_at_start: u32,
@@ -145,9 +145,9 @@ impl Thread {
         self.sent == Sent::Continue && !self.is_proven
     }
 
-    /// Returns the values for a snapshot: the id, and the numbers for
-    /// [`restored`](Self::restored). Returns `None` if there is no thread. `untouched` is the length
-    /// of the unchanged beginning of the conversation, and `end` the end of its last reply.
+    /// Returns the values for a snapshot: the id, and the numbers for [`restored`](Self::restored).
+    /// Returns `None` if there is no thread. `untouched` is the length of the unchanged beginning
+    /// of the conversation, and `end` the end of its last reply.
     pub(super) fn to_store(&self, untouched: usize, end: usize) -> Option<(&str, [u64; 4])> {
         match self.position {
             Position::Continue if untouched >= self.held && self.held == end => {
@@ -253,13 +253,13 @@ impl Run<'_> {
 
     /// Compares the members of the next request that a thread keeps (`system` and `tools`) with
     /// those that the current thread was created with. If they differ, the whole conversation is
-    /// sent, and starts a new thread. `tools` are the definitions as JSON, besides those in `front`.
-    /// Does nothing if there are no threads. Call it before the front is
+    /// sent, and starts a new thread. `tools` are the definitions as JSON, besides those in
+    /// `front`. Does nothing if there are no threads. Call it before the front is
     /// [completed](Self::complete), if it has changed.
     ///
     /// # Errors
-    /// `Misuse` if they differ, or the thread was left after the [`step`](Self::step), and a part of
-    /// the conversation was [freed](MessageThread::Free).
+    /// `Misuse` if they differ, or the thread was left after the [`step`](Self::step), and a part
+    /// of the conversation was [freed](MessageThread::Free).
     pub fn note_thread_front<'t>(
         &mut self,
         front: Front<'_>,

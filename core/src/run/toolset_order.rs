@@ -14,8 +14,8 @@ impl Run<'_> {
     }
 
     /// Returns whether an earlier call of the same toolset in this turn failed. Call `i` is then
-    /// answered with [`Notice::AfterFailure`](crate::tool::Notice::AfterFailure) instead of running.
-    /// Returns `false` for a call without a toolset.
+    /// answered with [`Notice::AfterFailure`](crate::tool::Notice::AfterFailure) instead of
+    /// running. Returns `false` for a call without a toolset.
     pub fn is_after_failed_member(&self, i: CallIndex) -> bool {
         let failed = |result: Value<'_>| result.member("is_error").and_then(Value::as_bool);
         self.earlier_members(i).any(|j| self.result(j).and_then(failed) == Some(true))

@@ -1,4 +1,4 @@
-//! What a caller can say at any time: each intention has its own method, and none can make the
+//! What a caller can say between requests: each intention has its own method, and none can make the
 //! conversation invalid.
 
 use super::Run;
@@ -180,9 +180,9 @@ impl Run<'_> {
         self.prompt()
     }
 
-    /// Removes the whole conversation, so that the next message begins a new one. Settings, usage and
-    /// the container stay, and so do changes of the tools that no request contains yet. The limits
-    /// count from zero again. A compaction that was requested is forgotten.
+    /// Removes the whole conversation, so that the next message begins a new one. Settings, usage
+    /// and the container stay, and so do changes of the tools that no request contains yet. The
+    /// limits count from zero again. A compaction that was requested is forgotten.
     ///
     /// A chip whose transcript is full can start afresh with this;
     /// [`replace_history`](Self::replace_history) links the check of messages, about 4 KB of flash.

@@ -1,7 +1,7 @@
 //! Tools that the conversation removes and adds again.
 //!
 //! A `tool_removal` or `tool_addition` block is part of a system message, or of the `tool_changes`
-//! of a compaction block, which represents the system messages that it summarises. The blocks take
+//! of a compaction block, which represents the system messages that it summarizes. The blocks take
 //! effect in order. A call of a removed tool does not run, as in the official runners: the model
 //! may still request it.
 //!

@@ -414,8 +414,9 @@ pub(super) fn by_key<'s, 'v>(
     }
 }
 
-/// Checks a value against each variant in turn. The variants are checked apart, so that an error
-/// inside one leads to the next: the check is nested as deep as such choices are in the schema.
+/// Checks a value against each variant in turn. Each variant is checked separately, so that after
+/// an error in one the next is tried. The nesting of these checks equals the nesting of such
+/// choices in the schema.
 pub(super) fn by_fit<'s, 'v>(
     check: &Check<'v>,
     schema: &'s Schema,

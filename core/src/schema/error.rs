@@ -69,7 +69,7 @@ pub(crate) enum Expected<'s> {
     Words(&'static str),
 }
 
-/// The words if there is no name, those before one name and before several, and those after them.
+/// Four texts: for no names, before one name, before several names, and after the names.
 type Around = [&'static str; 4];
 
 impl<'s> Expected<'s> {
@@ -147,8 +147,8 @@ impl<'s> InputError<'s> {
         Self::of(at, Words { missing: None, expected, got })
     }
 
-    /// Returns the error that the object at this offset has no member `name`, which has one of these
-    /// types.
+    /// Returns the error that the object at this offset has no member `name`, which has one of
+    /// these types.
     pub(crate) const fn missing(at: usize, name: &'s str, types: Types) -> Self {
         let expected = Expected::Type(types);
         Self::of(at, Words { missing: Some(name), expected, got: Got::Nothing })

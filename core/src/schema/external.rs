@@ -110,7 +110,7 @@ pub(super) fn filled_strict(json: &str, schema: &Schema) -> Result<String, &'sta
 
 type Cache<K> = LazyLock<RwLock<HashMap<K, &'static str>>>;
 
-/// Returns the text of this key, and makes it at the first request.
+/// Returns the text of this key. The first call creates it.
 fn cached<K: Eq + Hash>(cache: &Cache<K>, key: K, make: impl FnOnce() -> String) -> &'static str {
     if let Some(text) = cache.read().unwrap_or_else(PoisonError::into_inner).get(&key) {
         return text;
@@ -166,7 +166,7 @@ pub(super) fn filled(json: &str, schema: &Schema) -> String {
             defs.write()
         };
         rest = after;
-        // Where there is nothing to say, a comma beside it goes too.
+        // If the replacement is empty, an adjacent comma is removed too.
         if is_here && members.is_empty() {
             if out.ends_with(',') {
                 out.pop();

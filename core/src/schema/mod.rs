@@ -87,7 +87,8 @@ pub(crate) enum Shape {
     External(fn() -> &'static str),
 }
 
-/// Bounds as JSON numbers, so that they are exact at any size. An empty string is no bound.
+/// Bounds as JSON numbers, so that they are exact at any size. An empty string means that there is
+/// no bound.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Range {
     pub(crate) minimum: &'static str,
@@ -194,7 +195,7 @@ impl Schema {
                 (Discriminator::Tag(_), Shape::Object { .. })
                 | (Discriminator::Key, Shape::Names(_)) => {}
                 (Discriminator::Key, _) if !variant.name.is_empty() => {}
-                // These are checked apart.
+                // These are checked separately.
                 (Discriminator::Fit, _) => {}
                 (Discriminator::Tag(_), _) => {
                     panic!("a variant that is identified by its tag must be an object")

@@ -26,8 +26,8 @@ pub const fn is_supported(format: &str) -> bool {
     false
 }
 
-/// The first and the last part of the format of a type that is not an object. Its value is the
-/// member `value` of one.
+/// The text before and after the schema of a type that is not an object. The value is wrapped in an
+/// object as the member `value`.
 const BEFORE: &str = "{\"type\":\"object\",\"properties\":{\"value\":";
 const AFTER: &str = "},\"required\":[\"value\"],\"additionalProperties\":false}";
 
@@ -95,7 +95,7 @@ impl Schema {
         matches!(self.shape, Shape::Object { .. }) && !self.nullable
     }
 
-    /// Checks that the model can be held to the schema.
+    /// Checks that the API can enforce the schema.
     ///
     /// # Panics
     /// Panics if it cannot: if some value may have any form, or if an object may have any members.

@@ -2,7 +2,7 @@
 //!
 //! The schema is that of the type ([`ToolInput`]) in the strict form that the API can enforce. It
 //! is sent as `output_config.format`, and the reply is checked against the original schema. A reply
-//! that does not fit is asked for once more, with the reason.
+//! that does not fit is requested once more, with the reason.
 //!
 //! On a chip the parameter is a constant, and the reply is read in the caller's memory:
 #![cfg_attr(feature = "macros", doc = "```")]
@@ -42,7 +42,7 @@ use parts::{ask_again, read};
 #[cfg(not(feature = "alloc"))]
 const CUT: &str = " […cut]";
 
-/// What became of a run whose last reply should be a value. The reply's text remains in the
+/// The result of a run whose last reply should be a value. The reply's text remains in the
 /// conversation in any case.
 #[derive(Clone, Debug, PartialEq)]
 #[non_exhaustive]
@@ -74,8 +74,8 @@ pub struct Reason {
 }
 
 impl Reason {
-    /// The maximum length of a reason in bytes, without `alloc`. A longer text ends with a note that
-    /// it was cut.
+    /// The maximum length of a reason in bytes, without `alloc`. A longer text ends with a note
+    /// that it was cut.
     pub const MAX_LEN: usize = 256;
 
     #[cfg(feature = "alloc")]
@@ -146,15 +146,15 @@ macro_rules! output_params {
 impl<'r, T: Transport, B: Toolbox + ?Sized, C: Clock, H: Hooks> Driver<'r, T, B, C, H> {
     /// Drives `run` until it is over, and reads its last reply as a value. The configuration must
     /// have [`output_params!`](crate::output_params) of the same type. A reply that does not fit is
-    /// asked for once more, with the reason.
+    /// requested once more, with the reason.
     ///
-    /// `memory` holds the unescaped text of the reply, and behind it strings that are escaped
-    /// within it. The type owns its strings, for example as `heapless::String<N>`.
+    /// `memory` holds the unescaped text of the reply, followed by strings that are escaped within
+    /// it. The type owns its strings, for example as `heapless::String<N>`.
     ///
     /// # Errors
-    /// See [`until_done`](Self::until_done). Returns `Capacity` of [`CapacityKind::Reply`](crate::error::CapacityKind::Reply) if the
-    /// text does not fit into `memory`; the reply remains in the conversation. The run can
-    /// continue.
+    /// See [`until_done`](Self::until_done). Returns `Capacity` of
+    /// [`CapacityKind::Reply`](crate::error::CapacityKind::Reply) if the text does not fit into
+    /// `memory`; the reply remains in the conversation. The run can continue.
     pub async fn output<V: for<'x> ToolInput<'x>, O: Observer>(
         &mut self,
         run: &mut Run<'_>,

@@ -1,4 +1,4 @@
-//! What reads a reply, and asks for another: for the drivers of this project.
+//! Reads a reply and requests a correction, for this project's drivers.
 
 use super::{Reason, Structured};
 use crate::error::{Capacity, CapacityKind, Error};
@@ -27,8 +27,8 @@ pub fn format<T: for<'x> ToolInput<'x>>() -> Result<alloc::string::String, &'sta
 
 /// Reads the last reply of a run that has ended with `outcome`.
 ///
-/// `memory` holds the unescaped text of the reply, and behind it strings that are escaped within
-/// it. Twice the size of the text is always sufficient.
+/// `memory` holds the unescaped text of the reply, followed by strings that are escaped within it.
+/// Twice the size of the text is always sufficient.
 ///
 /// # Errors
 /// Returns `Capacity` of [`CapacityKind::Reply`] if the text does not fit into `memory`.

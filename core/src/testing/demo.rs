@@ -32,7 +32,7 @@ pub(super) fn answer(request: &Request) -> Answer {
         .rfind(|message| message.role() == Some(Role::User))
         .map(|message| said(*message))
         .unwrap_or_default();
-    // The number of previous messages differs from turn to turn, and therefore so do the IDs.
+    // The number of previous messages differs from turn to turn, and therefore so do the ids.
     from_prompt(request, &prompt, messages.len()).into()
 }
 

@@ -5,7 +5,10 @@
 //! use std::io::{Read, Write};
 //! use toolrunner_core::testing::{Chunk, ScriptedModel, http1::Connection};
 //!
-//! fn serve(mut socket: std::net::TcpStream, model: &std::sync::Mutex<ScriptedModel>) -> std::io::Result<()> {
+//! fn serve(
+//!     mut socket: std::net::TcpStream,
+//!     model: &std::sync::Mutex<ScriptedModel>,
+//! ) -> std::io::Result<()> {
 //!     let (mut connection, mut buffer) = (Connection::new(), [0; 4096]);
 //!     while !connection.is_closed() {
 //!         let length = socket.read(&mut buffer)?;

@@ -1,7 +1,7 @@
 //! Tests without a network: a model that follows a script, links with faults, a clock whose time
 //! advances only when it is waited on, inputs that are generated from a tool's schema, requests as
-//! text, and a check that a transcript is valid. It serves the tests of this crate and yours, and
-//! does no I/O like the rest of the crate.
+//! text, and a check that a transcript is valid. It serves the tests of this crate and yours. Like
+//! the rest of the crate, it does no I/O.
 
 mod clock;
 mod demo;

@@ -20,7 +20,7 @@ use crate::message::{Messages, Role};
 pub struct Response {
     /// The HTTP status.
     pub status: u16,
-    /// The header fields: content type, request ID, and those of the script.
+    /// The header fields: content type, request id, and those of the script.
     pub headers: Vec<(String, String)>,
     /// The body in pieces, with pauses.
     pub body: Vec<Chunk>,
@@ -45,7 +45,7 @@ pub(super) fn bytes(chunks: &[Chunk]) -> Vec<u8> {
 /// it, and returns the next answer. It does no I/O: [`ScriptedTransport`](super::ScriptedTransport)
 /// connects it in memory and [`http1`](super::http1) to a socket.
 ///
-/// An invalid request is answered with status 400 and the reason, like by the API, and does not use
+/// An invalid request is answered with status 400 and the reason, as by the API, and does not use
 /// up an answer. So is a request after the end of the script. If an answer did not arrive
 /// ([`broken`](Self::broken)) and an identical request follows, it gets the same answer, unless
 /// that answer itself ended with an `error` event.
@@ -188,8 +188,8 @@ impl ScriptedModel {
         response
     }
 
-    /// Returns whether a request asks for the same as the last one: the body is identical, or it has
-    /// the same conversation. On a message thread a request may contain only a part of it.
+    /// Returns whether a request asks for the same as the last one: the body is identical, or it
+    /// has the same conversation. On a message thread a request may contain only a part of it.
     fn is_repeated(&self, request: &Request) -> bool {
         let Some(last) = self.requests.last() else { return false };
         let is_threaded = |request: &Request| request.json().member("thread").is_some();

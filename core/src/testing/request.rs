@@ -64,7 +64,7 @@ impl Request {
         })
     }
 
-    /// Returns the ID of the reply whose message thread the request continues.
+    /// Returns the id of the reply whose message thread the request continues.
     pub fn continued(&self) -> Option<String> {
         let thread = self.json().member("thread")?;
         let continues = thread.member("type")?.is_text("continue");

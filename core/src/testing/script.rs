@@ -38,7 +38,8 @@ pub(super) struct ReplyBlock {
 ///
 /// ```
 /// use toolrunner_core::testing::Reply;
-/// let reply = Reply::text("Let me see.").tool_use("toolu_1", "calculate_sum", r#"{"a":15,"b":27}"#);
+/// let reply =
+///     Reply::text("Let me see.").tool_use("toolu_1", "calculate_sum", r#"{"a":15,"b":27}"#);
 /// ```
 #[derive(Clone, Debug, Default)]
 pub struct Reply {
@@ -131,7 +132,7 @@ impl Reply {
         self
     }
 
-    /// Sets the ID of the container in which code ran.
+    /// Sets the id of the container in which code ran.
     pub fn container(mut self, id: &str) -> Self {
         self.container = Some(id.to_string());
         self

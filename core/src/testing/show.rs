@@ -19,7 +19,8 @@ use crate::message::{Block, Message, Messages, Role};
 /// ```
 /// use toolrunner_core::testing::Conversation;
 /// let transcript = r#"{"role":"user","content":"Weather?"},
-///     {"role":"assistant","content":[{"type":"tool_use","id":"t1","name":"weather","input":{"city":"Bonn"}}]},
+///     {"role":"assistant",
+///      "content":[{"type":"tool_use","id":"t1","name":"weather","input":{"city":"Bonn"}}]},
 ///     {"role":"user","content":[{"type":"tool_result","tool_use_id":"t1","content":"Rain"}]}"#;
 /// let text = "\
 /// user: Weather?

@@ -10,7 +10,7 @@ pub use crate::history::Tail;
 ///
 /// The rules are those that a [`Run`](crate::run::Run) follows and that it requires of messages
 /// that its caller adds; see [`Rule`]. Two consecutive messages of the same role are valid, and the
-/// ID of a call may occur again in a later turn. The check ignores:
+/// id of a call may occur again in a later turn. The check ignores:
 /// - calls in the last assistant message, as far as [`Tail::Open`] allows them;
 /// - calls of an assistant message that is directly followed by another: a paused turn, whose calls
 ///   are not answered;

@@ -47,7 +47,7 @@ pub enum Source<'b> {
     },
     /// A URL that the server fetches.
     Url(&'b str),
-    /// The ID of an uploaded file.
+    /// The id of an uploaded file.
     File(&'b str),
     /// Plain text. Only documents can have this source.
     Text(&'b str),

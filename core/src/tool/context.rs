@@ -16,7 +16,7 @@ use crate::time::Instant;
 #[derive(Clone, Copy)]
 #[non_exhaustive]
 pub struct ToolContext<'a> {
-    /// The call's ID, unique in the conversation.
+    /// The call's id, unique in the conversation.
     pub id: Text<'a>,
     /// The tool's name.
     pub name: Text<'a>,

@@ -51,8 +51,8 @@ impl<'a> Decoder<'a> {
             Ok(value) => return Ok(value),
             Err(error) => error,
         };
-        // serde-json-core does not say where it stopped. It read nothing after that place: so this
-        // is the end of the shortest beginning of the text that fails in the same way.
+        // serde-json-core does not say where it stopped. It reads nothing after the error, so the
+        // position is the end of the shortest prefix that fails with the same error.
         let (mut short, mut long) = (0_usize, json.len());
         while short < long {
             let middle = short.midpoint(long);
@@ -108,7 +108,7 @@ fn expected(error: Error, value: Value<'_>) -> &'static str {
     let is_number = value.kind() == Kind::Number;
     match error {
         Error::AnyIsUnsupported | Error::BytesIsUnsupported => {
-            "nothing that you can send: the tool's type is not supported, which is a fault of the tool"
+            "a type that the tool can read (this is a fault of the tool, not of your input)"
         }
         Error::EscapedStringIsTooLong => "a shorter string",
         Error::ExpectedSomeIdent => "true, false or null",

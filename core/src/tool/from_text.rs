@@ -81,8 +81,8 @@ formats! {
     chrono::DateTime<chrono::FixedOffset>: "date-time";
     #[cfg(feature = "chrono")]
     chrono::NaiveDate: "date";
-    // The formats `date-time` and `time` of JSON Schema have an offset, which these have not. The
-    // names are those that schemars uses.
+    // The formats `date-time` and `time` of JSON Schema require an offset, which these types lack.
+    // The names are those that schemars uses.
     #[cfg(feature = "chrono")]
     chrono::NaiveDateTime: "partial-date-time";
     #[cfg(feature = "chrono")]

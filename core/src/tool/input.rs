@@ -143,7 +143,8 @@ impl<'a> Decoder<'a> {
         value.offset_in(self.input.raw()).unwrap_or(0)
     }
 
-    /// Adds a reason, in other words than this crate's, to the error that `value` is not `expected`.
+    /// Adds a reason, in other words than this crate's, to the error that `value` is not
+    /// `expected`.
     #[cfg(feature = "alloc")]
     pub fn error_because(
         &self,

@@ -230,7 +230,7 @@ impl Definition<'static> {
 /// One call, as its tool receives it.
 #[non_exhaustive]
 pub struct ToolCall<'a> {
-    /// The call's ID, unique in the conversation.
+    /// The call's id, unique in the conversation.
     pub id: Text<'a>,
     /// The tool's name.
     pub name: Text<'a>,

@@ -20,12 +20,13 @@ use crate::json::{self, Kind, Sink, Text, Value, escape};
 ///
 /// let mut out = Output::new(&mut memory);
 /// out.block(ContentBlock::text("here:"))?;
-/// out.block(ContentBlock::image_url("https://example.org/a.png").with(r#""cache_control":{"type":"ephemeral"}"#))?;
+/// let image = ContentBlock::image_url("https://example.org/a.png");
+/// out.block(image.with(r#""cache_control":{"type":"ephemeral"}"#))?;
 /// # Ok::<(), toolrunner_core::error::Error>(())
 /// ```
 /// Text alone becomes a string. As soon as there is a block, the content becomes an array, and text
 /// becomes a text block of its own. Consecutive texts are joined. If nothing was written, the
-/// result is [`EMPTY_RESULT`]. A single empty text remains an empty string.
+/// result is `(no output)`. A single empty text remains an empty string.
 ///
 /// **When it is full**, nothing is cut silently. Bytes that do not fit are counted, and every later
 /// call fails. [`finish`](Self::finish) fails too and reports the size of the whole result in

@@ -192,7 +192,8 @@ impl Declared {
 /// ```
 /// use toolrunner_core::tool::{RawTool, Toolbox};
 /// let echo = RawTool::direct(
-///     r#"{"name":"echo","input_schema":{"type":"object","properties":{"text":{"type":"string"}},"required":["text"]}}"#,
+///     r#"{"name":"echo","input_schema":{"type":"object",
+///         "properties":{"text":{"type":"string"}},"required":["text"]}}"#,
 ///     |input, out| {
 ///         let text = input.member("text").and_then(|text| text.as_text()).unwrap_or_default();
 ///         Ok(out.text(text.as_plain().unwrap_or("(escaped)"))?)

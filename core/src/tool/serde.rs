@@ -1,5 +1,5 @@
-//! The bridge to serde: any `Serialize` as a result, and, with serde_json, any `Deserialize` from an
-//! input. Without a heap, see `deserialize`.
+//! The bridge to serde: any `Serialize` as a result, and, with serde_json, any `Deserialize` from
+//! an input. Without a heap, see `deserialize`.
 
 use core::fmt;
 

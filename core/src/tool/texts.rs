@@ -112,7 +112,7 @@ impl Notice<'_> {
                 each(error.expected.of_json());
                 each(" at byte ");
                 count(error.at, each);
-                each(", got JSON that is cut off or broken there");
+                each(", but the JSON is truncated or invalid");
             }
             Self::InvalidJson { got, .. } => {
                 each("an object, got ");

@@ -10,8 +10,8 @@ use crate::schema::{InputError, Schema, text_of};
 /// serde can do: `flatten`, `untagged`, `alias`, `with`, recursive types.
 ///
 /// The schema is that of the type, for input. The input is checked against it as against a
-/// [`RawSchema`](crate::schema::RawSchema) before serde reads it. An error of either names the
-/// path. serde's message follows its own error.
+/// [`RawSchema`](crate::schema::RawSchema) before serde reads it. Errors of both name the path. An
+/// error from serde also contains serde's message.
 impl<'a, T: DeserializeOwned + schemars::JsonSchema + 'static> ToolInput<'a> for Json<T> {
     const SCHEMA: &'static Schema = &Schema::external(text_of::<T>);
 

@@ -68,8 +68,8 @@ impl Transcript<'_> {
         }
     }
 
-    /// Allocates memory for `wanted` bytes, and usually for more. Only a part of it is initialized at
-    /// a time, so that the system need not provide the pages of the rest before they are used.
+    /// Allocates memory for `wanted` bytes, and usually for more. Only a part of it is initialized
+    /// at a time, so that the system need not provide the pages of the rest before they are used.
     #[cold]
     pub(super) fn grow(&mut self, wanted: usize) {
         /// The number of bytes that are initialized at a time.

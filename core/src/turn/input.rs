@@ -164,7 +164,7 @@ fn put(bytes: &mut [u8], at: usize, byte: u8) {
 }
 
 /// Replaces each escape of an unpaired surrogate with that of U+FFFD, which has the same length.
-/// The API rejects unpaired surrogates.
+/// The API refuses unpaired surrogates.
 pub(super) fn mend_surrogates(bytes: &mut [u8]) {
     let mut at = 0;
     while let Some(rest) = bytes.get_mut(at..)
@@ -182,9 +182,9 @@ pub(super) fn mend_surrogates(bytes: &mut [u8]) {
 
 /// Makes the input at `span` an object, if it has a form in which gateways send objects: an empty
 /// input, `null` or `""` for no arguments, or a string that contains the JSON of an object. Returns
-/// the new end of the input, or its fault if it does not represent an object. `grown` states that the
-/// input arrived in deltas; then `null` and `""` are text from the model and do not mean that there
-/// are no arguments.
+/// the new end of the input, or its fault if it does not represent an object. `grown` states that
+/// the input arrived in deltas; then `null` and `""` are text from the model and do not mean that
+/// there are no arguments.
 pub(super) fn read_input(
     t: &mut Transcript<'_>,
     span: Span,
@@ -288,8 +288,8 @@ fn escaped(byte: u8) -> ([u8; 6], usize) {
     }
 }
 
-/// Checks that a server call has an ID and a name. Server calls are sent back as they arrived, and
-/// the API would reject every later request with one that has no ID or no name.
+/// Checks that a server call has an id and a name. Server calls are sent back as they arrived, and
+/// the API would refuse every later request with one that has no id or no name.
 pub(super) fn ensure_named(call: Span, t: &Transcript<'_>) -> Result<(), Error> {
     let call = Value::whole(call.of(t.whole())).unwrap_or_default();
     let has_text = |name: &str| {

@@ -36,7 +36,8 @@ const NO_USAGE: Usage = Usage {
     cache_read_input_tokens: 0,
 };
 
-/// The effect of a part of a reply, as plain data. `Run::event` returns it as an event.
+/// The effect of a part of a reply, as plain data. `Run::mark_shown` and `Run::peek` return it as
+/// an event.
 #[derive(Clone, Copy, Debug)]
 pub struct StreamEvent {
     pub(crate) kind: StreamEventKind,
@@ -259,11 +260,11 @@ impl Reply {
         matches!(self.form, Form::Stream)
     }
 
-    /// Consumes the delta at the start of `input` and returns its event, if the delta is in the exact
-    /// form of the API and continues the only open block. Otherwise returns `None` and changes
-    /// nothing. [`feed`](Self::feed) does the same, but where this is inlined, the event stays in
-    /// registers: memory would be read in larger parts than it was just written, which takes the
-    /// processor longer than everything else about a short delta.
+    /// Consumes the delta at the start of `input` and returns its event, if the delta is in the
+    /// exact form of the API and continues the only open block. Otherwise returns `None` and
+    /// changes nothing. [`feed`](Self::feed) does the same, but where this is inlined, the event
+    /// stays in registers: memory would be read in larger parts than it was just written, which
+    /// takes the processor longer than everything else about a short delta.
     #[inline]
     pub(crate) fn feed_delta(
         &mut self,
@@ -475,10 +476,10 @@ impl Reply {
     }
 }
 
-/// A buffer for the ID of the container that a reply names and the next request sends.
+/// A buffer for the id of the container that a reply names and the next request sends.
 pub(crate) type Container = heapless::String<96>;
 
-/// Stores the ID in `{"id":…}`, unless an ID is already stored. A run stays in the container in
+/// Stores the id in `{"id":…}`, unless an id is already stored. A run stays in the container in
 /// which it began, as with the official runners.
 fn take_container(value: Option<Value<'_>>, container: &mut Container) -> Result<(), Capacity> {
     if !container.is_empty() {

@@ -94,8 +94,8 @@ fn at_byte(text: &str, byte: u8) -> Option<(&str, &str)> {
 ///
 /// ```
 /// use toolrunner_core::__private::base_of;
-/// assert_eq!(base_of("https://gateway.example/claude/v1/", "/v1/messages"), "https://gateway.example/claude");
-/// assert_eq!(base_of("https://gateway.example/v1/messages", "/v1/messages"), "https://gateway.example");
+/// assert_eq!(base_of("https://gateway/a/v1/", "/v1/messages"), "https://gateway/a");
+/// assert_eq!(base_of("https://gateway/v1/messages", "/v1/messages"), "https://gateway");
 /// assert_eq!(base_of("https://gateway.example/v1", "/messages"), "https://gateway.example/v1");
 /// ```
 pub fn base_of<'a>(base_url: &'a str, path: &str) -> &'a str {

@@ -71,8 +71,8 @@ pub struct Config<'a> {
     /// Whether replies are streamed. The default is `true`.
     pub stream: bool,
     /// The base URL: `http://` or `https://`, the authority and optionally a path. If it ends with
-    /// `/v1` or `/v1/messages` and [`path`](Self::path) begins with the same text, this text is sent
-    /// only once.
+    /// `/v1` or `/v1/messages` and [`path`](Self::path) begins with the same text, this text is
+    /// sent only once.
     pub base_url: &'a str,
     /// The path below the base URL, optionally with a query.
     pub path: &'a str,
@@ -86,10 +86,11 @@ pub struct Config<'a> {
     /// Additional header fields, with names in lower case.
     pub headers: &'a [(&'a str, &'a str)],
     /// Whether the server keeps the conversation in a message thread. Unless it is
-    /// [`MessageThread::Off`], a driver that is created with this configuration sets it for each run
-    /// that it drives. A later change ([`Driver::config_mut`](crate::drive::Driver::config_mut)) has
-    /// no effect: use [`Run::message_thread`](crate::run::Run::message_thread). The header
-    /// `anthropic-beta` gets the necessary beta in a line of its own.
+    /// [`MessageThread::Off`], a driver that is created with this configuration sets it for each
+    /// run that it drives. A later change
+    /// ([`Driver::config_mut`](crate::drive::Driver::config_mut)) has no effect: use
+    /// [`Run::message_thread`](crate::run::Run::message_thread). The header `anthropic-beta` gets
+    /// the necessary beta in a line of its own.
     pub message_thread: MessageThread,
     /// The limits of a run that has no limits of its own. A run takes them over once, when a driver
     /// starts it ([`Run::configure`](crate::run::Run::configure)). The default is no limit.
@@ -295,7 +296,7 @@ impl<'a> Config<'a> {
         beta: Option<&'static str>,
     ) -> Vec<(&'a str, &'a str), MAX_HEADERS> {
         let mut fields = Vec::new();
-        // `check` rejects more fields than fit.
+        // `check` refuses more fields than fit.
         let mut add = |name, value| {
             let _fits = fields.push((name, value));
         };

@@ -6,7 +6,7 @@ use crate::error::{Protocol, phrase};
 use crate::json::{JsonError, Kind, Step, Value, Walk, means, meant};
 use crate::transcript::Span;
 
-/// An event and the parts of its own. The [`Parts`] have those that several events have.
+/// An event and the parts that only it has. [`Parts`] holds the parts that several events share.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Wire {
     pub(crate) kind: EventKind,
@@ -170,8 +170,8 @@ impl Parts {
     }
 
     /// Checks that `bytes` is one JSON value, and reads the members of this level if it is an
-    /// object. If several members have the same name, the last one is used, as in the views. Returns
-    /// whether the value contains an unpaired surrogate.
+    /// object. If several members have the same name, the last one is used, as in the views.
+    /// Returns whether the value contains an unpaired surrogate.
     pub(crate) fn read(&mut self, bytes: &[u8], level: Level) -> Result<bool, JsonError> {
         let mut walk = Walk::new(bytes);
         let walked = self.walk(&mut walk, level);

@@ -9,7 +9,8 @@ use crate::json::Value;
 ///
 /// The columns: the name of the row; the kind of block that the delta extends; the delta's type and
 /// the member with its value; the member of the block that grows, and how; the event, its member,
-/// and how that is read. In a whole-JSON reply, the events of a block come in the order of its rows.
+/// and how that is read. In a whole-JSON reply, the events of a block come in the order of its
+/// rows.
 #[rustfmt::skip]
 macro_rules! deltas { ($use:ident) => { $use! {
     Text       Text       "text_delta" "text" "text" Text Text text text;
@@ -28,7 +29,7 @@ pub(crate) enum BlockKind {
     Call,
     Compaction,
     /// A block that only the user or the system may send. If a reply contained one, the API would
-    /// reject the conversation from then on.
+    /// refuse the conversation from then on.
     Misplaced,
     Other,
     /// `server_tool_use` or `mcp_tool_use`: grows like a call, but the server runs it.

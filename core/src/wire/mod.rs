@@ -28,8 +28,8 @@
 //! | A block with two different `type`s | [`Protocol::Event`](crate::error::Protocol::Event), because readers would disagree on the block's kind. |
 //! | JSON with status 200 and without `content` | The server's error if it has a `message` or a `detail`; otherwise [`Protocol::NotAMessage`](crate::error::Protocol::NotAMessage), and [`error_body`](crate::run::Run::error_body) returns the text. The request is not sent again in either case. |
 //! | A byte order mark, or fields that no event stream has | Ignored. |
-//! | A call with the ID of a call in an earlier turn | It is sent back unchanged, because a server that repeats IDs accepts them. [`Run::unique_ids`](crate::run::Run::unique_ids) renames such calls for a conversation that is sent to another server. |
-//! | A base URL that ends with `/v1` or `/v1/messages` | See [`base_of`]. |
+//! | A call with the id of a call in an earlier turn | It is sent back unchanged, because a server that repeats ids accepts them. [`Run::unique_ids`](crate::run::Run::unique_ids) renames such calls for a conversation that is sent to another server. |
+//! | A base URL that ends with `/v1` or `/v1/messages` | The ending is removed, because every request appends it. |
 //!
 //! Without the feature `gateways`, these rows change: blocks that overlap are
 //! [`CapacityKind::OpenBlocks`](crate::error::CapacityKind::OpenBlocks), a block that starts twice
@@ -41,7 +41,7 @@
 //! | Input | Interpretation |
 //! |---|---|
 //! | A delta of a kind that its block does not support: `thinking_delta` in a text block, `text_delta` in a call | `Protocol::Event`, and the request is sent again. No tool runs. |
-//! | Two calls with the same ID in one reply | `Protocol::Event`, and the request is sent again. No tool runs. |
+//! | Two calls with the same id in one reply | `Protocol::Event`, and the request is sent again. No tool runs. |
 //! | `end_turn` with a call | The run ends and the call does not run. When the conversation continues, its result is that it did not run. |
 //! | `tool_use` without a call | The run ends with that reply. |
 //! | `"5"` for a number, `null` for an optional argument | An error result, so that the model corrects its input. Tools may be lenient: `#[tool(lenient)]`, `RawTool::lenient`. |

@@ -57,7 +57,7 @@ impl<'a> Front<'a> {
         let typed = Typed { model: config.model, max_tokens, system: config.system };
         Self {
             typed: Some(typed),
-            // Of white space alone, nothing may remain that would be followed by a comma.
+            // If `params` is only white space, write nothing: a comma would follow it.
             members: config.params.trim_ascii(),
             stream: config.stream,
             container: None,
@@ -239,8 +239,8 @@ fn container_in(members: &str) -> Option<Value<'_>> {
         .map(|(_, value)| value)
 }
 
-/// Writes the caller's `container`. An ID in it stays unchanged. An object without an ID gets the
-/// ID from the reply, and `null` is replaced by this ID.
+/// Writes the caller's `container`. An id in it stays unchanged. An object without an id gets the
+/// id from the reply, and `null` is replaced by this id.
 pub(super) fn write_container<'a>(
     value: Value<'a>,
     id: &'a str,

@@ -73,7 +73,7 @@ enum Line {
     Start,
     /// At the start of a line, after a carriage return. A line feed belongs to the same line end.
     AfterReturn,
-    /// In a line whose first bytes are in the tail: this many.
+    /// Inside a line. Contains the number of its bytes that are in the tail.
     Inside(usize),
     /// In a line without effect, which is not stored.
     Ignored,
@@ -82,11 +82,12 @@ enum Line {
 /// What the lines so far say about the text.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Evidence {
-    /// Nothing occurred that occurs only in an event stream, but this many bytes in other lines.
+    /// No part that is specific to an event stream was seen. `skipped` counts the bytes of other
+    /// lines.
     None { skipped: usize },
     /// A comment, a name or data occurred, so this is an event stream.
     Stream,
-    /// Its frames have names, too.
+    /// The stream's frames also have names.
     Names,
 }
 
@@ -96,8 +97,8 @@ pub(crate) struct Sse {
     line: Line,
     /// The number of bytes of the frame's data in the tail, or `None` before its first data line.
     data: Option<usize>,
-    /// The event that the frame's name specifies. It is `None` if there is no `event` field, or if it
-    /// has the standard's default value, `message`.
+    /// The event that the frame's name specifies. It is `None` if there is no `event` field, or if
+    /// it has the standard's default value, `message`.
     name: Option<EventKind>,
     evidence: Evidence,
 }

@@ -9,7 +9,7 @@ use crate::json::Object;
 pub(crate) const THREADS_BETA: &str = "message-threads-2026-08-12";
 /// The end of a request that starts a thread, after its messages.
 pub(crate) const CREATE: &[u8] = b"],\"thread\":{\"type\":\"create\"}}";
-/// The end of a request that continues a thread: the ID of the last reply is between the two parts.
+/// The end of a request that continues a thread: the id of the last reply is between the two parts.
 pub(crate) const CONTINUE: (&[u8], &[u8]) =
     (b"],\"thread\":{\"type\":\"continue\",\"previous_message_id\":\"", b"\"}}");
 
@@ -25,7 +25,7 @@ pub(crate) const KEPT_BY_THREAD: [&str; 2] = ["system", "tools"];
 /// before its new messages, if a reply broke off, was refused or came from a fallback model, or if
 /// the system prompt or the tools changed. It is sent without a thread, from then on, if the server
 /// refuses threads, if it ignores the thread, or if it does not report what shows that it keeps
-/// one: the IDs and the input tokens of its replies. It ignores the thread if it reports fewer
+/// one: the ids and the input tokens of its replies. It ignores the thread if it reports fewer
 /// input tokens, including caches, than for an earlier request of the thread. A reply to such a
 /// request is discarded. If the new messages alone have more tokens than the earlier requests, this
 /// is not noticed.

@@ -2,8 +2,8 @@
 
 use std::path::{Path, PathBuf};
 
-/// The files of the chip's firmware. Their licence allows to use them with the chip, but they are
-/// not a part of this repository.
+/// The files of the chip's firmware. Their licence allows their use with the chip, but they are not
+/// a part of this repository.
 const FILES: [&str; 3] = ["43439A0.bin", "43439A0_clm.bin", "nvram_rp2040.bin"];
 
 fn main() {

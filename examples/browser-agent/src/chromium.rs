@@ -26,8 +26,8 @@ const TABS: usize = 20;
 
 /// A headless Chromium with an empty profile, which is deleted afterwards.
 ///
-/// Its pages reach the [`Sites`] that are allowed, and nothing else; they cannot download, and their
-/// dialogs are dismissed. When this is dropped, the browser is killed.
+/// Its pages reach the [`Sites`] that are allowed, and nothing else; they cannot download, and
+/// their dialogs are dismissed. When this is dropped, the browser is killed.
 #[derive(Debug)]
 pub struct Chromium {
     pub(crate) devtools: Arc<DevTools>,

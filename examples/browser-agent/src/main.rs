@@ -1,9 +1,9 @@
 //! An agent that orders something in a shop, in headless Chromium.
 //!
-//! The shop is a page on this machine. If the environment names no server, a script plays the model,
-//! so this needs no key and no network. It shows the browser toolset at work: the agent opens the page, clicks, types, sets a
-//! box, orders, and reads the answer. Then it wants to leave the shop, which the browser refuses,
-//! and the call after that does not run.
+//! The shop is a page on this machine. If the environment names no server, a script plays the
+//! model, so this needs no key and no network. It shows the browser toolset at work: the agent
+//! opens the page, clicks, types, sets a box, orders, and reads the answer. Then it wants to leave
+//! the shop, which the browser refuses, and the call after that does not run.
 //!
 //! ```text
 //! cargo run -p toolrunner-examples-browser

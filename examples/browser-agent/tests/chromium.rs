@@ -1,5 +1,5 @@
-//! Chromium as a browser of the toolset, on pages of this machine. Run with `-- --ignored`: it needs
-//! Debian's `chromium`, or another program that `CHROMIUM` names.
+//! Chromium as a browser of the toolset, on pages of this machine. Run with `-- --ignored`: it
+//! needs Debian's `chromium`, or another program that `CHROMIUM` names.
 
 use core::time::Duration;
 use std::env;

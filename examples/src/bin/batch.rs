@@ -2,8 +2,10 @@
 //! next start continues from there.
 //!
 //! ```text
-//! cargo run -p toolrunner-examples --bin batch -- state.json        # all of it
-//! cargo run -p toolrunner-examples --bin batch -- state.json 1      # one turn, as if the machine failed then; start it again
+//! # The whole job:
+//! cargo run -p toolrunner-examples --bin batch -- state.json
+//! # One turn, as if the machine failed then; start it again:
+//! cargo run -p toolrunner-examples --bin batch -- state.json 1
 //! ```
 //! This example shows `snapshot` to save a run, and `resume` to continue it exactly where it was,
 //! in another process. It calls `results` before saving, so that the snapshot contains the tools'

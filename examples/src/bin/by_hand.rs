@@ -2,8 +2,8 @@
 //! does what this program does.
 //!
 //! This example shows that `step` returns what to do next; `feed` takes the reply's bytes, in
-//! pieces of any size; `mark_shown` lends what happened; and `answer` answers a call. The fuzzers drive
-//! the machine in this way, and so can your own event loop.
+//! pieces of any size; `mark_shown` lends what happened; and `answer` answers a call. The fuzzers
+//! drive the machine in this way, and so can your own event loop.
 
 use std::process::ExitCode;
 

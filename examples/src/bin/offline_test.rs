@@ -1,7 +1,7 @@
 //! How to test an agent without a network: its own code unchanged, a script instead of a model, a
-//! link that breaks, a clock that does not wait, and inputs that are generated from a tool's schema.
-//! `cargo test -p toolrunner-examples --bin offline_test` runs the tests below; the program itself
-//! prints one run.
+//! link that breaks, a clock that does not wait, and inputs that are generated from a tool's
+//! schema. `cargo test -p toolrunner-examples --bin offline_test` runs the tests below; the program
+//! itself prints one run.
 
 use toolrunner_core::testing::{Reply, Script, ScriptedModel};
 use toolrunner_std::testing::Scripted;

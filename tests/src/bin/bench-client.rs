@@ -2,7 +2,8 @@
 //! for a benchmark that compares clients.
 //!
 //! ```text
-//! bench-client base=http://127.0.0.1:PORT/SPEC loops=N conc=C stream=0|1 thread=0|1 tool_ms=M result_bytes=R
+//! bench-client base=http://127.0.0.1:PORT/SPEC loops=N conc=C stream=0|1 thread=0|1 tool_ms=M
+//!     result_bytes=R
 //! ```
 //! It runs N conversations, C at a time, on one thread. A conversation has one user message and one
 //! tool, and ends when the model makes no more calls. The tool waits M ms and returns `"<sum> "`,

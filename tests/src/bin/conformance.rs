@@ -1,7 +1,9 @@
 //! Plays scenario files through the loop and prints the differences.
 //!
 //! ```text
-//! conformance [--embedded] [--transport std|blocking|embedded|embassy|reqwless|reqwless-per-request] [--capacity BYTES] [--cut LONGEST] [--seed N] FILE|DIRECTORY...
+//! conformance [--embedded]
+//!     [--transport std|blocking|embedded|embassy|reqwless|reqwless-per-request]
+//!     [--capacity BYTES] [--cut LONGEST] [--seed N] FILE|DIRECTORY...
 //! ```
 //! Each scenario runs twice: with whole bodies, and with bodies cut into pieces of 1 to LONGEST
 //! bytes (16 by default; 0 disables the second run).

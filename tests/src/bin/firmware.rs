@@ -2,8 +2,8 @@
 //! the files in `examples/firmware/expected`. `BLESS=1` writes those files instead.
 //!
 //! Needs Debian's packages rustc-web, cargo-web, rust-web-src, lld, qemu-system-arm and
-//! qemu-system-misc. No traffic leaves the host's loopback. With arguments, only the scenarios run whose name contains one of
-//! them (`lm3s6965evb/tls/cut`).
+//! qemu-system-misc. No traffic leaves the host's loopback. With arguments, only the scenarios run
+//! whose name contains one of them (`lm3s6965evb/tls/cut`).
 
 #[path = "../../../transport-embassy/tests/network/rogue.rs"]
 #[expect(dead_code, reason = "the transport's own tests use all of it")]
@@ -152,8 +152,8 @@ const CANCEL: Scenario =
     scenario("cancel", Manner::Silent, || Script::new().reply(Reply::text("I am.")));
 
 /// Calls of a tool whose argument and result are serde's types: with a number that does not fit,
-/// and with a correct input that contains an escape. Runs with the image `serde`, on the first board
-/// only.
+/// and with a correct input that contains an escape. Runs with the image `serde`, on the first
+/// board only.
 const SERDE: Scenario = scenario("serde", Manner::Good, || {
     let wrong = r#"{"command":{"room":"Kitchen","percent":300}}"#;
     let right = r#"{"command":{"speed":"fast","percent":0,"why":"\u0022dark\"","room":"Kitchen"}}"#;

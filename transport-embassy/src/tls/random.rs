@@ -11,8 +11,8 @@ const POOL: usize = 64;
 /// A source of randomness for one handshake.
 ///
 /// The bytes that every handshake needs are drawn in advance, so that a source that has failed is
-/// noticed before anything is sent. More are drawn directly, which happens only if the first private
-/// key is out of range: once in four thousand million handshakes.
+/// noticed before anything is sent. More are drawn directly, which happens only if the first
+/// private key is out of range: once in four thousand million handshakes.
 pub(super) struct Random<'e, E> {
     entropy: &'e mut E,
     pool: [u8; POOL],

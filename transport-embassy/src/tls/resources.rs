@@ -7,12 +7,12 @@
 ///   must fit as a whole. A server may send records of up to 16,640 bytes, and large servers do.
 ///   With a smaller buffer, the client asks for records of at most 4 KiB (`max_fragment_length`).
 ///   4,352 bytes are then enough for a server that honours the request (OpenSSL does, others do
-///   not); with any other server a reply fails with `Capacity` (`CapacityKind::Record`), which holds the
-///   size of the record.
+///   not); with any other server a reply fails with `Capacity` (`CapacityKind::Record`), which
+///   holds the size of the record.
 /// * `RECORD_OUT`: the size of the buffer for sent records. Data is encrypted in pieces of this
 ///   size less 128 bytes. It must hold the first message of the handshake: 174 bytes and the host
-///   name. With less, no connection is made and the error is `Capacity` (`CapacityKind::Record`). A larger
-///   buffer saves 22 bytes on the wire for each piece.
+///   name. With less, no connection is made and the error is `Capacity` (`CapacityKind::Record`). A
+///   larger buffer saves 22 bytes on the wire for each piece.
 #[derive(Debug)]
 pub struct Resources<
     const BUFFER: usize = 1024,

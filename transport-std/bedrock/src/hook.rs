@@ -96,9 +96,11 @@ fn push(object: &mut Vec<u8>, name: &str, value: &[u8]) {
 impl fmt::Display for Unsupported {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Self::Endpoint(which) => write!(f, "Bedrock has only messages, not {which}"),
+            Self::Endpoint(which) => {
+                write!(f, "Bedrock supports only the messages endpoint, not {which}")
+            }
             Self::Body => f.write_str("the body is not a JSON object"),
-            Self::Model => f.write_str("the request names no model that Bedrock can have"),
+            Self::Model => f.write_str("the request has no valid Bedrock model id"),
         }
     }
 }

@@ -11,8 +11,9 @@
 //! # Ok(()) }
 //! ```
 //!
-//! [`BedrockBuilder::client`] returns an ordinary [`ClientBuilder`](toolrunner_std::ClientBuilder): time-outs, proxies, hooks and
-//! everything else are set as for the Messages API. Two things are added to it:
+//! [`BedrockBuilder::client`] returns an ordinary [`ClientBuilder`](toolrunner_std::ClientBuilder):
+//! timeouts, proxies, hooks and everything else are set as for the Messages API. Two things are
+//! added to it:
 //!
 //! - A [request hook](toolrunner_std::http::RequestHook) rewrites each request: `POST /v1/messages`
 //!   becomes `POST /model/{id}/invoke` or `/model/{id}/invoke-with-response-stream`, `model` and

@@ -319,10 +319,10 @@ async fn what_bedrock_does_not_have_is_refused_before_it_is_sent() {
     let mut run = client.run("m").user("Hello");
     assert_eq!(
         run.count_tokens().await.unwrap_err().to_string(),
-        "the request hook failed: Bedrock has only messages, not POST /v1/messages/count_tokens"
+        "the request hook failed: Bedrock supports only the messages endpoint, not POST /v1/messages/count_tokens"
     );
     for model in ["..", "", ".;x"] {
         let error = client.run(model).user("Hello").until_done().await.unwrap_err();
-        assert!(error.to_string().contains("names no model"), "{error}");
+        assert!(error.to_string().contains("no valid Bedrock model id"), "{error}");
     }
 }

@@ -110,9 +110,9 @@ impl Client {
 /// Configures a [`Client`]: the server, the credential and the connections. Nothing is checked
 /// before [`build`](Self::build).
 ///
-/// HTTPS trusts the platform's certificates, unless [`root_certificate`](Self::root_certificate) adds
-/// others. A proxy is taken from the environment variables that
-/// ureq reads, such as `HTTPS_PROXY` and `NO_PROXY`.
+/// HTTPS trusts the platform's certificates, unless [`root_certificate`](Self::root_certificate)
+/// adds others. A proxy is taken from the environment variables that ureq reads, such as
+/// `HTTPS_PROXY` and `NO_PROXY`.
 #[derive(Clone, Debug)]
 pub struct ClientBuilder {
     base_url: Option<String>,
@@ -134,7 +134,7 @@ impl Default for ClientBuilder {
 
 impl ClientBuilder {
     /// Creates a builder with the defaults: the provider's own server, API version `2023-06-01`, 2
-    /// retries, a connect time-out of 5 s, and a read time-out of 600 s.
+    /// retries, a connect timeout of 5 s, and a read timeout of 600 s.
     pub fn new() -> Self {
         Self {
             base_url: None,

@@ -17,9 +17,9 @@ pub enum Error {
     Api(Box<ApiFailure>),
     /// A limit of memory was reached: what was full, how much was needed, how much was free.
     Capacity(Capacity),
-    /// The calling code made an invalid request; the text has the details.
+    /// The calling code broke a rule of this API; the text has the details.
     Invalid(String),
-    /// The calling code made an invalid request.
+    /// The calling code broke a rule of this API.
     Misuse(Misuse),
     /// The data received is not a reply of the Messages API.
     Protocol(Protocol),

@@ -108,7 +108,11 @@ impl RunBuilder {
     /// # fn f(client: toolrunner_blocking::Client) {
     /// use toolrunner_blocking::Decision;
     /// let run = client.run("claude-opus-4-7").gate(|call| {
-    ///     if call.name == "delete_file" { Decision::deny("The user does not want files deleted.") } else { Decision::Allow }
+    ///     if call.name == "delete_file" {
+    ///         Decision::deny("The user does not want files deleted.")
+    ///     } else {
+    ///         Decision::Allow
+    ///     }
     /// });
     /// # }
     /// ```

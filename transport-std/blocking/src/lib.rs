@@ -31,9 +31,9 @@
 //! The loop is that of [`toolrunner_core`], and runs on the caller's thread. Each request and each
 //! call of a tool has a thread of its own, so that a run can wait for the network, for its tools,
 //! for its time limits and for its [`Cancellation`] at the same time. If a tool panics, the model
-//! receives an error result. A thread cannot be stopped: a tool that exceeds its time limit, or that
-//! does not end after a cancellation, is answered without its result, and its thread runs to its
-//! end.
+//! receives an error result. A thread cannot be stopped: a tool that exceeds its time limit, or
+//! that does not end after a cancellation, is answered without its result, and its thread runs to
+//! its end.
 //!
 //! With tokio, use `toolrunner_std`, which has more: traces, proxies in code, HTTP/2, the API's
 //! other endpoints.

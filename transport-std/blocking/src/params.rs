@@ -23,7 +23,7 @@ impl Params {
     ///
     /// # Errors
     /// Returns [`Error::Invalid`] if the text is not valid JSON, if a string in it contains an
-    /// unpaired surrogate (which the API rejects), or if the run writes this parameter itself:
+    /// unpaired surrogate (which the API refuses), or if the run writes this parameter itself:
     /// `messages`, `tools`, `stream`. Then nothing changes.
     pub fn set_json(&mut self, name: &str, value: impl Into<String>) -> Result<&mut Self, Error> {
         let value = value.into();

@@ -38,10 +38,14 @@ pub use turn::{ToolResult, ToolResults, Turn};
 /// ```no_run
 /// # fn f(client: toolrunner_blocking::Client) -> Result<(), toolrunner_blocking::Error> {
 /// # let mut run = client.run("m").user("hello");
-/// let finished = run.until_done()?;                    // the whole loop
-/// while let Some(turn) = run.next_turn()? { /* … */ }  // or turn by turn: read, look at results, change, go on
-/// while let Some(event) = run.next_event()? { /* … */ } // or event by event: text as it comes, tools, usage
-/// for message in run.turns() { println!("{}", message?.text()) } // or as iterators, of owned values
+/// // The whole loop:
+/// let finished = run.until_done()?;
+/// // Turn by turn, to read and change things between requests:
+/// while let Some(turn) = run.next_turn()? { /* … */ }
+/// // Event by event: text as it arrives, tools, usage:
+/// while let Some(event) = run.next_event()? { /* … */ }
+/// // As iterators of owned values:
+/// for message in run.turns() { println!("{}", message?.text()) }
 /// for event in run.events() { println!("{:?}", event?) }
 /// # Ok(()) }
 /// ```
@@ -144,8 +148,8 @@ impl Run {
         Ok(self)
     }
 
-    /// Removes the whole conversation, so that the next message begins a new one. Settings and usage
-    /// stay. The limits count from zero again.
+    /// Removes the whole conversation, so that the next message begins a new one. Settings and
+    /// usage stay. The limits count from zero again.
     ///
     /// # Errors
     /// None in practice: a request in progress is abandoned first.

@@ -1,5 +1,5 @@
-//! The executor: each call runs on a thread of its own, and the run polls what they bring. Each call
-//! owns a copy of its input. Panics stay in the call.
+//! The executor: each call runs on a thread of its own, and the run polls what they bring. Each
+//! call owns a copy of its input. Panics stay in the call.
 
 use core::fmt;
 use core::future::Future;

@@ -179,8 +179,8 @@ fn carry(agent: &Agent, request: Request<Vec<u8>>, peer: &Peer, mut outlet: Outl
     }
 }
 
-/// The pieces of a reply. Dropping them closes the connection, which also ends the thread that reads
-/// from it, unless the reply was read to its end.
+/// The pieces of a reply. Dropping them closes the connection, which also ends the thread that
+/// reads from it, unless the reply was read to its end.
 pub(crate) struct Pieces {
     receiver: Receiver<Result<Brought, Failure>>,
     /// The agent of the request, until the reply has been read.

@@ -176,7 +176,8 @@ impl McpBuilder {
     /// ring.
     ///
     /// # Errors
-    /// Returns an error if the URL or a header is invalid, or if the server does not answer in time.
+    /// Returns an error if the URL or a header is invalid, or if the server does not answer in
+    /// time.
     #[cfg(feature = "http")]
     pub async fn http(self, url: &str) -> Result<McpServer, McpError> {
         use rmcp::transport::StreamableHttpClientTransport;

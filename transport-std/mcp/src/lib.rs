@@ -33,13 +33,13 @@
 //!   text if there is no other content.
 //! - **List changes.** [`take_change`](McpServer::take_change) reports that the server announced
 //!   another list, which the next request can have by `set_tools`.
-//! - **Time-outs and cancellation.** A call that takes longer than
+//! - **Timeouts and cancellation.** A call that takes longer than
 //!   [`timeout`](McpBuilder::timeout), or that the run drops, is cancelled on the server too, by
 //!   `notifications/cancelled`.
-//! - **A dead server** does not end the run: its calls fail with a text that says so. Connections
-//!   are not made anew behind your back, with one exception: a server that forgot a session over
-//!   HTTP gets a new one, and broken event streams are reopened. To reconnect otherwise, connect
-//!   again and pass the new tools to `set_tools`.
+//! - **A dead server** does not end the run: its calls fail with a text that says so. A lost
+//!   connection is not reopened automatically, with one exception: a server that forgot a session
+//!   over HTTP gets a new session, and broken event streams are reopened. Otherwise, connect again
+//!   and pass the new tools to `set_tools`.
 //!
 //! Sampling, roots and elicitation are declined: nothing of the conversation goes to a server but
 //! the inputs of its calls.

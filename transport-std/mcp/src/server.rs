@@ -52,7 +52,8 @@ pub(crate) struct Changes {
     announced: Notify,
 }
 
-/// What the server may ask and tell: only that its list of tools has changed.
+/// Requests and notifications of the server: only the notification that its list of tools has
+/// changed is handled.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Handler {
     changes: Arc<Changes>,
@@ -127,8 +128,8 @@ impl McpServer {
         self.remote.peer.is_transport_closed()
     }
 
-    /// Ends the connection. A child process is asked to end, and killed if it does not within a few
-    /// seconds. Calls that still run, and later ones, fail.
+    /// Ends the connection. A child process is asked to stop, and killed if it does not within a
+    /// few seconds. Calls that still run, and later ones, fail.
     pub async fn close(&self) {
         if let Err(error) = self.remote.service.lock().await.close().await {
             tracing::warn!(error = %Escaped(error), "the connection to an MCP server did not end well");

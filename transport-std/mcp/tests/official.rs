@@ -254,7 +254,8 @@ async fn the_next_request_has_the_changed_list() {
             turn.results().await.unwrap();
             turns += 1;
             if turns == 1 {
-                // Over HTTP the announcement has a stream of its own, and may come after the result.
+                // Over HTTP the announcement has a stream of its own, and may come after the
+                // result.
                 let patience = Duration::from_secs(10);
                 tokio::time::timeout(patience, server.changed()).await.unwrap();
             }

@@ -34,7 +34,9 @@ pub struct Session {
 ///     a.saturating_add(b)
 /// }
 ///
-/// let agent = Agent::new(Client::from_env()?, "claude-opus-4-7").system("Be brief.").tools(calculate_sum);
+/// let agent = Agent::new(Client::from_env()?, "claude-opus-4-7")
+///     .system("Be brief.")
+///     .tools(calculate_sum);
 /// # Ok::<(), toolrunner_std::SetupError>(())
 /// ```
 /// A tool that is marked `requires_approval` waits until somebody approves the call. A tool that is

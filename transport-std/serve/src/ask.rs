@@ -94,9 +94,13 @@ impl Answers {
 ///
 /// /// Books a table.
 /// #[tool]
-/// async fn book_table(context: &ToolContext<'_>, restaurant: String) -> Result<String, ToolError> {
+/// async fn book_table(
+///     context: &ToolContext<'_>,
+///     restaurant: String,
+/// ) -> Result<String, ToolError> {
 ///     let when = "When do you want to eat?";
-///     let answers = ask(context, &[Question::new(when).option("at noon").option("in the evening")])?;
+///     let question = Question::new(when).option("at noon").option("in the evening");
+///     let answers = ask(context, &[question])?;
 ///     Ok(format!("{restaurant}: {}", answers.get(when).unwrap_or_default()))
 /// }
 /// ```

@@ -12,7 +12,8 @@
 //! }
 //!
 //! fn main() -> std::process::ExitCode {
-//!     toolrunner_serve::main(Agent::from_env("claude-opus-4-7").system("Be brief.").tools(calculate_sum))
+//!     let agent = Agent::from_env("claude-opus-4-7").system("Be brief.").tools(calculate_sum);
+//!     toolrunner_serve::main(agent)
 //! }
 //! ```
 //! The program is a server (`myagent start`, then open <http://127.0.0.1:8000/>) and a client for
@@ -27,7 +28,7 @@
 //! receives the result that it is unknown whether the call had its effect.
 //!
 //! Only one server works on a turn at a time. While approvals and questions wait, they occupy no
-//! server and no worker, and the time-out does not run.
+//! server and no worker, and the timeout does not run.
 //!
 //! # Layers
 //! `http` and `cli` are the interfaces, `server` drives turns, `engine` computes every change of a

@@ -55,8 +55,8 @@ fn main() -> ExitCode {
     ExitCode::SUCCESS
 }
 
-/// Answers like the model's API: calls the tool that the text names, fails for `fail`, never answers
-/// `hang`, and echoes any other text.
+/// Answers like the model's API: calls the tool that the text names, fails for `fail`, never
+/// answers `hang`, and echoes any other text.
 fn model() -> String {
     let listener = TcpListener::bind("127.0.0.1:0").unwrap();
     let url = format!("http://{}", listener.local_addr().unwrap());

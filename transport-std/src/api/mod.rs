@@ -12,7 +12,8 @@
 //!         println!("{} {}", model.id, model.display_name);
 //!     }
 //! }
-//! let file = client.files().upload("report.pdf", "application/pdf", std::fs::read("report.pdf").unwrap()).await?;
+//! let report = std::fs::read("report.pdf").unwrap();
+//! let file = client.files().upload("report.pdf", "application/pdf", report).await?;
 //! let reply = client.get("/v1/organizations/me").beta("a-beta").await?;
 //! println!("{} {}", file.id, reply.text());
 //! # Ok(()) }

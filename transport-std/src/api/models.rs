@@ -25,11 +25,11 @@ pub struct Model {
     pub display_name: String,
     /// When the model was released: an RFC 3339 time.
     pub created_at: String,
-    /// The maximum number of input tokens, if the server says it.
+    /// The maximum number of input tokens, if the server reports it.
     pub max_input_tokens: Option<u64>,
-    /// The maximum value of `max_tokens`, if the server says it.
+    /// The maximum value of `max_tokens`, if the server reports it.
     pub max_tokens: Option<u64>,
-    /// `active`, `deprecated` or `retired`, if the server says it.
+    /// `active`, `deprecated` or `retired`, if the server reports it.
     pub lifecycle: Option<String>,
     /// When the model is to be retired: an RFC 3339 time.
     pub retires_at: Option<String>,

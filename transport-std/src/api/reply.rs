@@ -12,7 +12,7 @@ use crate::error::{Error, ProtocolFailure};
 use crate::http::HttpBody;
 use crate::rate_limits::RateLimits;
 
-/// A reply with a status that says success. `B` is its body: bytes, or an [`HttpBody`] to read.
+/// A reply with a success status. `B` is its body: bytes, or an [`HttpBody`] to read.
 #[derive(Clone)]
 #[non_exhaustive]
 pub struct ApiReply<B = Vec<u8>> {

@@ -139,9 +139,9 @@ impl ApiRequest {
         self
     }
 
-    /// Sends the request and returns the reply when its status says success, without its body,
-    /// which the caller reads: for downloads that should not be held in memory. Retries end with
-    /// the head of the reply.
+    /// Sends the request and returns a reply with a success status, without its body, which the
+    /// caller reads: for downloads that should not be held in memory. Retries end with the head of
+    /// the reply.
     ///
     /// # Errors
     /// See [`Error`].

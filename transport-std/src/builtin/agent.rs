@@ -60,10 +60,10 @@ const ALL: [AgentTool; 6] = [
 /// The calls of one turn run one after the other, in the model's order, so that a call sees the
 /// effects of the calls before it.
 ///
-/// **Limits**, as in the SDKs: `read` and `edit` take text files of at most 256 KiB, of larger ones
-/// `read` shows a range of lines; images have at most 5 MiB as base64, PDFs 20 MiB. `glob` shows
-/// 200 paths, `grep` 100 KiB, and both say when there is more. Neither follows links; `grep` leaves
-/// out `.git`, `node_modules` and binary files.
+/// **Limits**, as in the SDKs: `read` and `edit` accept text files of at most 256 KiB; for larger
+/// files, `read` can show a range of lines; images have at most 5 MiB as base64, PDFs 20 MiB.
+/// `glob` shows 200 paths, `grep` 100 KiB, and both say when there is more. Neither follows links;
+/// `grep` leaves out `.git`, `node_modules` and binary files.
 #[derive(Debug)]
 pub struct AgentToolset {
     directory: Arc<WorkDirectory>,

@@ -159,8 +159,8 @@ pub struct Upload {
 /// errors.
 ///
 /// A page can steer the model, so the browser must confine the pages: which addresses they reach,
-/// what they download, how long they run. Use a profile without credentials. `examples/browser-agent`
-/// of the repository does this for headless Chromium.
+/// what they download, how long they run. Use a profile without credentials.
+/// `examples/browser-agent` of the repository does this for headless Chromium.
 #[allow(unused_variables, reason = "the default methods use none")]
 pub trait Browser: Send + Sync + 'static {
     /// The members that are implemented.
@@ -215,8 +215,8 @@ pub trait Browser: Send + Sync + 'static {
     }
 
     /// Returns the structure of the page, or of the part below the element `root`, as text with
-    /// references such as `[ref_7]`, to the given depth and with at most 50,000 characters. Without a
-    /// `filter`, it shows the visible elements.
+    /// references such as `[ref_7]`, to the given depth and with at most 50,000 characters. Without
+    /// a `filter`, it shows the visible elements.
     ///
     /// # Errors
     /// Returns the error that the model receives.
@@ -471,8 +471,8 @@ pub trait Browser: Send + Sync + 'static {
         unavailable(BrowserMember::Type)
     }
 
-    /// Presses keys, 1 to 100 times. `keys` are names or combinations such as `ctrl+a`, separated by
-    /// spaces.
+    /// Presses keys, 1 to 100 times. `keys` are names or combinations such as `ctrl+a`, separated
+    /// by spaces.
     ///
     /// # Errors
     /// Returns the error that the model receives.

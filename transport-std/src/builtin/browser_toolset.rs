@@ -1,7 +1,7 @@
 //! The browser toolset, `browser_toolset_20260801`.
 //!
-//! Sources of the wire format: `lib/tools/_toolsets/_browser.py`, `_registry.py`, `_pipeline.py` and
-//! the types `beta_browser_*_input.py` of the Python SDK 2.14.0.
+//! Sources of the wire format: `lib/tools/_toolsets/_browser.py`, `_registry.py`, `_pipeline.py`
+//! and the types `beta_browser_*_input.py` of the Python SDK 2.14.0.
 
 use core::fmt;
 use core::time::Duration;
@@ -36,8 +36,8 @@ type UrlPolicy = dyn Fn(&str) -> Result<(), ToolError> + Send + Sync;
 /// Members that are not implemented are turned off in `configs`. If the model calls one
 /// nevertheless, it reads that it is not available. `read_console`, `read_network`, `file_upload`
 /// and `javascript_exec` are off unless [`with`](Self::with) turns them on. The definitions of the
-/// last two have the mark [`requires_approval`](Definition::requires_approval), which a gate
-/// enforces: a page can steer what the model uploads or runs.
+/// last two are marked [`requires_approval`](Definition::requires_approval), which a gate enforces:
+/// a page can steer what the model uploads or runs.
 ///
 /// The entry in `tools` has no size: the model sees it in the screenshots.
 ///
@@ -88,8 +88,8 @@ impl<B: Browser> BrowserToolset<B> {
         self
     }
 
-    /// Lets `file_upload` read files below a directory. A path is relative to it, or begins with it.
-    /// Links are followed, and must not lead out of it. Without this, an upload of a path is
+    /// Lets `file_upload` read files below a directory. A path is relative to it, or begins with
+    /// it. Links are followed, and must not lead out of it. Without this, an upload of a path is
     /// refused.
     ///
     /// The path is checked before the browser opens it, so nobody else must be able to change the

@@ -57,8 +57,8 @@ impl Uploads {
         if path.split(['/', '\\']).any(|part| part == "..") {
             return Err(ToolError::new("file_upload path must not contain a '..' component"));
         }
-        // The text decides first. To look for a path of the model's choice would tell whether it
-        // exists, and on some systems mounts a share, or sends credentials to a host.
+        // The text decides first. Looking up a path that the model chose would reveal whether it
+        // exists, and on some systems would mount a share or send credentials to a host.
         let path = Path::new(path);
         let inside = path.strip_prefix(root).or_else(|_| path.strip_prefix(named));
         let claimed = match inside {

@@ -54,8 +54,9 @@ members! {
 ///
 /// Each method is a member of the toolset. Implement those that the computer has, and list them in
 /// [`MEMBERS`](Self::MEMBERS): the others are turned off in the definition.
-/// [`ComputerToolset`](super::ComputerToolset) checks the arguments of every call before it calls a method: points and regions are on the
-/// [`display`](Self::display). Calls of one toolset run one after another.
+/// [`ComputerToolset`](super::ComputerToolset) checks the arguments of every call before it calls a
+/// method: points and regions are on the [`display`](Self::display). Calls of one toolset run one
+/// after another.
 ///
 /// A method that acts returns `None`, or one line that the model reads after the toolset's own
 /// text (`Clicked.`). The keys of `key`, `hold_key` and `held` are a name or a combination such as
@@ -163,7 +164,8 @@ pub trait Computer: Send + Sync + 'static {
         unavailable(ComputerMember::MiddleClick)
     }
 
-    /// Clicks the left button twice at a point, or where the cursor is, while the keys `held` are down.
+    /// Clicks the left button twice at a point, or where the cursor is, while the keys `held` are
+    /// down.
     ///
     /// # Errors
     /// Returns the error that the model receives.
@@ -175,7 +177,8 @@ pub trait Computer: Send + Sync + 'static {
         unavailable(ComputerMember::DoubleClick)
     }
 
-    /// Clicks the left button three times at a point, or where the cursor is, while the keys `held` are down.
+    /// Clicks the left button three times at a point, or where the cursor is, while the keys `held`
+    /// are down.
     ///
     /// # Errors
     /// Returns the error that the model receives.

@@ -1,8 +1,8 @@
 //! The computer toolset, `computer_toolset_20260801`, and the older tool `computer_20251124`.
 //!
 //! Sources of the wire format: `lib/tools/_toolsets/_computer.py`, `_computer_registry.py` and the
-//! types `beta_computer_*_input.py` and `beta_tool_computer_use_20251124_param.py` of the Python SDK
-//! 2.14.0.
+//! types `beta_computer_*_input.py` and `beta_tool_computer_use_20251124_param.py` of the Python
+//! SDK 2.14.0.
 
 use core::time::Duration;
 
@@ -180,9 +180,9 @@ async fn run(
 /// implemented are turned off in `configs`. If the model calls one nevertheless, it reads that it
 /// is not available.
 ///
-/// The definitions of `key`, `hold_key` and `type` have the mark
-/// [`requires_approval`](Definition::requires_approval), which a gate enforces: the SDKs demand a
-/// confirmation of these members.
+/// The definitions of `key`, `hold_key` and `type` are marked
+/// [`requires_approval`](Definition::requires_approval), which a gate enforces. These are the
+/// members whose calls the SDKs require a person to confirm.
 ///
 /// Clones of one `Arc<ComputerToolset<_>>` can serve several runs. Their calls run one after
 /// another.

@@ -83,7 +83,8 @@ const NAME: &str = "memory";
 /// use toolrunner_std::builtin::{DirectoryMemory, MemoryTool};
 ///
 /// # async fn f() -> Result<(), Box<dyn std::error::Error>> {
-/// let memory = MemoryTool::new(DirectoryMemory::open("./memory")?); // `/memories` is ./memory/memories
+/// // `/memories` is ./memory/memories.
+/// let memory = MemoryTool::new(DirectoryMemory::open("./memory")?);
 /// let mut run = Client::from_env()?
 ///     .run("claude-opus-4-7")
 ///     .tools(memory)

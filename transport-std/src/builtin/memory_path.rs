@@ -88,7 +88,7 @@ impl<'a> MemoryPath<'a> {
     }
 }
 
-/// Returns whether a name is a step up, or more than one name, for somebody who decodes it.
+/// Returns whether a name, once decoded, means `..` or contains a separator.
 fn is_disguised(name: &str) -> bool {
     let mut plain = name.to_owned();
     // Encoded more than once. Each round makes the name shorter.

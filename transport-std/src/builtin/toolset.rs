@@ -22,14 +22,14 @@ pub(super) trait Member: Copy + PartialEq + Send + Sync + 'static {
 
     fn name(self) -> &'static str;
 
-    /// Returns an object with the name, which stands for the definition of the member. The API
+    /// Returns an object with the name, which represents the definition of the member. The API
     /// knows the rest.
     fn json(self) -> &'static str;
 
     /// Returns whether the API offers the member unless the entry says otherwise.
     fn is_on_by_default(self) -> bool;
 
-    /// Returns whether the SDKs demand that somebody confirms the calls.
+    /// Returns whether the SDKs require a person to confirm the calls.
     fn needs_approval(self) -> bool;
 }
 
@@ -98,7 +98,7 @@ pub(super) use members;
 pub(super) struct Entry<M: 'static> {
     /// The members that the implementation has.
     implemented: &'static [M],
-    /// What the program has said about members. The last word counts.
+    /// The members that the program turned on or off. The last setting applies.
     switched: Vec<(M, bool)>,
     is_cached: bool,
     is_deferred: bool,

@@ -55,10 +55,10 @@ impl WorkDirectory {
     }
 
     /// Returns the path below the directory that the model means, with its links followed as far as
-    /// they stay inside. It needs not exist.
+    /// they stay inside. It need not exist.
     ///
-    /// Between this and the use of the path somebody may replace a part of it with a link. That is
-    /// no way out, because [`Folder`] follows none.
+    /// Between this and the use of the path somebody may replace a part of it with a link. This
+    /// does not escape the directory, because [`Folder`] follows no links.
     pub(super) fn resolve(&self, path: &str) -> Result<PathBuf, PathFault> {
         if path.len() > LONGEST_PATH {
             return Err(PathFault::TooLong);
@@ -89,7 +89,8 @@ impl WorkDirectory {
                     };
                     known = parent;
                 }
-                // Not from the system: the library found that the path leads out.
+                // This error comes from the library, which found that the path leaves the
+                // directory.
                 Err(error)
                     if error.kind() == ErrorKind::PermissionDenied
                         && error.raw_os_error().is_none() =>

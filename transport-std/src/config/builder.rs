@@ -46,7 +46,7 @@ pub struct ClientBuilder {
     max_retries: u32,
     retry_after_cap: Duration,
     http: HttpSettings,
-    /// The time-outs that the caller set.
+    /// The timeouts that the caller set.
     timeouts: Timeouts,
     transport: Option<HttpTransport>,
     hooks: Vec<Arc<dyn RequestHook>>,
@@ -62,7 +62,7 @@ pub(super) enum Credential {
 
 impl ClientBuilder {
     /// Creates a builder with the defaults: the provider's own server, API version `2023-06-01`, 2
-    /// retries, a connect time-out of 5 s, and a read time-out of 600 s.
+    /// retries, a connect timeout of 5 s, and a read timeout of 600 s.
     pub fn new() -> Self {
         Self {
             base_url: None,
@@ -246,8 +246,10 @@ impl ClientBuilder {
     /// use toolrunner_std::http::rustls::{ClientConfig, RootCertStore};
     ///
     /// let roots = RootCertStore::empty(); // and then the gateway's own authority
-    /// let config = ClientConfig::builder().with_root_certificates(roots).with_no_client_auth(); // or with_client_auth_cert(chain, key)
-    /// let client = ClientBuilder::new().base_url("https://gateway.example.org").tls_config(config).build()?;
+    /// // Or `with_client_auth_cert(chain, key)`.
+    /// let config = ClientConfig::builder().with_root_certificates(roots).with_no_client_auth();
+    /// let builder = ClientBuilder::new().base_url("https://gateway.example.org");
+    /// let client = builder.tls_config(config).build()?;
     /// # Ok::<(), toolrunner_std::SetupError>(())
     /// ```
     #[must_use]
@@ -258,7 +260,7 @@ impl ClientBuilder {
 
     /// Sets what carries the requests: a script for a test, or a transport shared with other
     /// clients. It has its own proxies, TLS settings and idle connections, so those set on this
-    /// builder have no effect; the other time-outs set here apply.
+    /// builder have no effect; the other timeouts set here apply.
     #[must_use]
     pub fn transport(mut self, transport: HttpTransport) -> Self {
         self.transport = Some(transport);
@@ -285,8 +287,8 @@ impl ClientBuilder {
         self.request_hook(HookFn(hook))
     }
 
-    /// Sets the models that a refused turn is asked of, in order. They replace those set before:
-    /// see [`fallback`](crate::fallback).
+    /// Sets the models from which a refused turn is requested, in order. They replace those set
+    /// before: see [`fallback`](crate::fallback).
     #[must_use]
     pub fn fallbacks(mut self, fallbacks: Fallbacks) -> Self {
         self.fallbacks = fallbacks;

@@ -20,8 +20,8 @@ impl ClientBuilder {
     /// Without key and token, `ANTHROPIC_FEDERATION_RULE_ID`, `ANTHROPIC_ORGANIZATION_ID` and
     /// `ANTHROPIC_IDENTITY_TOKEN_FILE` or `ANTHROPIC_IDENTITY_TOKEN` set a
     /// [`workload_identity`](Self::workload_identity), with `ANTHROPIC_SERVICE_ACCOUNT_ID` and
-    /// `ANTHROPIC_WORKSPACE_ID` if they are set. [`identity`](crate::identity) says why there are no
-    /// profiles.
+    /// `ANTHROPIC_WORKSPACE_ID` if they are set. [`identity`](crate::identity) says why there are
+    /// no profiles.
     ///
     /// # Errors
     /// Returns an error if one of the variables is not valid UTF-8, or if only `ANTHROPIC_PROFILE`

@@ -3,7 +3,8 @@
 //! ```
 //! use toolrunner_std::ClientBuilder;
 //!
-//! let settings = ClientBuilder::new().base_url("http://127.0.0.1:8080/").beta("files-api-2025-04-14").settings()?;
+//! let builder = ClientBuilder::new().base_url("http://127.0.0.1:8080/");
+//! let settings = builder.beta("files-api-2025-04-14").settings()?;
 //! assert_eq!(settings.base_url(), "http://127.0.0.1:8080");
 //! assert_eq!(settings.path(), "/v1/messages");
 //! let names: Vec<_> = settings.headers().map(|(name, _)| name).collect();

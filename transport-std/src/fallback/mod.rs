@@ -1,23 +1,24 @@
-//! Refusal fallback: a turn that a model refuses is asked again of the next model.
+//! Refusal fallback: a turn that a model refuses is requested again from the next model.
 //!
 //! The client does this itself, below the loop, so a run sees one reply: the part that the refusing
 //! model wrote, a `fallback` block at each change of the model, and the rest by the model that
 //! accepted. It is the official SDKs' fallback middleware (Python 2.14.0,
 //! `lib/middleware/_fallbacks.py`), with the same requests:
 //!
-//! - A refusal with a `fallback_credit_token` is asked again with this token
+//! - After a refusal with a `fallback_credit_token`, the turn is requested again with this token
 //!   (`"mode":"best_effort"`), which credits the input that was already billed. If the refusal
 //!   grants it (`fallback_has_prefill_claim`), the text so far is appended for the next model to
-//!   continue; if the server refuses that with status 400, the model is asked once more without it.
-//!   A refusal in the middle of a stream without a token is passed on. A refusal before any output
-//!   is asked again in any case.
+//!   continue; if the server refuses that with status 400, the turn is requested once more without
+//!   it. A refusal in the middle of a stream without a token is passed on. After a refusal before
+//!   any output, the turn is requested again in any case.
 //! - Each fallback is a patch of the original parameters, never of an earlier patch. A fallback
 //!   whose request fails is skipped. If all that remain fail, the run gets the refusal.
 //! - The model that accepted answers all later turns of the same run. `fallback` blocks are removed
 //!   from the requests, because only this client made them.
 //! - Each request has the beta [`FALLBACK_BETA`], which makes the server mint tokens.
 //!
-//! Calls before a `fallback` block are not run: see [`RunBuilder::eager`](crate::RunBuilder::eager).
+//! Calls before a `fallback` block are not run: see
+//! [`RunBuilder::eager`](crate::RunBuilder::eager).
 //!
 //! ```no_run
 //! use toolrunner_std::fallback::Fallbacks;
@@ -25,7 +26,10 @@
 //! let fallbacks = Fallbacks::new()
 //!     .model("claude-opus-4-8")
 //!     .patch(r#"{"model":"claude-opus-4-7","max_tokens":2048,"thinking":null}"#);
-//! let run = client.run("claude-fable-5").settings(|client| client.fallbacks(fallbacks)).user("Hello");
+//! let run = client
+//!     .run("claude-fable-5")
+//!     .settings(|client| client.fallbacks(fallbacks))
+//!     .user("Hello");
 //! # Ok(()) }
 //! ```
 //!
@@ -58,7 +62,7 @@ use base::Base;
 /// The beta that makes the server mint credit tokens.
 pub const FALLBACK_BETA: &str = "fallback-credit-2026-07-01";
 
-/// The models that a refused turn is asked of, in order.
+/// The models from which a refused turn is requested, in order.
 #[derive(Clone, Debug, Default)]
 pub struct Fallbacks {
     entries: Vec<String>,

@@ -1,4 +1,4 @@
-//! Joins the streams of several models to one.
+//! Joins the streams of several models into one.
 //!
 //! Events are held until a model has output, so a refusal before any output leaves no trace but a
 //! `fallback` block. The first model's events are passed on as received; those of later ones get

@@ -169,7 +169,8 @@
 //!         .state(Tenant { name: "Acme".to_owned() })
 //!         .user("Who am I?")
 //! }
-//! # let script = Script::new().reply(Reply::new().tool_use("t1", "who", "{}")).reply(Reply::text("Acme."));
+//! # let call = Reply::new().tool_use("t1", "who", "{}");
+//! # let script = Script::new().reply(call).reply(Reply::text("Acme."));
 //! # let scripted = Scripted::new(ScriptedModel::new(script));
 //! # let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
 //! # let mut run = start(&scripted.client());
@@ -181,8 +182,8 @@
 //! # Tools that somebody else runs
 //!
 //! A [`Declared`](crate::Declared) tool is a definition alone. The server runs its own tools, and
-//! the caller answers the calls of all others with [`Run::answer`](crate::Run::answer): the run ends
-//! with [`Outcome::NeedsAnswer`](crate::Outcome::NeedsAnswer) until then.
+//! the caller answers the calls of all others with [`Run::answer`](crate::Run::answer): the run
+//! ends with [`Outcome::NeedsAnswer`](crate::Outcome::NeedsAnswer) until then.
 //!
 //! ```
 //! # use toolrunner_std::{Client, Declared, Error, Run};
@@ -195,8 +196,8 @@
 //! # How a run gets its tools
 //!
 //! [`tool`](crate::run::RunBuilder::tool) adds one tool, [`tools`](crate::run::RunBuilder::tools)
-//! several: a tuple of up to 16, an array, a `Vec`, an `Option`, an `Arc`, or a toolbox. All of them
-//! can be combined and called repeatedly, so there is no limit on their number.
+//! several: a tuple of up to 16, an array, a `Vec`, an `Option`, an `Arc`, or a toolbox. All of
+//! them can be combined and called repeatedly, so there is no limit on their number.
 //!
 //! ```
 //! # use toolrunner_std::{Client, Decision, Run, tool};
@@ -264,8 +265,8 @@
 //! }
 //!
 //! fn from_file(json: &str) -> Result<Vec<BoxTools>, Box<dyn std::error::Error>> {
-//!     let mut tools: Vec<BoxTools> = Vec::new();
-//!     for Endpoint { name, description, input_schema, url } in serde_json::from_str::<Vec<_>>(json)? {
+//!     let mut tools: Vec<BoxTools> = Vec::new(); for Endpoint { name, description, input_schema,
+//!     url } in serde_json::from_str::<Vec<_>>(json)? {
 //!         let tool = RawTool::new(&name, &description, &input_schema.to_string(), move |input| {
 //!             let url = url.clone();
 //!             // A real program would send the input there.
@@ -275,16 +276,18 @@
 //!     }
 //!     Ok(tools)
 //! }
-//! # assert_eq!(from_file(r#"[{"name":"ping","description":"","input_schema":{"type":"object"},"url":"http://a"}]"#).unwrap().len(), 1);
+//! # let json = r#"[{"name":"ping","description":"","input_schema":{"type":"object"},
+//! #     "url":"http://a"}]"#;
+//! # assert_eq!(from_file(json).unwrap().len(), 1);
 //! ```
 //!
 //! # A computer or a browser
 //!
 //! The API defines two toolsets with which a model controls a screen or a web browser. Implement
-//! [`Computer`](crate::builtin::Computer) or [`Browser`](crate::builtin::Browser), with the features
-//! `computer` and `browser`: one method for each member that you have, and their list. The toolset
-//! checks every input, for example that a point is on the screen, turns off the other members in
-//! its definition, and answers in the words of the official SDKs.
+//! [`Computer`](crate::builtin::Computer) or [`Browser`](crate::builtin::Browser), with the
+//! features `computer` and `browser`: one method for each member that you have, and their list. The
+//! toolset checks every input, for example that a point is on the screen, turns off the other
+//! members in its definition, and answers in the words of the official SDKs.
 //!
 #![cfg_attr(feature = "computer", doc = "```")]
 #![cfg_attr(not(feature = "computer"), doc = "```ignore")]
@@ -323,7 +326,7 @@
 //! ```
 //! The calls of a toolset run one after another, and after one that failed the rest of the turn's
 //! calls do not run. A [gate](crate::guide::approve) sees each call before it runs; the definitions
-//! of the members whose calls the SDKs let somebody confirm have the mark `requires_approval`.
+//! of the members whose calls the SDKs require a person to confirm are marked `requires_approval`.
 //! `examples/browser-agent` implements `Browser` for headless Chromium, and confines its pages.
 //!
 //! # Tools of one user or session
@@ -361,8 +364,8 @@
 //!
 //! # Calling a tool without a run
 //!
-//! With [`#[tool]`](macro@crate::tool), `name` denotes the tool, `name()` creates it, and its method
-//! `run` calls the function:
+//! With [`#[tool]`](macro@crate::tool), `name` denotes the tool, `name()` creates it, and its
+//! method `run` calls the function:
 //!
 //! ```
 //! # use toolrunner_std::tool;

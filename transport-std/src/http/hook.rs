@@ -26,7 +26,7 @@ pub type HookFuture<'a> =
 /// those before it.
 ///
 /// An error of the hook ends the request with [`Error::Hook`](crate::Error::Hook), which keeps the
-/// error's chain. It is never retried: a hook that uses the network retries by itself. No time-out
+/// error's chain. It is never retried: a hook that uses the network retries by itself. No timeout
 /// of the client covers a hook, but a run that is cancelled or out of time drops its future.
 ///
 /// ```
@@ -66,8 +66,8 @@ pub trait RequestHook: Send + Sync + 'static {
     /// An error ends the request, which is not sent.
     fn before_send<'a>(&'a self, request: &'a mut OutgoingRequest<'_>) -> HookFuture<'a>;
 
-    /// Learns the status of the reply. A hook with a token can drop it after 401, so that the next
-    /// request gets a new one. By default this does nothing.
+    /// Called with the status of the reply. A hook with a token can drop it after 401, so that the
+    /// next request gets a new one. By default this does nothing.
     fn replied(&self, status: u16) {
         let _ = status;
     }

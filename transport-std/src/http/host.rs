@@ -1,14 +1,14 @@
 //! One server: its address, the forms of its URLs, and its idle connections.
 //!
-//! The pool is not that of hyper-util's `legacy::Client`, although that one is fast enough: around
-//! plain requests over bare hyper connections it was measured at 1.16 times the processor time per
-//! turn without a pool (11.8 to 10.2 µs, HTTP/1.1 on loopback, medians of five rounds in one run).
-//! It cannot do what the transport promises:
+//! This pool replaces hyper-util's `legacy::Client`. Speed is not the reason: a turn over
+//! `legacy::Client` took 1.16 times the processor time of a turn over bare hyper connections (11.8
+//! and 10.2 µs, HTTP/1.1 on loopback, medians of five rounds in one run). The reasons are
+//! guarantees of the transport that `legacy::Client` cannot give:
 //!
 //! - A connection belongs to the runtime that made it. A client that is used from a second runtime,
 //!   or after its first one ended, does not wait for a task that nothing drives.
-//! - A request that failed on an idle connection tells whether the server can have received all of
-//!   it. Only then is sending it again not counted as a retry: see [`super`].
+//! - If a request fails on an idle connection, the transport knows whether the server can have
+//!   received all of it. Only then is sending it again not counted as a retry: see [`super`].
 //! - A body that is dropped before its end closes its socket at once, which cancels the turn at the
 //!   server. An idle connection is closed by age also under light traffic.
 //! - A server that answers before it has read the whole request gets no second request on that
@@ -211,7 +211,7 @@ impl Host {
     }
 
     /// Returns the idle connection of this runtime that was used last, so that the others can reach
-    /// their idle time-out, and how long it has been idle. Connections of other runtimes are not
+    /// their idle timeout, and how long it has been idle. Connections of other runtimes are not
     /// used: their runtime may not be driven while this one waits, and then they make no progress.
     pub(super) fn take_waiting(&self, runtime: Id) -> Option<(Http1, Duration)> {
         let mut state = self.state();

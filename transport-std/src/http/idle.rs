@@ -9,7 +9,7 @@ use tokio::time::{Instant, Sleep};
 
 use crate::clock::sleep_until;
 
-/// Limits a wait: for the next bytes by the read time-out, and for a whole body by a bound of its
+/// Limits a wait: for the next bytes by the read timeout, and for a whole body by a bound of its
 /// own.
 ///
 /// The timer stays registered from one request of a connection to the next: moving its deadline is
@@ -17,7 +17,7 @@ use crate::clock::sleep_until;
 /// polls the timer, it is created again, because the first runtime's timers do not advance while
 /// nothing drives that runtime.
 pub(super) struct IdleTimer {
-    /// The read time-out.
+    /// The read timeout.
     limit: Duration,
     /// The bound on the body as a whole, and when it ends. The end is not set before a read has to
     /// wait, because most reads find their bytes.
@@ -53,7 +53,7 @@ impl IdleTimer {
         Self { limit, bound: None, sleep: None, waiting: None }
     }
 
-    /// Starts a request with this read time-out, and without a bound on its body.
+    /// Starts a request with this read timeout, and without a bound on its body.
     pub(super) const fn begin(&mut self, limit: Duration) {
         self.limit = limit;
         self.bound = None;

@@ -184,10 +184,10 @@ impl Links {
     /// The runtime may not have been driven at all since the last use, as between two calls of
     /// `block_on`, so hyper may not yet know that the server has closed the connection. Yielding
     /// lets the runtime poll its sockets first, because a request that was written to a connection
-    /// is not sent again without being counted as a retry. This costs two system calls and a turn of
-    /// the runtime, which is left out right after a reply: between the turns of a loop. It is not
-    /// left out after the first reply on a connection, because some servers close every connection
-    /// then without announcing that.
+    /// is not sent again without being counted as a retry. This costs two system calls and a turn
+    /// of the runtime, which is left out right after a reply: between the turns of a loop. It is
+    /// not left out after the first reply on a connection, because some servers close every
+    /// connection then without announcing that.
     async fn waiting(host: &Host, runtime: Id) -> Option<Lease> {
         if host.shared(runtime).is_some() {
             yield_now().await;
@@ -321,7 +321,7 @@ impl Links {
 }
 
 /// Returns the lease of a request that shares its connection with others. The request sets the
-/// time-out.
+/// timeout.
 const fn multiplexed(connection: Http2) -> Lease {
     Lease::Http2(IdleTimer::new(Duration::MAX), connection)
 }

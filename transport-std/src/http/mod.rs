@@ -77,7 +77,7 @@ pub trait DynTransport: Send + Sync + 'static {
     /// be called again before an earlier reply was read to its end.
     fn send<'a>(&'a self, head: &'a Head<'_>, body: &'a Body<'_>) -> Sending<'a>;
 
-    /// Sends a request as [`send`](Self::send) does, with these time-outs instead of the
+    /// Sends a request as [`send`](Self::send) does, with these timeouts instead of the
     /// transport's own. By default it ignores them and calls `send`.
     fn send_within<'a>(
         &'a self,
@@ -89,8 +89,9 @@ pub trait DynTransport: Send + Sync + 'static {
         self.send(head, body)
     }
 
-    /// Sends a request with this method. By default, `POST` calls [`send_within`](Self::send_within),
-    /// and other methods, which only endpoints besides messages need, are an error.
+    /// Sends a request with this method. By default, `POST` calls
+    /// [`send_within`](Self::send_within), and other methods, which only endpoints besides messages
+    /// need, are an error.
     fn send_with<'a>(
         &'a self,
         method: &'a Method,
@@ -106,7 +107,7 @@ pub trait DynTransport: Send + Sync + 'static {
     }
 }
 
-/// Time-outs of one request. The transport's own apply where a field is `None`.
+/// Timeouts of one request. The transport's own apply where a field is `None`.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Timeouts {
     /// The time limit for making a connection that can carry a request.
@@ -118,7 +119,7 @@ pub struct Timeouts {
     pub progress: Option<Duration>,
 }
 
-/// How connections are made, and their time-outs.
+/// How connections are made, and their timeouts.
 #[derive(Clone)]
 pub struct HttpSettings {
     /// The time limit for making a connection that can carry a request: name resolution, proxy, TCP
@@ -161,7 +162,7 @@ impl Default for HttpSettings {
 }
 
 impl fmt::Debug for HttpSettings {
-    /// Shows of a TLS configuration only whether there is one.
+    /// Shows only whether a TLS configuration is set.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let mut shown = f.debug_struct("HttpSettings");
         shown
@@ -181,7 +182,7 @@ impl fmt::Debug for HttpSettings {
 ///
 /// Connections need a tokio runtime with I/O and time; without one, a request fails with an error
 /// that says so. A handle may be used in several runtimes: each uses the connections that it made.
-/// A reply must be read in the runtime in which its request was sent; otherwise its read time-out
+/// A reply must be read in the runtime in which its request was sent; otherwise its read timeout
 /// ends it.
 #[derive(Clone)]
 pub struct HttpTransport {
@@ -214,7 +215,7 @@ impl HttpTransport {
         }
     }
 
-    /// Returns this handle with other time-outs over the same connections. Fields that are `None`
+    /// Returns this handle with other timeouts over the same connections. Fields that are `None`
     /// keep the current value.
     #[must_use]
     pub fn with_timeouts(mut self, timeouts: Timeouts) -> Self {

@@ -273,8 +273,8 @@ impl RunBuilder {
     /// contains only the new messages: see [`MessageThread`] and the
     /// [guide](crate::guide::message_threads). Default: [`MessageThread::Off`].
     ///
-    /// The requests have the beta `message-threads-2026-08-12`. Amazon Bedrock and Vertex AI have no
-    /// threads, and [client-side fallbacks](crate::fallback) cannot be combined with them.
+    /// The requests have the beta `message-threads-2026-08-12`. Amazon Bedrock and Vertex AI have
+    /// no threads, and [client-side fallbacks](crate::fallback) cannot be combined with them.
     pub const fn message_thread(mut self, thread: MessageThread) -> Self {
         self.options.message_thread = thread;
         self
@@ -287,11 +287,14 @@ impl RunBuilder {
     }
 
     /// Changes the client's settings for this run: credential, base URL, betas, headers, query,
-    /// body fields, time-outs, retries. Connections stay shared.
+    /// body fields, timeouts, retries. Connections stay shared.
     ///
     /// ```no_run
     /// # fn f(client: toolrunner_std::Client) {
-    /// let run = client.run("claude-haiku-4-5").settings(|client| client.beta("context-1m-2025-08-07")).user("hello");
+    /// let run = client
+    ///     .run("claude-haiku-4-5")
+    ///     .settings(|client| client.beta("context-1m-2025-08-07"))
+    ///     .user("hello");
     /// # }
     /// ```
     pub fn settings(mut self, change: impl FnOnce(ClientBuilder) -> ClientBuilder) -> Self {
@@ -363,7 +366,8 @@ impl RunBuilder {
     /// parameters, tools and limits. Calls that had run do not run again.
     ///
     /// ```no_run
-    /// # async fn f(client: toolrunner_std::Client, run: toolrunner_std::Run) -> Result<(), Box<dyn std::error::Error>> {
+    /// # use toolrunner_std::{Client, Run};
+    /// # async fn f(client: Client, run: Run) -> Result<(), Box<dyn std::error::Error>> {
     /// std::fs::write("run.json", run.snapshot()?)?;
     /// // Later, elsewhere:
     /// let mut run = client.run("claude-opus-4-7").resume(&std::fs::read_to_string("run.json")?);

@@ -1,6 +1,6 @@
-//! The executor of a server: calls in memory of their own, as many at once as are set, polled by
-//! the run on any executor. Each call owns a copy of its input, so that nothing is lost when the
-//! future that drives the run is dropped. Panics stay in the call.
+//! The executor of a server: calls in memory of their own, up to the configured number at once,
+//! polled by the run on any executor. Each call owns a copy of its input, so that nothing is lost
+//! when the future that drives the run is dropped. Panics stay in the call.
 
 use core::pin::Pin;
 use core::task::{Context, Poll, ready};
@@ -64,7 +64,7 @@ struct Entered {
 }
 
 impl Entered {
-    /// Requests the tool to end.
+    /// Asks the tool to stop.
     fn cancel(&self) {
         if let Some(served) = self.served.upgrade() {
             served.host.cancel();

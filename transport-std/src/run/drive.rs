@@ -1,5 +1,5 @@
-//! The front end's side of the loop: the three levels, as folds over [`Loop::progress`], and what a
-//! server does beside it: request heads, log lines, spans, and turns of other tasks.
+//! The front end's side of the loop: the three levels, as folds over [`Loop::progress`], and a
+//! server's additional work: request heads, log lines, spans, and yielding to other tasks.
 //!
 //! [`Loop::progress`]: toolrunner_core::__private::drive::Loop::progress
 
@@ -175,7 +175,7 @@ impl Run {
         }
     }
 
-    /// Runs the calls of the last turn. What happened stays to be told.
+    /// Runs the calls of the last turn, and queues their events for the caller.
     pub(super) async fn run_calls(&mut self) -> Result<(), Error> {
         self.check_setup()?;
         loop {
@@ -297,7 +297,7 @@ impl Run {
         self.request.prefix = None;
     }
 
-    /// Sends the request. The loop handles what becomes of it.
+    /// Sends the request. The loop handles the result.
     async fn send(&mut self) {
         if self.machine.is_compacting() && self.before_summary.is_none() {
             // The last message must stay available, though the conversation will no longer contain
@@ -345,7 +345,7 @@ impl Run {
         let span = tracing::error_span!("request", run = self.id);
         let sending = send_with_noted_front(&mut self.machine, &head, &before, &mut self.transport)
             .instrument(span);
-        // If it is abandoned, the loop says so.
+        // The loop reports an abandoned request.
         if let Some(exchange) = self.turns.while_wanted(deadline, pin!(sending)).await {
             self.notes.announced = false;
             self.exchange = exchange;
@@ -372,8 +372,8 @@ impl Run {
         self.turns.at_hand(&mut self.machine, &mut self.exchange, HttpBody::at_hand)
     }
 
-    /// Returns the next event in the bytes already received if it is a delta in the exact form of the
-    /// API.
+    /// Returns the next event in the bytes already received if it is a delta in the exact form of
+    /// the API.
     #[inline]
     fn delta_at_hand(&mut self) -> Option<StreamEvent> {
         if !self.notes.untold.is_empty() {

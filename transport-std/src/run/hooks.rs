@@ -26,7 +26,7 @@ pub(super) struct Hooks {
     pub(super) cancel: CancellationToken,
     /// Created by the first reply.
     watch: OnceLock<Watch>,
-    /// Requests all running tools to end. Created by the first call, so that an idle run has none.
+    /// Asks all running tools to stop. Created by the first call, so that an idle run has none.
     tools: Mutex<Option<CancellationToken>>,
     /// How long tools may continue after the run is cancelled.
     pub(super) grace: Duration,
@@ -88,7 +88,7 @@ impl Hooks {
         self.state.clone()
     }
 
-    /// Returns the token that requests all tools, including a new one, to end.
+    /// Returns the token that asks all tools, including a new one, to stop.
     pub(super) fn tools_token(&self) -> CancellationToken {
         let mut tools = lock(&self.tools);
         if tools.as_ref().is_some_and(CancellationToken::is_cancelled) {
@@ -185,7 +185,11 @@ impl RunBuilder {
     /// # fn f(client: toolrunner_std::Client) {
     /// use toolrunner_std::run::Decision;
     /// let run = client.run("claude-opus-4-7").gate(|call| async move {
-    ///     if call.name == "delete_file" { Decision::deny("The user does not want files deleted.") } else { Decision::Allow }
+    ///     if call.name == "delete_file" {
+    ///         Decision::deny("The user does not want files deleted.")
+    ///     } else {
+    ///         Decision::Allow
+    ///     }
     /// });
     /// # }
     /// ```

@@ -13,9 +13,10 @@ use crate::lock::lock;
 
 /// The context of one call.
 pub(super) struct Host {
-    /// The token that requests all tools of the run to end.
+    /// The token that asks all tools of the run to stop.
     all: CancellationToken,
-    /// The token that requests this tool to end. Created when it is needed, because most calls end by themselves.
+    /// The token that asks this tool to stop. Created when it is needed, because most calls end by
+    /// themselves.
     own: OnceLock<CancellationToken>,
     /// Created when a tool waits for it.
     waiting: Mutex<Option<Pin<Box<WaitForCancellationFutureOwned>>>>,
@@ -45,7 +46,7 @@ impl Host {
         }
     }
 
-    /// Requests the tool to end.
+    /// Asks the tool to stop.
     pub(super) fn cancel(&self) {
         self.own().cancel();
     }

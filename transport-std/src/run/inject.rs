@@ -34,10 +34,10 @@ impl Injector {
     /// the run is over and nobody drives it: the next call of the run continues it.
     ///
     /// # Errors
-    /// Returns `Misuse` if the API would refuse the message, `Invalid` for a mistake in the content,
-    /// or `Misuse` if the run no longer exists. Then nothing is queued. If the message does not fit
-    /// into the conversation when it is appended, or would be its fifth cache breakpoint, the call
-    /// that drives the run returns the error, and the message is discarded.
+    /// Returns `Misuse` if the API would refuse the message, `Invalid` for a mistake in the
+    /// content, or `Misuse` if the run no longer exists. Then nothing is queued. If the message
+    /// does not fit into the conversation when it is appended, or would be its fifth cache
+    /// breakpoint, the call that drives the run returns the error, and the message is discarded.
     pub fn user(&self, content: impl Into<Content>) -> Result<(), Error> {
         let message = content.into().message_json(Role::User)?;
         // The rules of the API, before anyone relies on the message.

@@ -17,7 +17,7 @@ const PDF: &str = "application/pdf";
 /// The content of a message or of an answer: a text, or blocks. Bytes are encoded as base64.
 ///
 /// A text, a [`ContentBlock`], and a list of blocks convert to it, so `run.user("Hello")` needs no
-/// `Content`. A mistake, such as bytes that are no image, is reported when the content is used.
+/// `Content`. A mistake, such as bytes that are not an image, is reported when the content is used.
 ///
 /// ```no_run
 /// # async fn f(client: toolrunner_std::Client) -> Result<(), Box<dyn std::error::Error>> {
@@ -63,8 +63,8 @@ impl Content {
         self.block(ContentBlock::text(text))
     }
 
-    /// Adds an image from the bytes of a file: JPEG, PNG, GIF or WebP, which the bytes themselves
-    /// tell. For a URL or an uploaded file, use [`block`](Self::block) with
+    /// Adds an image from the bytes of a file: JPEG, PNG, GIF or WebP. The format is detected from
+    /// the bytes. For a URL or an uploaded file, use [`block`](Self::block) with
     /// [`ContentBlock::image`].
     #[must_use]
     pub fn image(self, bytes: impl AsRef<[u8]>) -> Self {
@@ -90,8 +90,8 @@ impl Content {
     }
 
     /// Adds a block. The media type of an image or a document that contains its data is checked:
-    /// the API accepts JPEG, PNG, GIF and WebP images and PDF documents, and refuses data of
-    /// another of these types than it is declared to be.
+    /// the API accepts JPEG, PNG, GIF and WebP images and PDF documents, and refuses data whose
+    /// type differs from the declared one.
     #[must_use]
     pub fn block(mut self, block: ContentBlock<'_>) -> Self {
         let mut json = Vec::new();
@@ -290,7 +290,8 @@ impl From<Vec<ContentBlock<'_>>> for Content {
 ///     OwnedMessage::assistant("{\"colour\":"),
 /// ]);
 /// let run = client.run("claude-haiku-4-5").messages((Role::User, "Name a colour."));
-/// let run = client.run("claude-haiku-4-5").messages(r#"[{"role":"user","content":"Name a colour."}]"#);
+/// let messages = r#"[{"role":"user","content":"Name a colour."}]"#;
+/// let run = client.run("claude-haiku-4-5").messages(messages);
 /// # }
 /// ```
 pub trait ToMessages {

@@ -5,9 +5,12 @@
 //! ```no_run
 //! # async fn f(client: toolrunner_std::Client) -> Result<(), toolrunner_std::Error> {
 //! # let mut run = client.run("m").user("hello");
-//! let finished = run.until_done().await?;                    // the whole loop
-//! while let Some(turn) = run.next_turn().await? { /* … */ }  // or turn by turn: read, look at results, change, go on
-//! while let Some(event) = run.next_event().await? { /* … */ } // or event by event: text as it comes, tools, usage
+//! // The whole loop:
+//! let finished = run.until_done().await?;
+//! // Turn by turn, to read and change things between requests:
+//! while let Some(turn) = run.next_turn().await? { /* … */ }
+//! // Event by event: text as it arrives, tools, usage:
+//! while let Some(event) = run.next_event().await? { /* … */ }
 //! # Ok(()) }
 //! ```
 //! Each of these futures may be dropped at any time; another call continues the run. Calls that
@@ -110,9 +113,9 @@ pub struct Run {
     envelope: Envelope,
     /// The times of the last turn.
     times: times::Times,
-    /// The messages that were injected, once there is a handle that injects.
+    /// The queue of injected messages. `None` until an injector exists.
     injected: Option<Arc<inject::Queue>>,
-    /// The text to keep on a cancellation, if any is to be kept.
+    /// The text to keep if the run is cancelled. `None` if the option is off.
     shown: Option<Box<shown::Shown>>,
     notes: Notes,
 }
@@ -205,8 +208,8 @@ impl Run {
         Ok(self)
     }
 
-    /// Removes the whole conversation, so that the next message begins a new one. Settings and usage
-    /// stay. The limits count from zero again.
+    /// Removes the whole conversation, so that the next message begins a new one. Settings and
+    /// usage stay. The limits count from zero again.
     ///
     /// # Errors
     /// None in practice: a request in progress is abandoned first.
@@ -291,7 +294,7 @@ impl Run {
     }
 
     /// Sets the settings from the next request on: credential, base URL, betas, headers, query,
-    /// body fields, time-outs, retries. If they have [fallbacks](crate::fallback), the run no longer
+    /// body fields, timeouts, retries. If they have [fallbacks](crate::fallback), the run no longer
     /// uses a [message thread](crate::RunBuilder::message_thread), unless messages were
     /// [freed](crate::MessageThread::Free).
     pub fn set_settings(&mut self, settings: Settings) -> &mut Self {
@@ -408,8 +411,8 @@ impl Run {
         json
     }
 
-    /// Returns the messages of the conversation as a list: [`messages`](Self::messages), typed. To
-    /// read one is a `match` over its [blocks](OwnedMessage::blocks).
+    /// Returns the messages of the conversation as a list: [`messages`](Self::messages), typed.
+    /// Read a message with a `match` over its [blocks](OwnedMessage::blocks).
     ///
     /// ```
     /// # fn f(run: &toolrunner_std::Run) {
@@ -420,7 +423,9 @@ impl Run {
     ///         match block {
     ///             Block::Text(text) => println!("{}", text.text()),
     ///             Block::ToolUse(call) => println!("{}({})", call.name(), call.input()),
-    ///             Block::ToolResult(result) if result.is_error() => println!("failed: {:?}", result.content()),
+    ///             Block::ToolResult(result) if result.is_error() => {
+    ///                 println!("failed: {:?}", result.content())
+    ///             }
     ///             _ => {}
     ///         }
     ///     }

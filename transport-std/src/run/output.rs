@@ -14,8 +14,8 @@ use crate::params::Params;
 const PARAM: &str = "output_config";
 
 impl RunBuilder {
-    /// Sets the type of the replies: the API holds the model to its schema. Each final reply can
-    /// then be read with [`Turn::output`]. [`Run::output`] needs no such setting.
+    /// Sets the type of the replies: the API enforces its schema. Each final reply can then be read
+    /// with [`Turn::output`]. [`Run::output`] needs no such setting.
     ///
     /// A type that the API does not support as an output, such as a map, does not compile, or is
     /// reported when the run is first used if it is a [`Json`](crate::Json).
@@ -32,9 +32,9 @@ impl Run {
     ///
     /// The schema is that of [`ToolInput`](trait@crate::ToolInput) (or of schemars, for
     /// [`Json<T>`](crate::Json)), in the strict form that the API enforces: all members are
-    /// required, and keywords that the API does not support are part of the descriptions. It is sent
-    /// as `output_config.format` with each request, so tools can be used before. A type that is not
-    /// a struct, such as an enum or a `Vec`, is sent as the member `value` of an object.
+    /// required, and keywords that the API does not support are part of the descriptions. It is
+    /// sent as `output_config.format` with each request, so tools can be used before. A type that
+    /// is not a struct, such as an enum or a `Vec`, is sent as the member `value` of an object.
     ///
     /// A refusal and a reply that was cut off are results of their own. The text of the last reply
     /// remains available: [`message`](Self::message).

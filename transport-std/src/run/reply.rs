@@ -5,8 +5,8 @@ use toolrunner_core::message::{Message, ReplyMessage};
 use toolrunner_core::observe::Event;
 use toolrunner_core::run::Run as Machine;
 
-/// The length in bytes up to which a message is kept with its content until the run is over, because
-/// to find the content takes longer than to copy it.
+/// The length in bytes up to which a message is kept with its content until the run is over,
+/// because to find the content takes longer than to copy it.
 const MOST_WITH_CONTENT: usize = 2048;
 
 /// The same length for a run that rests.

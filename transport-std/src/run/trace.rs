@@ -5,7 +5,7 @@
 //! |---|---|---|
 //! | `invoke_agent` | `invoke_agent {agent}` | from the first request after a prompt until the run stops |
 //! | `chat` | `chat {model}` | one model request with all its retries |
-//! | `execute_tool` | `execute_tool {tool}` | one call: gate, tool and time-out |
+//! | `execute_tool` | `execute_tool {tool}` | one call: gate, tool and timeout |
 //!
 //! A call that the gate suspends, or whose tool asks a question, has a span with the attribute
 //! `toolrunner.suspended`; when it continues, it has another span.

@@ -18,8 +18,10 @@ use crate::params::Params;
 /// # async fn f(mut run: toolrunner_std::Run) -> Result<(), toolrunner_std::Error> {
 /// while let Some(mut turn) = run.next_turn().await? {
 ///     println!("turn {}: {}", turn.number(), turn.text());
-///     // Answers a call in place of its tool; the others run at `results`, and what they gave may be edited before it is sent.
-///     let guesses: Vec<String> = turn.calls().filter(|call| call.name == *"guess").map(|call| call.id.to_string()).collect();
+///     // Answers a call instead of its tool. `results` runs the others; their results can be
+///     // edited before they are sent.
+///     let guesses = turn.calls().filter(|call| call.name == *"guess");
+///     let guesses: Vec<String> = guesses.map(|call| call.id.to_string()).collect();
 ///     for id in guesses {
 ///         turn.answer(&id, "42")?;
 ///     }
@@ -159,7 +161,8 @@ impl<'r> Turn<'r> {
         self.run.ask_again().map(|_| ())
     }
 
-    /// Replaces the conversation with these messages, typed or a JSON array, as [`Run::replace_history`] does.
+    /// Replaces the conversation with these messages, typed or a JSON array, as
+    /// [`Run::replace_history`] does.
     ///
     /// # Errors
     /// Returns `Misuse` if the API would refuse the messages, or `Capacity` if they do not fit.
@@ -328,8 +331,8 @@ impl ToolResult<'_> {
     /// removed.
     ///
     /// # Errors
-    /// Returns `Misuse` if the content is not valid, or `Capacity` if the conversation is full. Then
-    /// the old content stays.
+    /// Returns `Misuse` if the content is not valid, or `Capacity` if the conversation is full.
+    /// Then the old content stays.
     pub fn replace_with(&mut self, answer: ToolAnswer<'_>) -> Result<&mut Self, Error> {
         self.run.render_prefix();
         self.run.machine.replace_result(self.call, answer)?;

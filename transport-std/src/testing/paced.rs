@@ -40,7 +40,7 @@ pub(super) fn reply(
 }
 
 /// Creates a body from its parts. Waits take time on `clock`, and none without a clock. A wait that
-/// is longer than `limit`, the read time-out, fails when the limit has passed.
+/// is longer than `limit`, the read timeout, fails when the limit has passed.
 fn body(parts: VecDeque<Part>, clock: Option<SharedClock>, limit: Option<Duration>) -> HttpBody {
     HttpBody::from_stream(unfold((parts, clock), move |(mut parts, clock)| async move {
         loop {

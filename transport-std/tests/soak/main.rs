@@ -4,7 +4,8 @@
 //!
 //! ```sh
 //! SOAK=20000 cargo test --release -p toolrunner-std --features testing --test soak -- --nocapture
-//! SOAK_SEED=42 cargo test -p toolrunner-std --features testing --test soak -- --nocapture   # one of them again
+//! # One of them again:
+//! SOAK_SEED=42 cargo test -p toolrunner-std --features testing --test soak -- --nocapture
 //! ```
 //! A conversation is some dozens of random steps: drive the run at one of its three levels and drop
 //! the future after 0 to 30 polls, or add a message, or change something ([`caller`]). The server

@@ -37,7 +37,7 @@ pub enum VertexError {
     NoRegion,
     /// There are no credentials.
     NoCredentials,
-    /// The region contains a character that no region has.
+    /// The region contains a character that is not allowed in a region.
     Region(String),
     /// The environment variable of this name is not valid UTF-8.
     Variable(&'static str),

@@ -130,7 +130,7 @@ impl fmt::Display for Unsupported {
                 write!(f, "Vertex AI has only messages and token counting, not {which}")
             }
             Self::Body => f.write_str("the body is not a JSON object"),
-            Self::Model => f.write_str("the request names no model that Vertex AI can have"),
+            Self::Model => f.write_str("the request has no valid Vertex AI model id"),
         }
     }
 }

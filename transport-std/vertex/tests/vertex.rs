@@ -127,5 +127,5 @@ async fn tokens_are_counted_and_other_endpoints_refused() {
         "the request hook failed: Vertex AI has only messages and token counting, not GET /v1/models"
     );
     let error = client.run("..").user("Hello").until_done().await.unwrap_err();
-    assert!(error.to_string().contains("names no model"), "{error}");
+    assert!(error.to_string().contains("no valid Vertex AI model id"), "{error}");
 }

@@ -94,7 +94,8 @@ impl Program {
 
     pub(crate) fn init(&mut self, config: &toolrunner_config) -> i32 {
         let (memory, len) = (self.memory.as_mut_ptr().cast(), self.memory.len());
-        // SAFETY: the memory lives as long as the machine, and so do the texts, which are constants.
+        // SAFETY: the memory lives as long as the machine, and so do the texts, which are
+        // constants.
         unsafe { toolrunner_init(self.at(), config, memory, len) }
     }
 

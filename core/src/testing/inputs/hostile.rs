@@ -97,7 +97,7 @@ pub(super) fn input(mut tree: Tree, rng: &mut Rng) -> (String, &'static str) {
                     (json.to_string(), what)
                 }
             };
-            // Not the root: that it is no object is one of the cases above.
+            // Not the root: a non-object root is one of the cases above.
             let at = 1 + rng.below(tree.len().saturating_sub(1));
             match tree.nth(at, &mut String::new()) {
                 Some(value) => *value = Tree::Scalar(json),

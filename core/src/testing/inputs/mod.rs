@@ -70,15 +70,16 @@ pub struct Inputs<'s> {
 /// Generates inputs from a schema: JSON Schema text, or the definition of a tool with its
 /// `input_schema`. The same seed produces the same inputs.
 ///
-/// Valid inputs use the bounds of numbers, lengths and counts, optional members that are present and
-/// absent, each branch of `anyOf` and `oneOf`, recursive `$ref`s, and the usual formats. The
+/// Valid inputs use the bounds of numbers, lengths and counts, optional members that are present
+/// and absent, each branch of `anyOf` and `oneOf`, recursive `$ref`s, and the usual formats. The
 /// schema's `pattern`, `propertyNames`, `contains`, `if`, `dependent…` and `unevaluated…` are not
 /// understood: give the values of such members, and of strings that the tool parses itself, with
 /// [`Inputs::example`].
 ///
 /// ```
 /// use toolrunner_core::testing::{InputKind, inputs};
-/// let schema = r#"{"type":"object","properties":{"celsius":{"type":"integer","minimum":-90}},"required":["celsius"]}"#;
+/// let schema = r#"{"type":"object","properties":{"celsius":{"type":"integer","minimum":-90}},
+///     "required":["celsius"]}"#;
 /// for input in inputs(schema, 7)?.take(300) {
 ///     let is_json = toolrunner_core::json::Value::parse(input.json.as_bytes()).is_ok();
 ///     assert!(is_json || input.kind == InputKind::Hostile, "{}", input.what);
@@ -108,7 +109,8 @@ impl Inputs<'_> {
     ///
     /// ```
     /// use toolrunner_core::testing::inputs;
-    /// let schema = r#"{"type":"object","properties":{"color":{"type":"string","pattern":"^#[0-9a-f]{6}$"}}}"#;
+    /// let schema = r#"{"type":"object",
+    ///     "properties":{"color":{"type":"string","pattern":"^#[0-9a-f]{6}$"}}}"#;
     /// let inputs = inputs(schema, 1)?.example("color", r##""#ff8000""##);
     /// # Ok::<(), toolrunner_core::testing::NoInputs>(())
     /// ```

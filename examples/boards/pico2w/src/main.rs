@@ -46,7 +46,8 @@ type Bus = cyw43::SpiBus<Output<'static>, PioSpi<'static, PIO0, 0>>;
 /// Set by the button: ends the current run at once.
 static STOP: Cancel = Cancel::new();
 
-/// What the LED shall be. The Wi-Fi task switches it, because it is a pin of the Wi-Fi chip.
+/// The requested state of the LED. The Wi-Fi task switches it, because it is a pin of the Wi-Fi
+/// chip.
 static LED: Signal<CriticalSectionRawMutex, bool> = Signal::new();
 
 struct Pico {

@@ -39,7 +39,7 @@ const CONFIG: Config<'static> = Config::new("claude-haiku-4-5", 512)
     .auth(Auth::Key("not-a-secret"))
     .system("You look after a room. Be brief.");
 
-/// Short time-outs, for the scenarios without a reply.
+/// Short timeouts, for the scenarios without a reply.
 const TIMEOUTS: Timeouts = Timeouts {
     connect: Duration::from_secs(5),
     idle: Duration::from_secs(3),

@@ -22,7 +22,7 @@ use toolrunner_firmware::{board, console, host, network, print, stack, time};
 const CONFIG: Config<'static> =
     Config::new("claude-haiku-4-5", 512).auth(Auth::Key("not-a-secret"));
 
-/// Time-outs that are longer than the time until the alarm.
+/// Timeouts that are longer than the time until the alarm.
 const TIMEOUTS: Timeouts = Timeouts {
     connect: Duration::from_secs(5),
     idle: Duration::from_secs(30),

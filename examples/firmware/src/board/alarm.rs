@@ -19,7 +19,7 @@ const CONTROL: u32 = BASE + 0x0c;
 const INTERRUPT_MASK: u32 = BASE + 0x18;
 const INTERRUPT_CLEAR: u32 = BASE + 0x24;
 const INTERVAL: u32 = BASE + 0x28;
-/// The timer's time-out, in the registers that mask and clear interrupts; also its enable bit.
+/// The timer's timeout, in the registers that mask and clear interrupts; also its enable bit.
 const TIME_OUT: u32 = 1;
 
 /// A 32-bit timer.

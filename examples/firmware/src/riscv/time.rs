@@ -29,7 +29,7 @@ impl Driver for MachineTimer {
     }
 
     fn schedule_wake(&self, at: u64, waker: &Waker) {
-        // The next interrupt is at most a tick away, so it needs not be moved.
+        // The next interrupt is at most a tick away, so it need not be moved.
         critical_section::with(|cs| self.queue.borrow_ref_mut(cs).schedule_wake(at, waker));
     }
 }

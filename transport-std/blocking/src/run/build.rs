@@ -273,7 +273,8 @@ impl RunBuilder {
     /// snapshot, or is one of another version, is reported when the run is first used.
     ///
     /// ```no_run
-    /// # fn f(client: toolrunner_blocking::Client, run: toolrunner_blocking::Run) -> Result<(), Box<dyn std::error::Error>> {
+    /// # use toolrunner_blocking::{Client, Run};
+    /// # fn f(client: Client, run: Run) -> Result<(), Box<dyn std::error::Error>> {
     /// std::fs::write("run.json", run.snapshot()?)?;
     /// // Later, elsewhere:
     /// let mut run = client.run("claude-opus-4-7").resume(&std::fs::read_to_string("run.json")?);

@@ -1,5 +1,5 @@
-//! The three levels, as folds over [`Loop::progress`](toolrunner_core::__private::drive::Loop::progress), the
-//! only loop.
+//! The three levels, as folds over
+//! [`Loop::progress`](toolrunner_core::__private::drive::Loop::progress), the only loop.
 
 use core::pin::pin;
 
@@ -110,7 +110,7 @@ impl Run {
         }
     }
 
-    /// Runs the calls of the last turn. What happened stays to be told.
+    /// Runs the calls of the last turn, and queues their events for the caller.
     pub(super) fn run_calls(&mut self) -> Result<(), Error> {
         self.check_setup()?;
         loop {

@@ -17,8 +17,10 @@ use crate::params::Params;
 /// # fn f(mut run: toolrunner_blocking::Run) -> Result<(), toolrunner_blocking::Error> {
 /// while let Some(mut turn) = run.next_turn()? {
 ///     println!("turn {}: {}", turn.number(), turn.text());
-///     // Answers a call in place of its tool; the others run at `results`, and what they gave may be edited before it is sent.
-///     let guesses: Vec<String> = turn.calls().filter(|call| call.name == *"guess").map(|call| call.id.to_string()).collect();
+///     // Answers a call instead of its tool. `results` runs the others; their results can be
+///     // edited before they are sent.
+///     let guesses = turn.calls().filter(|call| call.name == *"guess");
+///     let guesses: Vec<String> = guesses.map(|call| call.id.to_string()).collect();
 ///     for id in guesses {
 ///         turn.answer(&id, "42")?;
 ///     }
@@ -312,8 +314,8 @@ impl ToolResult<'_> {
     /// removed.
     ///
     /// # Errors
-    /// Returns `Misuse` if the content is not valid, or `Capacity` if the conversation is full. Then
-    /// the old content stays.
+    /// Returns `Misuse` if the content is not valid, or `Capacity` if the conversation is full.
+    /// Then the old content stays.
     pub fn replace_with(&mut self, answer: ToolAnswer<'_>) -> Result<&mut Self, Error> {
         self.run.note_front();
         self.run.machine.replace_result(self.call, answer)?;

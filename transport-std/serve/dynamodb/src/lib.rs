@@ -3,7 +3,7 @@
 //! Any number of servers can share one table. Every guarantee of [`Store`] rests on a conditional
 //! write of one item, so no transactions are needed. See [`DynamoStore`].
 //!
-//! This program can also keep its sessions in DynamoDB, with `start --store dynamodb:TABLE`:
+//! The following program can keep its sessions in DynamoDB, with `start --store dynamodb:TABLE`:
 //!
 //! ```no_run
 //! fn main() -> std::process::ExitCode {

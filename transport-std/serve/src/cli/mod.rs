@@ -24,7 +24,8 @@ use client::{Client, Problem};
 ///
 /// ```no_run
 /// fn main() -> std::process::ExitCode {
-///     toolrunner_serve::main(toolrunner_serve::Agent::from_env("claude-opus-4-7").system("Be brief."))
+///     let agent = toolrunner_serve::Agent::from_env("claude-opus-4-7").system("Be brief.");
+///     toolrunner_serve::main(agent)
 /// }
 /// ```
 pub fn main(agent: Agent) -> ExitCode {

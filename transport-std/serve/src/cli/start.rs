@@ -22,8 +22,8 @@ const DEFAULT_STORE: &str = "memory:";
 /// The options of the server.
 #[derive(Debug, Args)]
 pub(super) struct Start {
-    /// Listen on this address. Any address other than a loopback address lets other machines use the
-    /// server: then use --tokens, and put TLS in front of it.
+    /// Listen on this address. Any address other than a loopback address lets other machines use
+    /// the server: then use --tokens, and put TLS in front of it.
     #[arg(long, default_value = "127.0.0.1")]
     host: IpAddr,
     /// Listen on this port; 0 selects a free one.
@@ -35,8 +35,8 @@ pub(super) struct Start {
     /// Delete a session this many seconds after its last turn; 0 for never.
     #[arg(long, value_name = "SECONDS", default_value = "0", value_parser = super::seconds)]
     ttl: Duration,
-    /// End a turn as failed after this many seconds, not counting the time that it waits for answers;
-    /// 0 for never.
+    /// End a turn as failed after this many seconds, not counting the time that it waits for
+    /// answers; 0 for never.
     #[arg(long, value_name = "SECONDS", default_value = "0", value_parser = super::seconds)]
     timeout: Duration,
     /// The maximum number of sessions; 0 for no limit.
@@ -45,8 +45,8 @@ pub(super) struct Start {
     /// Let clients choose the ids of sessions, with PUT.
     #[arg(long)]
     allow_custom_ids: bool,
-    /// Keep sessions in this store: sqlite:PATH, postgres://…, or memory: for sessions that are lost
-    /// when the server stops.
+    /// Keep sessions in this store: sqlite:PATH, postgres://…, or memory: for sessions that are
+    /// lost when the server stops.
     #[arg(long, value_name = "URL", default_value = DEFAULT_STORE, env = "TOOLRUNNER_STORE", hide_env_values = true)]
     store: String,
     /// Require bearer tokens. This file has one line `OWNER TOKEN` for each token.
@@ -72,8 +72,8 @@ pub(super) struct Start {
     /// any other server accepts every host name.
     #[arg(long, value_name = "NAME")]
     allowed_host: Vec<String>,
-    /// Let turns continue for this many seconds after SIGTERM or Ctrl-C. Then another server, or the
-    /// next start, continues them.
+    /// Let turns continue for this many seconds after SIGTERM or Ctrl-C. Then another server, or
+    /// the next start, continues them.
     #[arg(long, value_name = "SECONDS", default_value = "10", value_parser = super::seconds)]
     drain: Duration,
     /// What to log: error, warn, info, debug, or a filter such as toolrunner_serve=debug.

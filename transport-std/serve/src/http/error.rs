@@ -29,7 +29,8 @@ pub(crate) struct Invalid {
     /// The kind of error, as pydantic names it.
     #[serde(rename = "type")]
     pub(crate) kind: &'static str,
-    /// The path to the invalid part: `body`, `query` or `header`, then member names and list indexes.
+    /// The path to the invalid part: `body`, `query` or `header`, then member names and list
+    /// indexes.
     #[schema(value_type = Vec<Value>)]
     pub(crate) loc: Vec<Value>,
     /// What is wrong.

@@ -49,8 +49,9 @@ pub(crate) async fn bytes_of(headers: &HeaderMap, body: Body) -> Result<Bytes, A
     Ok(bytes.freeze())
 }
 
-/// Reads and drops the rest of a body that is too large, up to a limit. Many clients read the answer
-/// only after they have sent the whole body, and lose it if the server closes the connection first.
+/// Reads and drops the rest of a body that is too large, up to a limit. Many clients read the
+/// answer only after they have sent the whole body, and lose it if the server closes the connection
+/// first.
 fn discard(mut frames: BodyDataStream) {
     tokio::spawn(tokio::time::timeout(DISCARD_TIME, async move {
         let mut rest = DISCARD_BYTES;

@@ -72,8 +72,8 @@ pub(super) struct EventsBody {
     last_seq: u64,
 }
 
-/// Returns the events of a session: a page, or with `Accept: text/event-stream` a stream that continues
-/// after `Last-Event-ID`.
+/// Returns the events of a session: a page, or with `Accept: text/event-stream` a stream that
+/// continues after `Last-Event-ID`.
 #[utoipa::path(get, path = "/sessions/{session_id}/events", tag = "log",
     params(("session_id" = Uuid, Path, description = "The session's id"), ("after" = Option<u64>, Query, description = "Begin after the event with this `seq`"), ("limit" = Option<u64>, Query, description = "The maximum number of events of a page: 1 to 1000, the default"), ("event_deltas[]" = Option<String>, Query, description = "`agent.message`: a stream also contains previews of messages while the model writes them"),
         ("Last-Event-ID" = Option<u64>, Header, description = "Begin a stream after the event with this `seq`")),

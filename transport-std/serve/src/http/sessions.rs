@@ -301,7 +301,8 @@ pub(super) async fn list(
     Ok(response)
 }
 
-/// Returns a session. With `wait=true` the answer arrives when no turn runs, or after `timeout` seconds.
+/// Returns a session. With `wait=true` the answer arrives when no turn runs, or after `timeout`
+/// seconds.
 #[utoipa::path(get, path = "/sessions/{session_id}", tag = "sessions",
     params(("session_id" = Uuid, Path, description = "The session's id"), ("wait" = Option<bool>, Query, description = "Wait while a turn runs"), ("timeout" = Option<f64>, Query, description = "The maximum number of seconds to wait"),
         ("If-None-Match" = Option<String>, Header, description = "Return the session only if its entity tag differs")),

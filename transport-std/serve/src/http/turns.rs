@@ -34,7 +34,8 @@ pub(super) struct StateBody {
 pub(super) struct MessageBody {
     /// The default is `user`.
     role: Option<crate::chat::ChatRole>,
-    /// Text, or a list of content blocks of the types `text`, `image`, `document` and `search_result`.
+    /// Text, or a list of content blocks of the types `text`, `image`, `document` and
+    /// `search_result`.
     #[schema(value_type = Value)]
     content: Value,
     /// An image, in base64.
@@ -191,7 +192,8 @@ pub(super) async fn resume(
     Ok(Kept { location: None, ..kept }.respond(is_replay))
 }
 
-/// Cancels the current turn. Finished results and received text are kept. Has no effect without a turn.
+/// Cancels the current turn. Finished results and received text are kept. Has no effect without a
+/// turn.
 #[utoipa::path(post, path = "/sessions/{session_id}/cancel", tag = "turns",
     params(("session_id" = Uuid, Path, description = "The session's id"), ("Idempotency-Key" = Option<String>, Header, description = "Makes the request take effect only once: the same key and body return the first answer for at least 24 hours. 1 to 255 visible ASCII characters"), ("If-Match" = Option<String>, Header, description = "Change the session only if it has this entity tag")),
     responses((status = 202, description = "The turn ends soon, or there is none", body = StateBody, headers(("Location" = Option<String>, description = "The session's path"), ("Idempotency-Replayed" = Option<String>, description = "`true` if this is the answer to an earlier request with the same key"))), (status = 404), (status = 412), (status = 413), (status = 422)))]

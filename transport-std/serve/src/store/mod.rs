@@ -100,8 +100,8 @@ pub trait Store: Send + Sync + 'static {
     /// Lists sessions in order of creation. See [`Query`].
     fn list(&self, query: Query) -> Answer<'_, Page>;
 
-    /// Returns whether this text has the form of [`Page::next`] of this store. By default every text
-    /// has it.
+    /// Returns whether this text has the form of [`Page::next`] of this store. By default every
+    /// text has it.
     fn is_place(&self, _place: &str) -> bool {
         true
     }

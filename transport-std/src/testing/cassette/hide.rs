@@ -32,7 +32,7 @@ const REPLY: [&str; 7] = [
     "x-request-id",
     "x-should-retry",
 ];
-/// The headers of a request that are left out but are no secrets.
+/// The headers of a request that are left out but are not secret.
 const HARMLESS: [&str; 4] = ["accept-encoding", "content-length", "host", "user-agent"];
 /// The parameters of a query that are kept. The value of every other one is hidden.
 const PARAMETERS: [&str; 8] =
@@ -116,7 +116,7 @@ impl Secrets {
         text
     }
 
-    /// Returns bytes that are no text without secrets.
+    /// Returns bytes that are not valid text, with the secrets removed.
     pub(super) fn bytes(&self, bytes: &[u8]) -> Vec<u8> {
         let mut bytes = bytes.to_vec();
         for secret in &self.values {
@@ -205,9 +205,10 @@ fn parameters(path: &str) -> impl Iterator<Item = (&str, &str)> {
     parts.map(|part| part.split_once('=').unwrap_or((part, "")))
 }
 
-/// Replaces a secret whose characters are escaped in JSON text, such as `\u00eb` or `\/`, which many
-/// programs write where it is not necessary. Returns `None` if the text has no such secret. A secret
-/// with quotes or backslashes, which are always escaped, is one of the [values](Secrets::add).
+/// Replaces a secret whose characters are escaped in JSON text, such as `\u00eb` or `\/`, which
+/// many programs write where it is not necessary. Returns `None` if the text has no such secret. A
+/// secret with quotes or backslashes, which are always escaped, is one of the
+/// [values](Secrets::add).
 fn without_escaped(text: &str, secret: &str) -> Option<String> {
     if !text.contains('\\') || secret.contains(['"', '\\']) {
         return None;

@@ -83,9 +83,9 @@ pub enum CassetteMode {
 /// the retry headers and the rate limits. The base URL is not kept. The values of a query are
 /// replaced with `[hidden]`, except for parameters of the API such as `limit`. The value of every
 /// header that is left out, such as the key, and each of its parts are replaced wherever else they
-/// occur, if they have at least 8 bytes. So is each value that the test names with [`CassetteBuilder::hide`], even if a reply
-/// has it in several pieces. Everything else is kept as it is: the prompts, the inputs and results
-/// of tools, and the replies.
+/// occur, if they have at least 8 bytes. So is each value that the test names with
+/// [`CassetteBuilder::hide`], even if a reply has it in several pieces. Everything else is kept as
+/// it is: the prompts, the inputs and results of tools, and the replies.
 ///
 /// The exchange of a [workload identity](crate::identity) for a token is not recorded. A replay
 /// answers it with a token that has no meaning.
@@ -150,7 +150,7 @@ impl Cassette {
     }
 
     /// Returns the builder of a client that uses this cassette. While it records, the builder has
-    /// the settings of [`ClientBuilder::from_env`], and it connects with the default time-outs.
+    /// the settings of [`ClientBuilder::from_env`], and it connects with the default timeouts.
     ///
     /// # Errors
     /// Returns the error of [`ClientBuilder::from_env`] while the cassette records.
@@ -277,8 +277,8 @@ impl CassetteBuilder {
     /// Starts the cassette. In a replay this reads the file.
     ///
     /// # Errors
-    /// Returns an error if `TOOLRUNNER_CASSETTE` has an unknown value, or if the file cannot be read
-    /// or is not a cassette.
+    /// Returns an error if `TOOLRUNNER_CASSETTE` has an unknown value, or if the file cannot be
+    /// read or is not a cassette.
     pub fn start(self) -> Result<Cassette, CassetteError> {
         let Self { path, mode, secrets, ignored, in_any_order, clock } = self;
         let mode = mode.map_or_else(mode_of_environment, Ok)?;

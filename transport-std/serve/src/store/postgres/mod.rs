@@ -40,8 +40,7 @@ const SILENCE: Duration = Duration::from_secs(30);
 /// A successful change is as durable as the database's `synchronous_commit` makes it; `off` is
 /// replaced with `on`. Lost connections are replaced, and a read over a lost connection is repeated
 /// once. A pooler may stand between the servers and the database if it keeps prepared statements
-/// and session state (PgBouncer's transaction mode does not before version 1.21).
-/// 1.21).
+/// and session state (PgBouncer's transaction mode does so from version 1.21 on).
 #[derive(Debug)]
 pub struct PostgresStore {
     pool: Pool,

@@ -153,7 +153,8 @@ pub(super) fn commit(connection: &Connection, commit: &Commit) -> Result<Committ
         Holder::Take(server) => (Some(1), Some(server.into_bytes())),
         Holder::Release => (Some(0), None),
     };
-    // Two statements, because `UPDATE … RETURNING` creates a temporary table for the row it returns.
+    // Two statements, because `UPDATE … RETURNING` creates a temporary table for the row it
+    // returns.
     let mut select = connection.prepare_cached(
         "SELECT n, head FROM sessions WHERE id = ?1 AND version = ?2 AND (?3 IS NULL OR fence = ?3)",
     )?;
