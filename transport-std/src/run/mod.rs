@@ -501,7 +501,7 @@ impl Run {
     ///
     /// ```
     /// # fn f(run: &toolrunner_std::Run) {
-    /// use toolrunner_std::machine::message::Block;
+    /// use toolrunner_std::Block;
     ///
     /// for message in run.message_list() {
     ///     for block in message.blocks() {
