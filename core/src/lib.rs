@@ -192,11 +192,6 @@ pub use toolrunner_macros::toolbox_core as toolbox;
 #[cfg(feature = "macros")]
 pub use toolrunner_macros::ToolInputCore as ToolInput;
 
-/// For crates that re-export the macros under their own paths.
-#[cfg(feature = "macros")]
-#[doc(hidden)]
-pub use toolrunner_macros as macros;
-
 /// What the macros, the C interface and the transports of this project need beyond the public
 /// interface. It can change in any release.
 #[doc(hidden)]
@@ -238,13 +233,20 @@ pub mod __private {
     pub use crate::run::cap::cap_content;
     #[cfg(feature = "alloc")]
     pub use crate::run::options::Options;
-    pub use crate::schema::compose::{flattened, flattened_len};
+    pub use crate::schema::compose::{
+        choice, description, flat_member, flattened, flattened_len, whole_input, with_default,
+        without_description,
+    };
     #[cfg(feature = "alloc")]
     pub use crate::schema::lenient::lenient;
     pub use crate::schema::parts::{Default as SchemaDefault, Discriminator, Variant};
     pub use crate::schema::strict::{is_supported as is_strict_format, output, output_len};
     pub use crate::schema::write::{definition, definition_len, text};
-    pub use crate::tool::input::{begin, invalid_input};
+    pub use crate::tool::error::of_chain as error_of_chain;
+    #[cfg(feature = "alloc")]
+    pub use crate::tool::generated::with_input;
+    pub use crate::tool::generated::{complete_definition, made_definition};
+    pub use crate::tool::input::{begin, fits, invalid_input};
     #[cfg(feature = "alloc")]
     pub use crate::tool::list::CallFuture;
     #[cfg(feature = "alloc")]

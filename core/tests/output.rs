@@ -5,7 +5,7 @@
 use std::fmt::Write;
 use std::time::Duration;
 use toolrunner_core::__private::check;
-use toolrunner_core::__private::{EMPTY_ERROR, EMPTY_RESULT, Notice, check_tools};
+use toolrunner_core::__private::{EMPTY_ERROR, EMPTY_RESULT, Notice, check_tools, error_of_chain};
 
 use toolrunner_core::error::{Capacity, CapacityKind, Error, Misuse};
 use toolrunner_core::json::Text;
@@ -262,7 +262,7 @@ fn the_model_is_told_the_whole_chain() {
             (error.to_string().as_str(), told(&error).as_str()),
             (read, format!("{read:?}").as_str())
         );
-        assert_eq!(ToolError::from_chain(&caused(texts)).to_string(), read);
+        assert_eq!(error_of_chain(&caused(texts)).to_string(), read);
     }
     #[cfg(feature = "alloc")]
     {

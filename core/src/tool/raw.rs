@@ -451,7 +451,7 @@ macro_rules! one_tool {
                 #[cfg(feature = "alloc")]
                 let read = $self.lenient.then(|| crate::schema::lenient_raw($self.declaration.schema()?, $call.input)).flatten();
                 #[cfg(feature = "alloc")]
-                let ($call, is_lenient) = ($call.with_input(read.as_deref()), $self.lenient);
+                let ($call, is_lenient) = (super::generated::with_input($call, read.as_deref()), $self.lenient);
                 #[cfg(not(feature = "alloc"))]
                 let is_lenient = false;
                 $self.declaration.check(&$call, is_lenient, $out)?;
