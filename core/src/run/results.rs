@@ -125,9 +125,9 @@ impl Run<'_> {
 
     /// Answers call `i` with content that an [`Output`] produced: a text is
     /// not validated again, unlike in [`answer`](Self::answer). Content that the API does not
-    /// accept (no block, an empty text, a picture in a failed call) becomes [`EMPTY_RESULT`] or
-    /// [`EMPTY_ERROR`]. With too many cache breakpoints, the call gets an error result that says
-    /// so.
+    /// accept (no block, an empty text, a picture in a failed call) becomes `(no output)` or
+    /// `Error: (no message)`. With too many cache breakpoints, the call gets an error result that
+    /// says so.
     ///
     /// # Errors
     /// `Misuse` if there is no such open call.

@@ -22,7 +22,7 @@ const CUT: &str = " […cut]";
 /// cause. A source that the text before it already shows is left out. With `alloc` the error is
 /// kept as the [`source`](Self::source), so that it can be logged.
 ///
-/// An empty text becomes [`EMPTY_ERROR`], because the API does not accept an empty error.
+/// An empty text becomes `Error: (no message)`, because the API does not accept an empty error.
 #[derive(Debug)]
 pub struct ToolError {
     repr: Repr,

@@ -25,7 +25,7 @@ use crate::json::{self, Kind, Sink, Text, Value, escape};
 /// ```
 /// Text alone becomes a string. As soon as there is a block, the content becomes an array, and text
 /// becomes a text block of its own. Consecutive texts are joined. If nothing was written, the
-/// result is [`EMPTY_RESULT`]. A single empty text remains an empty string.
+/// result is `(no output)`. A single empty text remains an empty string.
 ///
 /// **When it is full**, nothing is cut silently. Bytes that do not fit are counted, and every later
 /// call fails. [`finish`](Self::finish) fails too and reports the size of the whole result in

@@ -166,8 +166,7 @@ impl Declared {
     ///
     /// The API does not accept `anyOf`, `oneOf`, `allOf` or `$ref` at the root of an
     /// `input_schema`. With `alloc` such a schema is sent as one object schema that allows exactly
-    /// the same inputs, if there is one. Otherwise [`check_tools`](super::check_tools) refuses the
-    /// tool before anything is sent.
+    /// the same inputs, if there is one. Otherwise the tool is refused before anything is sent.
     ///
     /// # Errors
     /// Returns [`Misuse::Json`] if `json` is not a JSON object, or has neither a name nor a `type`

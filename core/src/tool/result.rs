@@ -7,8 +7,7 @@ use crate::json::{self, Sink, Text, Value};
 ///
 /// - Texts go to the model verbatim.
 /// - Numbers and booleans are written as in JSON.
-/// - `()` keeps what the tool wrote itself. If it wrote nothing, the result is
-///   [`EMPTY_RESULT`](super::EMPTY_RESULT).
+/// - `()` keeps what the tool wrote itself. If it wrote nothing, the result is `(no output)`.
 /// - [`ContentBlock`]s are content blocks.
 ///
 /// With the feature `serde` a function with `#[tool]` may also return any other `Serialize`, which
