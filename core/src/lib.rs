@@ -203,7 +203,7 @@ pub mod __private {
         pub use crate::drive::execute::{Env, Execute, Finished, Job, Verdict, work};
         pub use crate::drive::fixed::{LaneCall, LaneEnd};
         pub use crate::drive::progress::{Loop, Progress, Stop};
-        pub use crate::drive::reply::{Exchange, ReplyUnderWay, send, send_with_noted_front};
+        pub use crate::drive::reply::{Exchange, send, send_with_noted_front};
     }
 
     /// A gate's call and decision, and the draft of a result, as values that own their texts.
@@ -223,14 +223,12 @@ pub mod __private {
 
     pub use crate::error::REFUSED_SCHEMA;
     pub use crate::history::Tail;
-    pub use crate::json::check::{MAX_DEPTH, check};
+    pub use crate::json::check::check;
     pub use crate::json::number::{parse_f64, write_f32, write_f64};
     pub use crate::json::text::{Piece, Pieces};
     #[cfg(feature = "alloc")]
     pub use crate::json::write::quoted;
     pub use crate::json::write::{Decimal, Escaped, Sink, escape};
-    #[cfg(feature = "alloc")]
-    pub use crate::run::cap::cap_content;
     #[cfg(feature = "alloc")]
     pub use crate::run::options::Options;
     pub use crate::schema::compose::{
@@ -252,9 +250,7 @@ pub mod __private {
     #[cfg(feature = "alloc")]
     pub use crate::tool::raw::Async;
     pub use crate::tool::result::kinds;
-    #[cfg(feature = "serde")]
-    pub use crate::tool::serde::Error as SerializeError;
-    pub use crate::tool::texts::{EMPTY_ERROR, EMPTY_RESULT, Notice};
+    pub use crate::tool::texts::{EMPTY_RESULT, Notice};
     pub use crate::tool::toolbox::{
         HasToolAttribute, ToolFunction, check_server_tools, check_tools, not_found,
     };

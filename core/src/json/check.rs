@@ -13,7 +13,7 @@ use super::text::unescape;
 /// A request encloses an input or a result in five more levels (body, messages, message, content,
 /// block). Many parsers, including serde_json, accept 127 levels by default. This limit ensures
 /// that a request never has more.
-pub const MAX_DEPTH: usize = 122;
+pub(crate) const MAX_DEPTH: usize = 122;
 const TOO_DEEP: Phrase = phrase!("at most 122 levels");
 
 /// The properties of a valid JSON text that [`check`] finds.
