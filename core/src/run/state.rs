@@ -61,47 +61,47 @@ pub(super) enum Verb {
     Answer,
     /// A message was appended. Calls that are still open are closed if this continues the run.
     Append,
+    /// The caller requests again a reply without content, which is not in the conversation.
+    AskAgainEmpty,
     /// The server is asked for a compaction.
     Compact,
     /// The limit that was reached was raised.
     RaiseLimit,
     /// The caller resumes the run.
     Resume,
-    /// The caller retries a reply without content, which is not in the conversation.
-    RetryEmpty,
     /// The caller stops the run: its outcome changes.
     Stop,
 }
 
 impl Outcome {
     /// Returns whether a run that ended with this outcome continues after `verb`. A new prompt, and
-    /// a retry of a reply in the conversation, continue every run.
+    /// a new request for a reply in the conversation, continue every run.
     // No wildcard: a new outcome does not compile until it is decided what continues it.
     pub(super) const fn continues_on(self, verb: Verb) -> bool {
-        use Verb::{Answer, Append, Compact, RaiseLimit, Resume, RetryEmpty, Stop};
+        use Verb::{Answer, Append, AskAgainEmpty, Compact, RaiseLimit, Resume, Stop};
         match self {
             Self::Broken => match verb {
                 Append | Resume => true,
-                Answer | Compact | RaiseLimit | RetryEmpty | Stop => false,
+                Answer | AskAgainEmpty | Compact | RaiseLimit | Stop => false,
             },
             Self::Ended(_) => match verb {
-                Append | Compact | RetryEmpty => true,
+                Append | AskAgainEmpty | Compact => true,
                 Answer | RaiseLimit | Resume | Stop => false,
             },
             Self::Limit(_) => match verb {
                 RaiseLimit | Stop => true,
-                Answer | Append | Compact | Resume | RetryEmpty => false,
+                Answer | Append | AskAgainEmpty | Compact | Resume => false,
             },
             Self::NeedsAnswer => match verb {
                 Answer | Stop => true,
-                Append | Compact | RaiseLimit | Resume | RetryEmpty => false,
+                Append | AskAgainEmpty | Compact | RaiseLimit | Resume => false,
             },
             Self::Stopped => match verb {
                 Append | Resume | Stop => true,
-                Answer | Compact | RaiseLimit | RetryEmpty => false,
+                Answer | AskAgainEmpty | Compact | RaiseLimit => false,
             },
             Self::ThreadLost => match verb {
-                Answer | Append | Compact | RaiseLimit | Resume | RetryEmpty | Stop => false,
+                Answer | Append | AskAgainEmpty | Compact | RaiseLimit | Resume | Stop => false,
             },
         }
     }
