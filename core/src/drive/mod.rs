@@ -273,7 +273,7 @@ fn configure_with_thread<B: Toolbox + ?Sized>(
     tools: &B,
 ) -> Result<(), Error> {
     run.configure(config);
-    run.message_thread(config.message_thread);
+    run.set_message_thread(config.message_thread);
     let max_tokens = Decimal::new(0);
     run.note_thread_front(Front::new(config, &max_tokens), listed(tools))
 }

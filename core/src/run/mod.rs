@@ -189,7 +189,7 @@ const _: () = assert!(MAX_CALLS == CallStates::COUNT);
 /// **Set** how the run behaves: [`configure`](Self::configure), [`limits_mut`](Self::limits_mut),
 /// [`retry_policy_mut`](Self::retry_policy_mut), [`set_on_break`](Self::set_on_break),
 /// [`when_full_mut`](Self::when_full_mut), [`compaction_mut`](Self::compaction_mut),
-/// [`unique_ids`](Self::unique_ids), [`message_thread`](Self::message_thread),
+/// [`set_unique_ids`](Self::set_unique_ids), [`set_message_thread`](Self::set_message_thread),
 /// [`leave_message_thread`](Self::leave_message_thread).
 ///
 /// **Look** at the conversation and the counters: [`messages`](Self::messages),
@@ -206,7 +206,7 @@ const _: () = assert!(MAX_CALLS == CallStates::COUNT);
 /// [`is_compacting_on_server`](Self::is_compacting_on_server),
 /// [`compaction_rules`](Self::compaction_rules), [`compactions`](Self::compactions),
 /// [`rejected_summary`](Self::rejected_summary);
-/// [`message_thread_setting`](Self::message_thread_setting), [`thread_id`](Self::thread_id),
+/// [`message_thread`](Self::message_thread), [`thread_id`](Self::thread_id),
 /// [`has_freed_messages`](Self::has_freed_messages).
 ///
 /// **Create and store** a run: [`new`](Self::new), [`snapshot`](Self::snapshot),
@@ -355,7 +355,7 @@ impl<'b> Run<'b> {
 
     /// Adds to the front of the next request what the run knows: the [container](Self::container),
     /// and whether the request asks the server to compact or continues a
-    /// [message thread](Self::message_thread), which omits some members.
+    /// [message thread](Self::set_message_thread), which omits some members.
     pub fn complete<'a>(&'a self, front: Front<'a>) -> Front<'a> {
         front.with(self.container(), self.compaction_rules()).continuing(self.thread_continuation())
     }

@@ -88,7 +88,7 @@ pub struct Config<'a> {
     /// Whether the server keeps the conversation in a message thread. Unless it is
     /// [`MessageThread::Off`], a driver that is created with this configuration sets it for each run
     /// that it drives. A later change ([`Driver::config_mut`](crate::drive::Driver::config_mut)) has
-    /// no effect: use [`Run::message_thread`](crate::run::Run::message_thread). The header
+    /// no effect: use [`Run::set_message_thread`](crate::run::Run::set_message_thread). The header
     /// `anthropic-beta` gets the necessary beta in a line of its own.
     pub message_thread: MessageThread,
     /// The limits of a run that has no limits of its own. A run takes them over once, when a driver

@@ -391,7 +391,7 @@ impl Run {
         }
         build::apply_body_fields(&self.settings, &settings, &mut self.request.params);
         if settings.transport().has_fallback() && !self.machine.has_freed_messages() {
-            self.machine.message_thread(MessageThread::Off);
+            self.machine.set_message_thread(MessageThread::Off);
         }
         self.transport = settings.transport().clone();
         self.settings = Arc::new(settings);
