@@ -139,7 +139,7 @@ pub const fn flattened_len(mut parts: &[Property]) -> usize {
     len
 }
 
-/// Replaces each [`Property::flatten`] with the members of its schema. `N` is the result of
+/// Replaces each [`flat_member`] with the members of its schema. `N` is the result of
 /// [`flattened_len`].
 #[allow(clippy::panic, reason = "runs in constants: a panic is an error of the compiler")]
 #[allow(
