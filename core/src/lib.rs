@@ -193,11 +193,6 @@ pub use toolrunner_macros::toolbox_core as toolbox;
 #[cfg(feature = "macros")]
 pub use toolrunner_macros::ToolInputCore as ToolInput;
 
-/// For crates that re-export the macros under their own paths.
-#[cfg(feature = "macros")]
-#[doc(hidden)]
-pub use toolrunner_macros as macros;
-
 /// What the macros, the C interface and the transports of this project need beyond the public
 /// interface. It can change in any release.
 #[doc(hidden)]
@@ -209,7 +204,7 @@ pub mod __private {
         pub use crate::drive::execute::{Env, Execute, Finished, Job, Verdict, work};
         pub use crate::drive::fixed::{LaneCall, LaneEnd};
         pub use crate::drive::progress::{Loop, Progress, Stop};
-        pub use crate::drive::reply::{Exchange, ReplyUnderWay, send, send_with_noted_front};
+        pub use crate::drive::reply::{Exchange, send, send_with_noted_front};
     }
 
     /// A gate's call and decision, and the draft of a result, as values that own their texts.
@@ -229,31 +224,34 @@ pub mod __private {
 
     pub use crate::error::REFUSED_SCHEMA;
     pub use crate::history::Tail;
-    pub use crate::json::check::{MAX_DEPTH, check};
+    pub use crate::json::check::check;
     pub use crate::json::number::{parse_f64, write_f32, write_f64};
     pub use crate::json::text::{Piece, Pieces};
     #[cfg(feature = "alloc")]
     pub use crate::json::write::quoted;
     pub use crate::json::write::{Decimal, Escaped, Sink, escape};
     #[cfg(feature = "alloc")]
-    pub use crate::run::cap::cap_content;
-    #[cfg(feature = "alloc")]
     pub use crate::run::options::Options;
-    pub use crate::schema::compose::{flattened, flattened_len};
+    pub use crate::schema::compose::{
+        choice, description, flat_member, flattened, flattened_len, whole_input, with_default,
+        without_description,
+    };
     #[cfg(feature = "alloc")]
     pub use crate::schema::lenient::lenient;
     pub use crate::schema::parts::{Default as SchemaDefault, Discriminator, Variant};
     pub use crate::schema::strict::{is_supported as is_strict_format, output, output_len};
     pub use crate::schema::write::{definition, definition_len, text};
-    pub use crate::tool::input::{begin, invalid_input};
+    pub use crate::tool::error::of_chain as error_of_chain;
+    #[cfg(feature = "alloc")]
+    pub use crate::tool::generated::with_input;
+    pub use crate::tool::generated::{complete_definition, made_definition};
+    pub use crate::tool::input::{begin, fits, invalid_input};
     #[cfg(feature = "alloc")]
     pub use crate::tool::list::CallFuture;
     #[cfg(feature = "alloc")]
     pub use crate::tool::raw::Async;
     pub use crate::tool::result::kinds;
-    #[cfg(feature = "serde")]
-    pub use crate::tool::serde::Error as SerializeError;
-    pub use crate::tool::texts::{EMPTY_ERROR, EMPTY_RESULT, Notice};
+    pub use crate::tool::texts::{EMPTY_RESULT, Notice};
     pub use crate::tool::toolbox::{
         HasToolAttribute, ToolFunction, check_server_tools, check_tools, not_found,
     };

@@ -15,7 +15,7 @@ use std::cell::Cell;
 use std::collections::BTreeMap;
 use toolrunner_core::__private::check_tools;
 
-use toolrunner_core::__private::SchemaDefault;
+use toolrunner_core::__private::{SchemaDefault, with_default};
 use toolrunner_core::error::Misuse;
 use toolrunner_core::json::{Text, Value};
 use toolrunner_core::schema::{InputError, Schema};
@@ -556,12 +556,12 @@ struct Wrong<const WHICH: usize>;
 
 impl<'a, const WHICH: usize> ToolInput<'a> for Wrong<WHICH> {
     const SCHEMA: &'static Schema = [
-        &Schema::STRING.default(SchemaDefault::Json("{")),
+        &with_default(Schema::STRING, SchemaDefault::Json("{")),
         &Schema::INTEGER.minimum("one"),
         &Schema::INTEGER.maximum("-"),
         &Schema::INTEGER.minimum("01"),
         &Schema::array(&Schema::NUMBER.maximum("1.")),
-        &Schema::map(&Schema::STRING.default(SchemaDefault::Json(""))),
+        &Schema::map(&with_default(Schema::STRING, SchemaDefault::Json(""))),
     ][WHICH];
 
     fn decode(_: Value<'a>, _: &mut Decoder<'a>) -> Result<Self, InputError<'static>> {

@@ -350,7 +350,7 @@ fn an_error_that_happens_to_mention_a_thread_ends_no_freed_run() {
 fn a_freed_thread_that_is_left_while_its_request_begins_is_not_sent_in_part() {
     type Leave = fn(&mut Run<'_>);
     let leaves: [Leave; 2] =
-        [|run| run.leave_message_thread(), |run| run.message_thread(MessageThread::Off)];
+        [|run| run.leave_message_thread(), |run| run.set_message_thread(MessageThread::Off)];
     for leave in leaves {
         let (tools, clock) = (Counting::usual(), VirtualClock::new(0));
         let (_, mut run) = freed(&tools, &clock);
@@ -488,7 +488,7 @@ fn renamed_calls_are_sent_with_the_whole_conversation() {
         .reply(Reply::text("Done."));
     let mut driver = over(scripted(script), MessageThread::Free, &tools, &clock);
     let mut run = run();
-    run.unique_ids(true).unwrap();
+    run.set_unique_ids(true).unwrap();
     assert_eq!(until_done(&mut driver, &mut run), ENDED);
     assert_eq!(shapes(&mut driver), ["create 1+", "continue 1", "create 5+", "continue 1"]);
     assert!(!run.has_freed_messages());

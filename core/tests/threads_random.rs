@@ -333,7 +333,7 @@ impl Play {
                 } else {
                     &[MessageThread::Keep, MessageThread::Off]
                 };
-                run.message_thread(modes[self.rng.below(modes.len())]);
+                run.set_message_thread(modes[self.rng.below(modes.len())]);
             }
             14 => run.compact_on_server(),
             15 => {
@@ -350,12 +350,12 @@ impl Play {
             19 => {
                 let mut snapshot = Vec::new();
                 if run.snapshot(&mut snapshot).is_ok() {
-                    let mode = run.message_thread_setting();
+                    let mode = run.message_thread();
                     let restored = Run::from_snapshot(&snapshot, Transcript::growing());
                     *run = restored.unwrap_or_else(|error| {
                         panic!("{error}: {}", String::from_utf8_lossy(&snapshot))
                     });
-                    run.message_thread(mode);
+                    run.set_message_thread(mode);
                 }
             }
             20 => self.server.ignores = self.rng.chance(100),
@@ -370,7 +370,7 @@ impl Play {
     fn play(&mut self, steps: usize) {
         let mut run = Run::new(Transcript::growing());
         let mode = if self.frees { MessageThread::Free } else { MessageThread::Keep };
-        run.message_thread(mode);
+        run.set_message_thread(mode);
         run.user("Hi").unwrap();
         for _ in 0..steps {
             self.note(&mut run);

@@ -28,7 +28,7 @@ use toolrunner_core::transcript::Transcript;
 /// Returns a run with the option enabled.
 fn unique() -> Run<'static> {
     let mut run = run();
-    run.unique_ids(true).unwrap();
+    run.set_unique_ids(true).unwrap();
     run
 }
 
@@ -99,7 +99,7 @@ fn without_the_option_ids_stay() {
     assert_eq!(ids(&messages(&run)), "call_0 | call_0 | call_0 | call_0");
     // If enabled later, the option also applies to the existing conversation; the last call keeps
     // its id.
-    run.unique_ids(true).unwrap();
+    run.set_unique_ids(true).unwrap();
     assert_eq!(ids(&messages(&run)), "call_0-2 | call_0-2 | call_0 | call_0");
     run.user("Again.").unwrap();
     let mut driver = drive(script(), &tools, &clock);
@@ -108,7 +108,7 @@ fn without_the_option_ids_stay() {
         ids(&messages(&run)),
         "call_0-2 | call_0-2 | call_0 | call_0 | call_0-3 | call_0-3 | call_0-4 | call_0-4"
     );
-    run.unique_ids(false).unwrap();
+    run.set_unique_ids(false).unwrap();
     run.user("Again.").unwrap();
     let mut driver = drive(script(), &tools, &clock);
     assert_eq!(until_done(&mut driver, &mut run), ENDED);
@@ -212,7 +212,7 @@ fn a_full_transcript_says_so() {
     let mut memory = [0; 400];
     for capacity in 0..400 {
         let mut run = Run::new(Transcript::new(&mut memory[..capacity]));
-        run.unique_ids(true).unwrap();
+        run.set_unique_ids(true).unwrap();
         if run.user("Hi").is_err() {
             continue;
         }
@@ -297,7 +297,7 @@ fn a_run_that_was_restored_goes_on_with_unique_ids() {
     before.snapshot(&mut snapshot).unwrap();
 
     let mut run = Run::from_snapshot(&snapshot, Transcript::growing()).unwrap();
-    run.unique_ids(true).unwrap();
+    run.set_unique_ids(true).unwrap();
     assert_eq!(ids(&messages(&run)), "t1-2 | t1-2 | t1-3 | t1-3 | t1 t2 | t1");
     assert_eq!((run.step(Instant::ZERO).unwrap(), run.next_call()), (Step::Call, Some(1.into())));
     run.answer(1.into(), ToolAnswer::ok("two")).unwrap();
@@ -314,7 +314,7 @@ fn a_run_that_was_restored_goes_on_with_unique_ids() {
     let mut memory = vec![0; before.messages().len()];
     let mut run = Run::from_snapshot(&snapshot, Transcript::new(&mut memory)).unwrap();
     assert!(matches!(
-        run.unique_ids(true),
+        run.set_unique_ids(true),
         Err(Error::Capacity(Capacity { what: CapacityKind::Transcript, .. }))
     ));
     assert_eq!(run.messages(), before.messages());

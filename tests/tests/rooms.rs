@@ -267,6 +267,77 @@ fn no_run_has_many_fields() {
     }
 }
 
+/// The files that document a `Run`, each with the folder of its impl blocks.
+const RUNS: [(&str, &str); 3] = [
+    ("core/src/run/mod.rs", "core/src"),
+    ("transport-std/src/run/mod.rs", "transport-std/src"),
+    ("transport-std/blocking/src/run.rs", "transport-std/blocking/src"),
+];
+
+/// Returns the names of the public, not hidden methods in the `impl Run` blocks of a file.
+fn run_methods(text: &str) -> Vec<String> {
+    let (mut found, mut is_inside, mut is_hidden) = (Vec::new(), false, false);
+    for line in text.lines() {
+        if line.starts_with("impl") {
+            let name = line.trim_start_matches("impl").trim_start_matches("<'b>");
+            is_inside = name.starts_with(" Run<") || name.starts_with(" Run {");
+        } else if line.starts_with('}') {
+            is_inside = false;
+        }
+        let Some(code) = line.strip_prefix("    ").filter(|_| is_inside) else { continue };
+        is_hidden |= code == "#[doc(hidden)]";
+        if let Some(declaration) = code.strip_prefix("pub ") {
+            let (is_fn, rest) = declaration.split_once("fn ").unwrap_or_default();
+            let name = rest.split(|c: char| !c.is_alphanumeric() && c != '_').next().unwrap();
+            if ["", "const ", "async "].contains(&is_fn) && !name.is_empty() && !is_hidden {
+                found.push(name.to_owned());
+            }
+        }
+        // An attribute belongs to the next item.
+        is_hidden &= code.starts_with(['#', '/']);
+    }
+    found
+}
+
+/// Returns the documentation of `pub struct Run`.
+fn run_documentation(text: &str) -> String {
+    let before = text.split("\npub struct Run").next().unwrap();
+    let lines = before.lines().rev().take_while(|line| line.starts_with(['/', '#']));
+    lines.collect::<Vec<_>>().join("\n")
+}
+
+#[test]
+fn each_run_names_all_its_methods() {
+    let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("..");
+    let mut missing = Vec::new();
+    for (file, folder) in RUNS {
+        let documentation = run_documentation(&std::fs::read_to_string(root.join(file)).unwrap());
+        let mut files = Vec::new();
+        rust_files(&root.join(folder), &mut files);
+        let texts = files.iter().map(|file| std::fs::read_to_string(file).unwrap());
+        let methods: Vec<String> = texts.flat_map(|text| run_methods(&text)).collect();
+        assert!(methods.len() > 20, "{file}: {methods:?}");
+        // A link, or a method that not every build has.
+        let is_named = |name: &String| {
+            documentation.contains(&format!("(Self::{name})"))
+                || documentation.contains(&format!("`{name}`"))
+        };
+        let unnamed = methods.iter().filter(|name| !is_named(name));
+        missing.extend(unnamed.map(|name| format!("{file} does not name `{name}`")));
+    }
+    assert!(missing.is_empty(), "{}", missing.join("\n"));
+}
+
+#[test]
+fn run_methods_are_seen() {
+    let text = "impl<'b> Run<'b> {\n    pub const fn a(&self) {}\n    #[doc(hidden)]\n    /// B.\n    pub fn b() {}\n    \
+                pub async fn c<T>() {}\n    pub(crate) fn d() {}\n    pub const E: u8 = 0;\n}\n\
+                impl RunBuilder {\n    pub fn f() {}\n}\nimpl Drop for Run {\n    pub fn g() {}\n}\n";
+    assert_eq!(run_methods(text), ["a", "c"]);
+    let text = "/// Other.\npub struct Other;\n\n/// One.\n#[derive(Debug)]\npub struct Run {}\n";
+    assert_eq!(run_documentation(text), "#[derive(Debug)]\n/// One.");
+}
+
 /// Returns the names of the variants of core's `Event`.
 fn events() -> Vec<String> {
     let text = std::fs::read_to_string(source().join("observe.rs")).unwrap();

@@ -79,7 +79,8 @@ pub use logging::init_logging;
 pub use params::Params;
 pub use rate_limits::{RateLimit, RateLimits};
 pub use run::{
-    Content, Decision, Finished, Injector, OwnedEvent, Run, RunBuilder, RunStream, TokenCount, Turn,
+    Content, Decision, Finished, GatedCall, Injector, OwnedEvent, ResultDraft, Run, RunBuilder,
+    RunStream, ToMessages, TokenCount, ToolResult, ToolResults, TraceParent, Turn,
 };
 pub use tokio_util::sync::CancellationToken;
 
@@ -93,7 +94,7 @@ pub use toolrunner_core::__private::macros::ToolInputStd as ToolInput;
 /// too, so its future must be `Send`.
 ///
 /// Each argument is a [`ToolInput`](trait@ToolInput). The function returns a
-/// [`ToolOutput`](toolrunner_core::tool::ToolOutput), or any value that serde can serialize, which
+/// [`ToolOutput`], or any value that serde can serialize, which
 /// is sent to the model as JSON text, or a `Result` of one of these and any error that implements
 /// `Display`.
 ///
@@ -131,14 +132,18 @@ pub use toolrunner_core::__private::macros::tool_std as tool;
 #[doc(inline)]
 pub use toolrunner_core::__private::macros::toolbox_std as toolbox;
 
-pub use toolrunner_core::message::{ReplyMessage, StopReason, Usage};
+pub use toolrunner_core::message::{
+    Block, Message, OwnedMessage, ReplyMessage, Role, StopReason, Usage,
+};
 pub use toolrunner_core::observe::Event;
 pub use toolrunner_core::policy::{Limit, Limits, RetryPolicy};
-pub use toolrunner_core::run::{Compaction, OnBreak, Outcome, ToolAnswer};
+pub use toolrunner_core::run::{
+    Call, Compaction, MakeRoom, OnBreak, Outcome, ToolAnswer, WhenFull,
+};
 pub use toolrunner_core::structured::Structured;
 pub use toolrunner_core::tool::{
-    BoxTools, ContentBlock, Declared, DynTools, FromText, Json, Output, RawTool, Source,
-    ToolContext, ToolError, ToolInput, Tools,
+    BoxTools, ContentBlock, Declared, Definition, DynTools, FromText, Json, Output, RawTool,
+    Source, ToolContext, ToolError, ToolInput, ToolOutput, Tools,
 };
 pub use toolrunner_core::wire::MessageThread;
 

@@ -122,30 +122,6 @@ async fn row_10_two_tools_of_one_name() {
 }
 
 #[tokio::test]
-async fn row_21_pause_turn_with_a_call() {
-    // Not answered, because the server continues it. A raised limit does not change that.
-    let (scripted, tool, mut run) =
-        start(Script::new().reply(calls(&["t1"], "a").stop("pause_turn")).reply(Reply::text("ok")));
-    run.limits_mut().turns = Some(1);
-    run.until_done().await.unwrap();
-    run.limits_mut().turns = None;
-    assert_eq!(run.until_done().await.unwrap().text(), "ok");
-    assert!(tool.ran().is_empty());
-    assert_eq!(conversations(&scripted)[1], format!("[{ASKED},{CALLED}]"));
-}
-
-#[tokio::test]
-async fn row_25_unknown_events_pings_and_comments() {
-    // An unknown delta produces an event; a frame with an unknown name is skipped.
-    let (_, _, mut run) = start(Script::new().raw(200, &[], common::NOISY_STREAM));
-    let mut unknown = 0;
-    while let Some(event) = run.next_event().await.unwrap() {
-        unknown += usize::from(matches!(event, toolrunner_std::Event::Unknown { .. }));
-    }
-    assert_eq!((run.message().unwrap().text(), unknown), ("Hi".to_owned(), 1));
-}
-
-#[tokio::test]
 async fn row_27_an_error_event_in_the_stream() {
     // Also retried. If text was reported it is an error, because that text cannot be taken back;
     // the run is intact.

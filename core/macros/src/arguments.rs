@@ -55,7 +55,7 @@ impl Argument {
         let (ty, _) = self.reader(core);
         if options.flatten {
             return Ok(quote! {
-                #core::schema::Property::flatten(*<#ty as #core::tool::ToolInput<#lifetime>>::SCHEMA)
+                #core::__private::flat_member(*<#ty as #core::tool::ToolInput<#lifetime>>::SCHEMA)
             });
         }
         let description = options.description.as_deref().unwrap_or_default();
@@ -63,13 +63,16 @@ impl Argument {
             let function = syn::Ident::new(function, proc_macro2::Span::call_site());
             quote!(.#function(#argument))
         });
-        let default = self.default(core)?.map(|default| quote!(.default(#default)));
         let required = match options.default {
             Some(_) => quote!(false),
             None => quote!(!<#ty as #core::tool::ToolInput<#lifetime>>::OPTIONAL),
         };
         let schema = quote! {
-            (*<#ty as #core::tool::ToolInput<#lifetime>>::SCHEMA).describe(#description) #(#bounds)* #default
+            (*<#ty as #core::tool::ToolInput<#lifetime>>::SCHEMA).describe(#description) #(#bounds)*
+        };
+        let schema = match self.default(core)? {
+            Some(default) => quote!(#core::__private::with_default(#schema, #default)),
+            None => schema,
         };
         let (aliases, mark) =
             (&options.alias, (!options.alias.is_empty()).then(|| quote!(.aliased())));

@@ -318,7 +318,8 @@ impl Context<'_> {
             ::core::result::Result::Err(decoder.wrong_type(value, <Self as #core::tool::ToolInput<'_>>::SCHEMA))
         };
         let constant = self.constant(&quote!(#core::__private::Variant), &quote!([#(#schemas),*]));
-        let schema = quote!(#core::schema::Schema::variants(#core::__private::Discriminator::Key, #constant));
+        let schema =
+            quote!(#core::__private::choice(#core::__private::Discriminator::Key, #constant));
         Ok(Generated { schema, decode, more: quote!() })
     }
 
@@ -354,7 +355,8 @@ impl Context<'_> {
             ::core::result::Result::Err(decoder.error(value, "one of the allowed forms"))
         };
         let constant = self.constant(&quote!(#core::__private::Variant), &quote!([#(#schemas),*]));
-        let schema = quote!(#core::schema::Schema::variants(#core::__private::Discriminator::Tag(#tag), #constant));
+        let schema =
+            quote!(#core::__private::choice(#core::__private::Discriminator::Tag(#tag), #constant));
         Ok(Generated { schema, decode, more: quote!() })
     }
 
@@ -380,7 +382,7 @@ impl Context<'_> {
         let decode = quote! {
             let mut failed = ::core::option::Option::None;
             #(
-                if decoder.fits(#constant, #places, value) {
+                if #core::__private::fits(decoder, #constant, #places, value) {
                     #[allow(clippy::redundant_closure_call, reason = "generated")]
                     match (|| ::core::result::Result::Ok::<Self, #core::schema::InputError<'static>>(#reads))() {
                         ::core::result::Result::Ok(read) => return ::core::result::Result::Ok(read),
@@ -394,7 +396,8 @@ impl Context<'_> {
                 failed.unwrap_or_else(|| decoder.error(value, "one of the allowed forms")),
             )
         };
-        let schema = quote!(#core::schema::Schema::variants(#core::__private::Discriminator::Fit, #constant));
+        let schema =
+            quote!(#core::__private::choice(#core::__private::Discriminator::Fit, #constant));
         Ok(Generated { schema, decode, more: quote!() })
     }
 

@@ -172,7 +172,9 @@ impl Tool {
             .collect();
         let Self { name, description, options, .. } = self;
         let description = match &described {
-            Some(ty) => quote!(<#ty as #core::tool::ToolInput<'_>>::SCHEMA.description()),
+            Some(ty) => quote! {
+                #core::__private::description(<#ty as #core::tool::ToolInput<'_>>::SCHEMA)
+            },
             None => quote!(#description),
         };
         let extra = options.extra.join(",");
@@ -182,12 +184,14 @@ impl Tool {
             ["SCHEMA", "DEFINITION"].map(|name| constant(name, suffix));
         // Extra members of the definition are checked when it is used.
         let is_extended = !extra.is_empty();
-        let new = quote!(made(#name, #text, #schema_name, #is_extended));
+        let new = quote!(made_definition(#name, #text, #schema_name, #is_extended));
         let schema = match whole {
             Some(ty) if described.is_some() => quote! {
-                &<#ty as #core::tool::ToolInput<'_>>::SCHEMA.whole_input().without_description()
+                &#core::__private::without_description(*#core::__private::whole_input(<#ty as #core::tool::ToolInput<'_>>::SCHEMA))
             },
-            Some(ty) => quote!(<#ty as #core::tool::ToolInput<'_>>::SCHEMA.whole_input()),
+            Some(ty) => {
+                quote!(#core::__private::whole_input(<#ty as #core::tool::ToolInput<'_>>::SCHEMA))
+            }
             None if is_flattened => quote!({
                 const PARTS: &[#core::schema::Property] = &#properties;
                 const MEMBERS: &[#core::schema::Property] =
@@ -213,7 +217,7 @@ impl Tool {
             const #definition_name: #core::tool::Definition<'static> = {
                 const LEN: usize = #core::__private::definition_len(#name, #description, #schema_name, #extra, #is_strict);
                 const BYTES: [u8; LEN] = #core::__private::definition(#name, #description, #schema_name, #extra, #is_strict);
-                #core::tool::Definition::#new #toolset #serial #blocking #timeout #idempotent #requires_approval
+                #core::__private::#new #toolset #serial #blocking #timeout #idempotent #requires_approval
             };
         })
     }
@@ -260,7 +264,7 @@ impl Tool {
         let lenient = self.options.lenient.then(|| {
             quote! {
                 let lenient_input = #core::__private::lenient(#schema_name, call.input);
-                let call = call.with_input(lenient_input.as_deref());
+                let call = #core::__private::with_input(call, lenient_input.as_deref());
             }
         });
         quote! {{
@@ -345,7 +349,7 @@ pub(crate) fn implementations(
 
         fn definition(&self, i: usize) -> ::core::option::Option<#core::tool::Definition<'_>> {
             const DEFINITIONS: &[#core::tool::Definition<'static>] = &[#definitions];
-            DEFINITIONS.get(i).copied().map(#core::tool::Definition::complete)
+            DEFINITIONS.get(i).copied().map(#core::__private::complete_definition)
         }
     };
     let body = quote! {

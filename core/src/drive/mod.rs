@@ -63,8 +63,8 @@ impl<'d, T: Transport, B: Toolbox + ?Sized, C: Clock> Driver<'d, T, B, C> {
     /// Creates a driver.
     ///
     /// # Errors
-    /// `Misuse` if the configuration or the tools cannot be part of a request: see
-    /// [`Config::check`] and [`check_tools`].
+    /// `Misuse` if the configuration cannot be part of a request (see [`Config::check`]), or if the
+    /// name or the definition of a tool is invalid, or two tools have the same name.
     // Inlined, so that the compiler sees whether a constant configuration has limits.
     #[inline]
     pub fn new(config: Config<'d>, transport: T, tools: &'d B, clock: C) -> Result<Self, Misuse> {
@@ -276,7 +276,7 @@ fn configure_with_thread<B: Toolbox + ?Sized>(
     tools: &B,
 ) -> Result<(), Error> {
     run.configure(config);
-    run.message_thread(config.message_thread);
+    run.set_message_thread(config.message_thread);
     let max_tokens = Decimal::new(0);
     run.note_thread_front(Front::new(config, &max_tokens), listed(tools))
 }

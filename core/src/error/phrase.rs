@@ -80,7 +80,6 @@ impl Phrase {
     ///
     /// # Panics
     /// If no list contains the text.
-    #[doc(hidden)]
     #[expect(clippy::panic, reason = "a constant that panics does not compile")]
     pub const fn of(text: &str) -> Self {
         let code = match find(OF_JSON, text) {

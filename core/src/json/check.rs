@@ -13,7 +13,7 @@ use super::text::unescape;
 /// A request encloses an input or a result in five more levels (body, messages, message, content,
 /// block). Many parsers, including serde_json, accept 127 levels by default. This limit ensures
 /// that a request never has more.
-pub const MAX_DEPTH: usize = 122;
+pub(crate) const MAX_DEPTH: usize = 122;
 const TOO_DEEP: Phrase = phrase!("at most 122 levels");
 
 /// The properties of a valid JSON text that [`check`] finds.
@@ -60,7 +60,7 @@ pub(crate) const MESSAGE_DEPTH: usize = MAX_DEPTH + 3;
 pub(crate) const SNAPSHOT_DEPTH: usize = MESSAGE_DEPTH + 2;
 
 /// Checks that `bytes` is one JSON value (RFC 8259), surrounded by nothing but white space. Checks
-/// the grammar, UTF-8, and that the nesting is at most [`MAX_DEPTH`]. Numbers may have any size.
+/// the grammar, UTF-8, and that the nesting is at most 122 levels. Numbers may have any size.
 ///
 /// # Errors
 /// Returns the offset of the first error and what was expected there.

@@ -52,7 +52,7 @@ impl Run<'_> {
 /// Truncates every text in a result's content that is longer than `bytes`, as
 /// [`Run::cap_result`] does.
 #[cfg(feature = "alloc")]
-pub fn cap_content(content: &mut alloc::vec::Vec<u8>, bytes: usize) {
+pub(crate) fn cap_content(content: &mut alloc::vec::Vec<u8>, bytes: usize) {
     // Escapes and the rest of the JSON only make it longer.
     if content.len() <= bytes {
         return;

@@ -149,34 +149,38 @@ const _: () = assert!(MAX_CALLS == CallStates::COUNT);
 /// **Ask** what to do next: [`step`](Self::step), [`next_call`](Self::next_call),
 /// [`call_for_caller`](Self::call_for_caller), [`outcome`](Self::outcome),
 /// [`deadline`](Self::deadline), [`is_within_limits`](Self::is_within_limits),
-/// [`is_calling`](Self::is_calling).
+/// [`is_calling`](Self::is_calling), [`is_exchanging`](Self::is_exchanging).
 ///
 /// **Send** a request and **feed** its reply, after [`Step::Send`] and [`Step::Receive`]:
 /// [`complete`](Self::complete), [`note_front`](Self::note_front) and [`body`](Self::body) for the
-/// request; [`head_arrived`](Self::head_arrived), [`feed`](Self::feed),
+/// request, with [`note_thread_front`](Self::note_thread_front), [`thread_beta`](Self::thread_beta)
+/// and [`thread_continuation`](Self::thread_continuation) if it has a thread;
+/// [`head_arrived`](Self::head_arrived), [`feed`](Self::feed),
 /// [`end_of_body`](Self::end_of_body), [`reply_is_whole`](Self::reply_is_whole),
 /// [`is_receiving_error`](Self::is_receiving_error), [`failed`](Self::failed) and
 /// [`abandoned`](Self::abandoned) for the reply; [`mark_shown`](Self::mark_shown),
 /// [`peek`](Self::peek) and [`tool_end`](Self::tool_end) for an observer.
 ///
-/// **Answer** the calls of a turn, after [`Step::Call`]: [`call`](Self::call) and
-/// [`is_withdrawn`](Self::is_withdrawn) to decide; [`refuse_bad_input`](Self::refuse_bad_input),
+/// **Answer** the calls of a turn, after [`Step::Call`]: [`call`](Self::call),
+/// [`has_call`](Self::has_call) and [`is_withdrawn`](Self::is_withdrawn) to decide; [`refuse_bad_input`](Self::refuse_bad_input),
 /// [`answer_not_found`](Self::answer_not_found) and [`answer_notice`](Self::answer_notice) to
 /// answer without a tool; [`start_in_place`](Self::start_in_place) and
 /// [`end_in_place`](Self::end_in_place) to run a tool in the run's memory (with `alloc`,
 /// `waits_for_member` and `is_after_failed_member` order the members of a toolset);
-/// [`mark_started`](Self::mark_started), [`answer`](Self::answer) and
-/// [`answer_checked`](Self::answer_checked) to run it elsewhere;
+/// [`mark_started`](Self::mark_started), [`answer`](Self::answer),
+/// [`answer_checked`](Self::answer_checked) and [`answer_written`](Self::answer_written) to run it
+/// elsewhere;
 /// [`leave_to_caller`](Self::leave_to_caller) and [`give_to_tools`](Self::give_to_tools) to wait
 /// for a person; with `alloc`, `early_calls`, `early_call`, `is_withdrawn_early`,
-/// `mark_started_early` and `has_started_early` to start a call before its reply is complete.
+/// `has_earlier_member`, `mark_started_early` and `has_started_early` to start a call before its reply is complete.
 ///
 /// **Edit** results before they are sent: [`cap_result`](Self::cap_result),
 /// [`replace_result`](Self::replace_result), [`add_to_result`](Self::add_to_result); after they
 /// were sent, [`replace_result_of`](Self::replace_result_of).
 ///
 /// **Say** something as the caller, between requests: [`user`](Self::user),
-/// [`append`](Self::append), [`ask_again`](Self::ask_again), [`clear`](Self::clear),
+/// [`append`](Self::append), [`prompt_json`](Self::prompt_json),
+/// [`ask_again`](Self::ask_again), [`clear`](Self::clear),
 /// [`replace_history`](Self::replace_history),
 /// [`close_open_calls`](Self::close_open_calls), [`drop_oldest_turn`](Self::drop_oldest_turn); at
 /// any time: [`stop`](Self::stop), [`resume`](Self::resume),
@@ -186,7 +190,8 @@ const _: () = assert!(MAX_CALLS == CallStates::COUNT);
 /// **Set** how the run behaves: [`configure`](Self::configure), [`limits_mut`](Self::limits_mut),
 /// [`retry_policy_mut`](Self::retry_policy_mut), [`set_on_break`](Self::set_on_break),
 /// [`when_full_mut`](Self::when_full_mut), [`compaction_mut`](Self::compaction_mut),
-/// [`unique_ids`](Self::unique_ids), [`message_thread`](Self::message_thread).
+/// [`set_unique_ids`](Self::set_unique_ids), [`set_message_thread`](Self::set_message_thread),
+/// [`leave_message_thread`](Self::leave_message_thread).
 ///
 /// **Look** at the conversation and the counters: [`messages`](Self::messages),
 /// [`transcript`](Self::transcript), `conversation` (with `alloc`),
@@ -201,7 +206,8 @@ const _: () = assert!(MAX_CALLS == CallStates::COUNT);
 /// [`container_copy`](Self::container_copy); [`is_compacting`](Self::is_compacting),
 /// [`is_compacting_on_server`](Self::is_compacting_on_server),
 /// [`compaction_rules`](Self::compaction_rules), [`compactions`](Self::compactions),
-/// [`rejected_summary`](Self::rejected_summary); [`thread_id`](Self::thread_id),
+/// [`rejected_summary`](Self::rejected_summary);
+/// [`message_thread`](Self::message_thread), [`thread_id`](Self::thread_id),
 /// [`has_freed_messages`](Self::has_freed_messages).
 ///
 /// **Create and store** a run: [`new`](Self::new), [`snapshot`](Self::snapshot),
@@ -350,7 +356,7 @@ impl<'b> Run<'b> {
 
     /// Adds to the front of the next request what the run knows: the [container](Self::container),
     /// and whether the request asks the server to compact or continues a
-    /// [message thread](Self::message_thread), which omits some members.
+    /// [message thread](Self::set_message_thread), which omits some members.
     pub fn complete<'a>(&'a self, front: Front<'a>) -> Front<'a> {
         front.with(self.container(), self.compaction_rules()).continuing(self.thread_continuation())
     }

@@ -20,9 +20,9 @@ pub struct Options {
     pub compaction: Option<Compaction>,
     /// See [`Run::set_on_break`].
     pub on_break: OnBreak,
-    /// See [`Run::unique_ids`].
+    /// See [`Run::set_unique_ids`].
     pub unique_ids: bool,
-    /// See [`Run::message_thread`].
+    /// See [`Run::set_message_thread`].
     pub message_thread: MessageThread,
 }
 
@@ -51,26 +51,26 @@ impl Options {
             compaction: settings.compaction,
             on_break: settings.extras.keep.map_or(OnBreak::Drop, |_| OnBreak::KeepBlocks),
             unique_ids: settings.extras.unique.is_some(),
-            message_thread: run.message_thread_setting(),
+            message_thread: run.message_thread(),
         }
     }
 
     /// Sets all options of a run.
     ///
     /// # Errors
-    /// Those of [`Run::unique_ids`], which renames the calls of the conversation. Then nothing
+    /// Those of [`Run::set_unique_ids`], which renames the calls of the conversation. Then nothing
     /// changes.
     pub fn apply(self, run: &mut Run<'_>) -> Result<(), Error> {
         // Exhaustive, so that no option is forgotten.
         let Self { limits, retry, when_full, compaction, on_break, unique_ids, message_thread } =
             self;
-        run.unique_ids(unique_ids)?;
+        run.set_unique_ids(unique_ids)?;
         *run.limits_mut() = limits;
         *run.retry_policy_mut() = retry;
         *run.when_full_mut() = when_full;
         *run.compaction_mut() = compaction;
         run.set_on_break(on_break);
-        run.message_thread(message_thread);
+        run.set_message_thread(message_thread);
         Ok(())
     }
 }

@@ -61,6 +61,8 @@ pub(super) enum Verb {
     Answer,
     /// A message was appended. Calls that are still open are closed if this continues the run.
     Append,
+    /// The caller requests again a reply without content, which is not in the conversation.
+    AskAgainEmpty,
     /// The server is asked for a compaction.
     Compact,
     /// A message arrived while the run worked, which does not continue a run that was stopped.
@@ -69,41 +71,39 @@ pub(super) enum Verb {
     RaiseLimit,
     /// The caller resumes the run.
     Resume,
-    /// The caller retries a reply without content, which is not in the conversation.
-    RetryEmpty,
     /// The caller stops the run: its outcome changes.
     Stop,
 }
 
 impl Outcome {
     /// Returns whether a run that ended with this outcome continues after `verb`. A new prompt, and
-    /// a retry of a reply in the conversation, continue every run.
+    /// a new request for a reply in the conversation, continue every run.
     // No wildcard: a new outcome does not compile until it is decided what continues it.
     pub(super) const fn continues_on(self, verb: Verb) -> bool {
-        use Verb::{Answer, Append, Compact, Inject, RaiseLimit, Resume, RetryEmpty, Stop};
+        use Verb::{Answer, Append, AskAgainEmpty, Compact, Inject, RaiseLimit, Resume, Stop};
         match self {
             Self::Broken => match verb {
                 Append | Inject | Resume => true,
-                Answer | Compact | RaiseLimit | RetryEmpty | Stop => false,
+                Answer | Compact | RaiseLimit | AskAgainEmpty | Stop => false,
             },
             Self::Ended(_) => match verb {
-                Append | Compact | Inject | RetryEmpty => true,
+                Append | Compact | Inject | AskAgainEmpty => true,
                 Answer | RaiseLimit | Resume | Stop => false,
             },
             Self::Limit(_) => match verb {
                 RaiseLimit | Stop => true,
-                Answer | Append | Compact | Inject | Resume | RetryEmpty => false,
+                Answer | Append | Compact | Inject | Resume | AskAgainEmpty => false,
             },
             Self::NeedsAnswer => match verb {
                 Answer | Stop => true,
-                Append | Compact | Inject | RaiseLimit | Resume | RetryEmpty => false,
+                Append | Compact | Inject | RaiseLimit | Resume | AskAgainEmpty => false,
             },
             Self::Stopped => match verb {
                 Append | Resume | Stop => true,
-                Answer | Compact | Inject | RaiseLimit | RetryEmpty => false,
+                Answer | Compact | Inject | RaiseLimit | AskAgainEmpty => false,
             },
             Self::ThreadLost => match verb {
-                Answer | Append | Compact | Inject | RaiseLimit | Resume | RetryEmpty | Stop => {
+                Answer | Append | Compact | Inject | RaiseLimit | Resume | AskAgainEmpty | Stop => {
                     false
                 }
             },

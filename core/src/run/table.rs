@@ -28,7 +28,7 @@
 //! Summary, Ca       Ca Ca Ca Ca Ca ·  │ ·  ·  ·  ·  ·  ·
 //! Prompt            =  ·  ·  ·  Re Re │ Re Re Re Re Re Re
 //! Append            =  ·  ·  ·  =  =  │ Re Re =  =  Re =
-//! Retry             =  ·  ·  ·  Re Re │ Re Re Re Re Re Re
+//! AskAgain          =  ·  ·  ·  Re Re │ Re Re Re Re Re Re
 //! Resume, calls     =  =  =  =  =  =  │ Ca =  =  =  Ca =
 //! Resume            =  =  =  =  =  =  │ Re =  =  =  Re =
 //! Stop              St St St St St St │ =  =  St St =  =
@@ -74,6 +74,8 @@ impl State {
 pub(super) enum Input {
     /// The caller appended a message as JSON.
     Append,
+    /// The last reply was removed, to be requested again.
+    AskAgain,
     /// The next request is not sent before an instant: see [`Machine::wait`].
     Backoff,
     /// The request or its reply failed or was abandoned.
@@ -103,8 +105,6 @@ pub(super) enum Input {
     Request,
     /// The caller continues the run. `calls`: whether calls wait.
     Resume { calls: bool },
-    /// The last reply was removed, to be requested again.
-    Retry,
     /// The caller stopped the run.
     Stop,
     /// A summary succeeded, failed or was abandoned, and the run continues in this state.
@@ -227,7 +227,7 @@ pub(super) const fn next(state: State, input: Input) -> Result<State, Refused> {
             Ready | Sending | Receiving | ErrorBody | Waiting => then,
             Calling | Done(_) => return Err(Refused),
         },
-        Input::Prompt | Input::Retry => match state {
+        Input::Prompt | Input::AskAgain => match state {
             Ready | Waiting | Calling | Done(_) => Ready,
             Sending | Receiving | ErrorBody => return Err(Refused),
         },

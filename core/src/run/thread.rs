@@ -200,15 +200,15 @@ impl Run<'_> {
     /// A request with a thread needs the header [`thread_beta`](Self::thread_beta), and a request
     /// that continues one omits members ([`complete`](Self::complete)). A
     /// [`Driver`](crate::drive::Driver) does both.
-    pub const fn message_thread(&mut self, thread: MessageThread) {
+    pub const fn set_message_thread(&mut self, thread: MessageThread) {
         self.thread.mode = thread;
         if !matches!(thread, MessageThread::Off) {
             self.settings.extras.enable_message_threads();
         }
     }
 
-    /// Returns the setting of [`message_thread`](Self::message_thread).
-    pub const fn message_thread_setting(&self) -> MessageThread {
+    /// Returns whether the server keeps the conversation in a message thread.
+    pub const fn message_thread(&self) -> MessageThread {
         self.thread.mode
     }
 

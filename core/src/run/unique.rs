@@ -1,8 +1,8 @@
 //! Unique call ids, for conversations that are sent to a server which does not accept repeated ids.
 //!
 //! Some gateways number the calls of each turn from 0. They accept their own ids, so by default ids
-//! are sent back unchanged. With [`Run::unique_ids`], a call whose id occurs in an earlier message
-//! is renamed when its block begins, before anything else sees it. The new id is the old id
+//! are sent back unchanged. With [`Run::set_unique_ids`], a call whose id occurs in an earlier
+//! message is renamed when its block begins, before anything else sees it. The new id is the old id
 //! followed by a number: `call_0` becomes `call_0-2`.
 
 #[cfg(feature = "alloc")]
@@ -45,7 +45,7 @@ impl Run<'_> {
     /// # Errors
     /// `Misuse` while a request is in progress; `Capacity` if the conversation does not fit with
     /// its new ids. In both cases nothing changes.
-    pub fn unique_ids(&mut self, on: bool) -> Result<(), Error> {
+    pub fn set_unique_ids(&mut self, on: bool) -> Result<(), Error> {
         self.ensure_idle()?;
         #[cfg(feature = "alloc")]
         if on {

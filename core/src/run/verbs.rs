@@ -101,14 +101,14 @@ impl Run<'_> {
         self.thread.leave();
         self.cancel_compaction();
         self.exchange.attempt = 0;
-        if self.reply.is_empty() && self.is_over_until(Verb::RetryEmpty) {
+        if self.reply.is_empty() && self.is_over_until(Verb::AskAgainEmpty) {
             // A reply without content is not in the transcript.
-            self.machine.go(Input::Retry)?;
+            self.machine.go(Input::AskAgain)?;
             self.pause_again();
             return Ok(());
         }
         if self.turn.results_end <= self.turn.mark {
-            return Err(Misuse::State("there is no reply to retry").into());
+            return Err(Misuse::State("there is no reply to request again").into());
         }
         Ok(self.drop_reply()?)
     }
@@ -120,7 +120,7 @@ impl Run<'_> {
         let comma = usize::from(self.turn.mark == 0 && span.end < self.transcript.len());
         self.transcript.remove(crate::transcript::Span::new(span.start, span.end + comma));
         self.go_back_to_turn_before(span.start);
-        self.machine.go(Input::Retry)?;
+        self.machine.go(Input::AskAgain)?;
         self.pause_again();
         Ok(())
     }

@@ -1,7 +1,7 @@
 //! Schemas made of others: formats, tuples, sets, flattened members and second names.
 
 use super::check;
-use super::{Property, Schema, Shape};
+use super::{Default, Discriminator, Property, Schema, Shape, Variant};
 
 /// How an object's member must be present, and how its schema is written.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -34,13 +34,6 @@ impl Property {
         Self { name, schema, presence: Presence::Alias }
     }
 
-    /// Creates a place for the members of `schema`, an object schema. [`flattened`] puts them
-    /// there.
-    #[doc(hidden)]
-    pub const fn flatten(schema: Schema) -> Self {
-        Self { name: "", schema, presence: Presence::Flat }
-    }
-
     /// Returns whether the schema states that the member is required.
     pub(crate) const fn is_required(&self) -> bool {
         matches!(self.presence, Presence::Required | Presence::Aliased)
@@ -55,8 +48,81 @@ impl Property {
 const FLATTEN: &str = "`flatten` is for structs: their members have names that the schema can list. \
                        Give an enum or a map a member of its own, or take the whole type as `Json<T>`";
 
+/// Returns the description of a schema. Empty if it has none.
+pub const fn description(schema: &Schema) -> &'static str {
+    schema.description
+}
+
+/// Returns the schema without its description.
+#[must_use]
+pub const fn without_description(mut schema: Schema) -> Schema {
+    schema.description = "";
+    schema
+}
+
+/// Returns the schema with this default.
+#[must_use]
+pub const fn with_default(mut schema: Schema, default: Default) -> Schema {
+    schema.default = default;
+    schema
+}
+
+/// Returns the schema if it can be the whole input of a tool.
+///
+/// # Panics
+/// Panics if the schema is not for an object.
+#[must_use]
+#[allow(clippy::panic, reason = "runs in constants: a panic is an error of the compiler")]
+pub const fn whole_input(schema: &'static Schema) -> &'static Schema {
+    match schema.shape {
+        Shape::Object { tag: None, .. } | Shape::Map(_) if !schema.nullable => schema,
+        #[cfg(feature = "schemars")]
+        Shape::External(_) if !schema.nullable => schema,
+        _ => panic!(
+            "the whole input must be a struct or a map: without the option `input`, an enum or a list is a member of the input"
+        ),
+    }
+}
+
+/// Creates a schema for one of several forms.
+///
+/// # Panics
+/// Panics if a variant does not have the form that `by` requires. See [`Variant::new`].
+#[allow(clippy::panic, reason = "runs in constants: a panic is an error of the compiler")]
+pub const fn choice(by: Discriminator, variants: &'static [Variant]) -> Schema {
+    let mut rest = variants;
+    // A choice must not lead to another choice about the same value. Otherwise a check might
+    // not terminate.
+    while let [variant, more @ ..] = rest {
+        match (by, &variant.schema.shape) {
+            (Discriminator::Tag(_), Shape::Object { .. })
+            | (Discriminator::Key, Shape::Names(_)) => {}
+            (Discriminator::Key, _) if !variant.name.is_empty() => {}
+            // These are checked apart.
+            (Discriminator::Fit, _) => {}
+            (Discriminator::Tag(_), _) => {
+                panic!("a variant that is identified by its tag must be an object")
+            }
+            (Discriminator::Key, _) => {
+                panic!("a variant without a name must list the variants without content")
+            }
+        }
+        rest = more;
+    }
+    let rule = match by {
+        Discriminator::Tag(_) => check::by_tag,
+        Discriminator::Key => check::by_key,
+        Discriminator::Fit => check::by_fit,
+    };
+    Schema::of(Shape::Variants(by, variants), rule)
+}
+
+/// Creates a place for the members of `schema`, an object schema. [`flattened`] puts them there.
+pub const fn flat_member(schema: Schema) -> Property {
+    Property { name: "", schema, presence: Presence::Flat }
+}
+
 /// Returns the number of members that [`flattened`] returns.
-#[doc(hidden)]
 #[allow(clippy::panic, reason = "runs in constants: a panic is an error of the compiler")]
 pub const fn flattened_len(mut parts: &[Property]) -> usize {
     let mut len = 0;
@@ -73,9 +139,8 @@ pub const fn flattened_len(mut parts: &[Property]) -> usize {
     len
 }
 
-/// Replaces each [`Property::flatten`] with the members of its schema. `N` is the result of
+/// Replaces each [`flat_member`] with the members of its schema. `N` is the result of
 /// [`flattened_len`].
-#[doc(hidden)]
 #[allow(clippy::panic, reason = "runs in constants: a panic is an error of the compiler")]
 #[allow(
     clippy::indexing_slicing,
@@ -153,37 +218,6 @@ impl Schema {
             _ => panic!("only the items of an array can be unique"),
         }
         self
-    }
-
-    /// Returns the description. Empty if the schema has none.
-    #[doc(hidden)]
-    pub const fn description(&self) -> &'static str {
-        self.description
-    }
-
-    /// Removes the description.
-    #[doc(hidden)]
-    #[must_use]
-    pub const fn without_description(mut self) -> Self {
-        self.description = "";
-        self
-    }
-
-    /// Returns the schema if it can be the whole input of a tool.
-    ///
-    /// # Panics
-    /// Panics if the schema is not for an object.
-    #[doc(hidden)]
-    #[must_use]
-    pub const fn whole_input(&'static self) -> &'static Self {
-        match self.shape {
-            Shape::Object { tag: None, .. } | Shape::Map(_) if !self.nullable => self,
-            #[cfg(feature = "schemars")]
-            Shape::External(_) if !self.nullable => self,
-            _ => panic!(
-                "the whole input must be a struct or a map: without the option `input`, an enum or a list is a member of the input"
-            ),
-        }
     }
 
     /// Creates a schema from JSON Schema text that is made at run time. `text` must return the same

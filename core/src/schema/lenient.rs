@@ -21,7 +21,6 @@ struct Wanted {
 /// A string is replaced by the JSON that it contains where a number, a boolean, an array or an
 /// object is expected: `"5"`, `"[1,2]"`. `null` counts as a missing argument if the argument is
 /// optional and must not be `null`.
-#[doc(hidden)]
 pub fn lenient(schema: &Schema, input: Value<'_>) -> Option<String> {
     let Shape::Object { properties, .. } = schema.shape else { return None };
     read(input, &|name| {

@@ -181,39 +181,6 @@ impl Schema {
         Self::of(Shape::Map(values), check::map)
     }
 
-    /// Creates a schema for one of several forms.
-    ///
-    /// # Panics
-    /// Panics if a variant does not have the form that `by` requires. See [`Variant::new`].
-    #[doc(hidden)]
-    pub const fn variants(by: Discriminator, variants: &'static [Variant]) -> Self {
-        let mut rest = variants;
-        // A choice must not lead to another choice about the same value. Otherwise a check might
-        // not terminate.
-        while let [variant, more @ ..] = rest {
-            match (by, &variant.schema.shape) {
-                (Discriminator::Tag(_), Shape::Object { .. })
-                | (Discriminator::Key, Shape::Names(_)) => {}
-                (Discriminator::Key, _) if !variant.name.is_empty() => {}
-                // These are checked separately.
-                (Discriminator::Fit, _) => {}
-                (Discriminator::Tag(_), _) => {
-                    panic!("a variant that is identified by its tag must be an object")
-                }
-                (Discriminator::Key, _) => {
-                    panic!("a variant without a name must list the variants without content")
-                }
-            }
-            rest = more;
-        }
-        let rule = match by {
-            Discriminator::Tag(_) => check::by_tag,
-            Discriminator::Key => check::by_key,
-            Discriminator::Fit => check::by_fit,
-        };
-        Self::of(Shape::Variants(by, variants), rule)
-    }
-
     /// Returns whether the written schema is always valid JSON: it contains no JSON text from the
     /// caller except integers.
     pub(crate) const fn is_written_right(&self) -> bool {
@@ -271,14 +238,6 @@ impl Schema {
         if !description.is_empty() {
             self.description = description;
         }
-        self
-    }
-
-    /// Sets the default.
-    #[doc(hidden)]
-    #[must_use]
-    pub const fn default(mut self, default: Default) -> Self {
-        self.default = default;
         self
     }
 

@@ -13,7 +13,6 @@ const FORMATS: [&str; 10] =
     ["date-time", "time", "date", "duration", "email", "hostname", "uri", "ipv4", "ipv6", "uuid"];
 
 /// Returns whether the API supports this format of strings in strict mode.
-#[doc(hidden)]
 pub const fn is_supported(format: &str) -> bool {
     let mut i = 0;
     while i < FORMATS.len() {
@@ -32,7 +31,6 @@ const BEFORE: &str = "{\"type\":\"object\",\"properties\":{\"value\":";
 const AFTER: &str = "},\"required\":[\"value\"],\"additionalProperties\":false}";
 
 /// Returns the length of [`output`] for this schema, in bytes.
-#[doc(hidden)]
 pub const fn output_len(schema: &Schema, before: &str, after: &str) -> usize {
     let mut out = Writer { bytes: &mut [], len: 0, depth: 0, is_strict: true, requires_all: true };
     out.output(schema, before, after);
@@ -41,7 +39,6 @@ pub const fn output_len(schema: &Schema, before: &str, after: &str) -> usize {
 
 /// Writes `{"type":"json_schema","schema":…}` between two other texts. `N` is the result of
 /// [`output_len`].
-#[doc(hidden)]
 pub const fn output<const N: usize>(schema: &Schema, before: &str, after: &str) -> [u8; N] {
     let mut bytes = [0; N];
     let mut out =
@@ -99,8 +96,7 @@ impl Schema {
     ///
     /// # Panics
     /// Panics if it cannot: if some value may have any form, or if an object may have any members.
-    #[doc(hidden)]
-    pub const fn assert_output(&self) {
+    pub(crate) const fn assert_output(&self) {
         match self.shape {
             Shape::Any => panic!(
                 "any JSON cannot be part of an output: the API requires a schema. Use a string for JSON text, or name the members"

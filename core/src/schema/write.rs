@@ -3,7 +3,6 @@
 use super::{Default, Discriminator, Property, SCHEMA_DEPTH, Schema, Shape, Variant};
 
 /// Returns the size of the definition that [`definition`] writes, in bytes.
-#[doc(hidden)]
 pub const fn definition_len(
     name: &str,
     description: &str,
@@ -19,7 +18,6 @@ pub const fn definition_len(
 /// Writes `{"name":…,"description":…,"input_schema":…}` and the raw members `extra`. `N` is the
 /// result of [`definition_len`]. In the schema of a strict tool, keywords that the API does not
 /// support move into the descriptions. The input is checked against the original schema.
-#[doc(hidden)]
 pub const fn definition<const N: usize>(
     name: &str,
     description: &str,
@@ -34,7 +32,6 @@ pub const fn definition<const N: usize>(
 }
 
 /// Returns the bytes that [`definition`] wrote as text.
-#[doc(hidden)]
 #[allow(clippy::panic, reason = "runs in constants, on what was text")]
 pub const fn text(bytes: &[u8]) -> &str {
     match core::str::from_utf8(bytes) {

@@ -144,16 +144,6 @@ impl ToolError {
         Self::traced(Repr::Source(error))
     }
 
-    /// Creates an error from the text of `error` and the texts of its sources. Use it for an error
-    /// that cannot be kept because it cannot move between threads.
-    #[doc(hidden)]
-    pub fn from_chain(error: &(dyn core::error::Error + 'static)) -> Self {
-        #[cfg(feature = "alloc")]
-        return Self::traced(Repr::Text(chain(error)));
-        #[cfg(not(feature = "alloc"))]
-        Self::bounded(&error, error.source())
-    }
-
     /// Creates an error from `Error: `, the error's own text and the texts of its sources, as far
     /// as they fit into [`Self::MAX_TEXT`] bytes.
     #[cfg(not(feature = "alloc"))]
@@ -291,6 +281,15 @@ impl fmt::Display for ToolError {
             Repr::Source(source) => f.write_str(&chain(&**source)),
         }
     }
+}
+
+/// Creates an error from the text of `error` and the texts of its sources. Use it for an error that
+/// cannot be kept because it cannot move between threads.
+pub fn of_chain(error: &(dyn core::error::Error + 'static)) -> ToolError {
+    #[cfg(feature = "alloc")]
+    return ToolError::traced(Repr::Text(chain(error)));
+    #[cfg(not(feature = "alloc"))]
+    ToolError::bounded(&error, error.source())
 }
 
 /// Returns an error and its sources as the model receives them: `Error: a: b: c`. A source that the

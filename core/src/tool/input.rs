@@ -180,14 +180,6 @@ impl<'a> Decoder<'a> {
         }
     }
 
-    /// Returns whether a value fits the schema of the variant at `i`. For generated code.
-    #[doc(hidden)]
-    pub fn fits(&self, variants: &'static [Variant], i: usize, value: Value<'_>) -> bool {
-        variants
-            .get(i)
-            .is_some_and(|variant| variant.schema.check_in(self.input.raw(), value).is_ok())
-    }
-
     /// Returns the error that `value` does not have the type that `schema` states.
     pub fn wrong_type(&self, value: Value<'_>, schema: &Schema) -> InputError<'static> {
         self.not_of(value, schema.types())
@@ -252,9 +244,20 @@ impl<'a> Decoder<'a> {
     }
 }
 
+/// Returns whether a value fits the schema of the variant at `i`.
+pub fn fits(
+    decoder: &Decoder<'_>,
+    variants: &'static [Variant],
+    i: usize,
+    value: Value<'_>,
+) -> bool {
+    variants
+        .get(i)
+        .is_some_and(|variant| variant.schema.check_in(decoder.input.raw(), value).is_ok())
+}
+
 /// Checks a call's input and returns it with a decoder. If the input does not fit the schema,
 /// writes the reason to `out` and returns `None`.
-#[doc(hidden)]
 pub fn begin<'a>(
     name: &'static str,
     schema: &Schema,
@@ -271,7 +274,6 @@ pub fn begin<'a>(
 }
 
 /// Writes the reason why an input is invalid as the result.
-#[doc(hidden)]
 pub fn invalid_input(
     name: &str,
     error: &InputError<'_>,

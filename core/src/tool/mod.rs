@@ -10,8 +10,9 @@ mod collections;
 mod context;
 #[cfg(feature = "serde-json-core")]
 mod deserialize;
-mod error;
+pub(crate) mod error;
 mod from_text;
+pub(crate) mod generated;
 pub(crate) mod input;
 pub(crate) mod list;
 mod output;
@@ -49,7 +50,6 @@ pub use toolbox::{Toolbox, Tools};
 use core::time::Duration;
 
 use crate::json::{Text, Value};
-use crate::schema::Schema;
 use crate::time::Instant;
 
 /// The definition of one tool: the JSON that is sent to the model, and how the tool runs.
@@ -91,7 +91,7 @@ pub struct Definition<'a> {
     check: Option<toolbox::Check>,
     /// The schema of a definition that is completed at run time.
     #[cfg(feature = "schemars")]
-    unfinished: Option<&'static Schema>,
+    unfinished: Option<&'static crate::schema::Schema>,
 }
 
 impl<'a> Definition<'a> {
@@ -118,27 +118,6 @@ impl<'a> Definition<'a> {
     /// of a toolset and [unlisted](Self::unlisted) tools have no entry.
     pub const fn listed_json(&self) -> Option<&'a str> {
         if self.toolset.is_none() && !self.is_unlisted { Some(self.json) } else { None }
-    }
-
-    /// Creates a definition from a valid name and from a JSON text that was generated from this
-    /// name and `schema`. If `is_extended` is set, the text also has members that the caller wrote.
-    /// For generated code.
-    #[doc(hidden)]
-    pub const fn made(
-        name: &'a str,
-        json: &'a str,
-        schema: &'static Schema,
-        is_extended: bool,
-    ) -> Self {
-        let mut this = Self::new(name, json);
-        if schema.is_written_right() && !is_extended {
-            this.check = None;
-        }
-        #[cfg(feature = "schemars")]
-        if schema.has_external() {
-            this.unfinished = Some(schema);
-        }
-        this
     }
 
     /// Makes the tool a member of this [`toolset`](Self::toolset).
@@ -210,23 +189,6 @@ impl<'a> Definition<'a> {
     }
 }
 
-impl Definition<'static> {
-    /// Completes a definition whose schema is partly known only at run time. For generated code.
-    #[doc(hidden)]
-    #[must_use]
-    #[cfg_attr(
-        not(feature = "schemars"),
-        allow(clippy::missing_const_for_fn, unused_mut, reason = "not constant with schemars")
-    )]
-    pub fn complete(mut self) -> Self {
-        #[cfg(feature = "schemars")]
-        if let Some(schema) = self.unfinished.take() {
-            self.json = crate::schema::expand(self.json, schema);
-        }
-        self
-    }
-}
-
 /// One call, as its tool receives it.
 #[non_exhaustive]
 pub struct ToolCall<'a> {
@@ -260,19 +222,6 @@ impl<'a> ToolCall<'a> {
         scratch: &'a mut [u8],
     ) -> Self {
         Self { id, name, toolset: None, input, scratch, turn: 0, deadline: None, host: None }
-    }
-
-    /// Replaces the input with `json`, if there is one. For generated code.
-    ///
-    /// `json` must be a JSON object that is not longer than the original input.
-    #[cfg(feature = "alloc")]
-    #[doc(hidden)]
-    #[must_use]
-    pub fn with_input(mut self, json: Option<&'a str>) -> Self {
-        if let Some(input) = json.and_then(|json| Value::first(json.as_bytes())) {
-            self.input = input;
-        }
-        self
     }
 
     /// Returns the context of the call.

@@ -166,8 +166,7 @@ impl Declared {
     ///
     /// The API does not accept `anyOf`, `oneOf`, `allOf` or `$ref` at the root of an
     /// `input_schema`. With `alloc` such a schema is sent as one object schema that allows exactly
-    /// the same inputs, if there is one. Otherwise [`check_tools`](super::check_tools) refuses the
-    /// tool before anything is sent.
+    /// the same inputs, if there is one. Otherwise the tool is refused before anything is sent.
     ///
     /// # Errors
     /// Returns [`Misuse::Json`] if `json` is not a JSON object, or has neither a name nor a `type`
@@ -452,7 +451,7 @@ macro_rules! one_tool {
                 #[cfg(feature = "alloc")]
                 let read = $self.lenient.then(|| crate::schema::lenient_raw($self.declaration.schema()?, $call.input)).flatten();
                 #[cfg(feature = "alloc")]
-                let ($call, is_lenient) = ($call.with_input(read.as_deref()), $self.lenient);
+                let ($call, is_lenient) = (super::generated::with_input($call, read.as_deref()), $self.lenient);
                 #[cfg(not(feature = "alloc"))]
                 let is_lenient = false;
                 $self.declaration.check(&$call, is_lenient, $out)?;

@@ -443,7 +443,7 @@ pub mod kinds {
     #[cfg(feature = "alloc")]
     impl IsLocal {
         pub fn convert<E: Into<Local>>(self, error: E) -> ToolError {
-            ToolError::from_chain(&*error.into())
+            crate::tool::error::of_chain(&*error.into())
         }
     }
 

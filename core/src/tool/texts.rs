@@ -15,7 +15,7 @@ use crate::time::micros;
 /// The result of a tool that wrote nothing.
 pub const EMPTY_RESULT: &str = "(no output)";
 /// The text of an error that has no message.
-pub const EMPTY_ERROR: &str = "Error: (no message)";
+pub(crate) const EMPTY_ERROR: &str = "Error: (no message)";
 
 /// An error that answers a call instead of its tool.
 #[derive(Clone, Copy, Debug)]

@@ -123,7 +123,6 @@ pub trait Tools: Send + Sync + 'static {
 }
 
 /// Writes the answer to a call whose index the toolbox does not have.
-#[doc(hidden)]
 pub fn not_found(call: &ToolCall<'_>, out: &mut Output<'_>) -> ToolError {
     let _counted = Notice::NotFound(call.name).write_to(out);
     ToolError::written()
@@ -291,7 +290,7 @@ macro_rules! function {
             }
 
             fn definition(&self, i: usize) -> Option<Definition<'_>> {
-                (i == 0).then(|| F::Tool::DEFINITION.complete())
+                (i == 0).then(|| super::generated::complete_definition(F::Tool::DEFINITION))
             }
 
             async fn call(&self, i: usize, call: ToolCall<'_>, out: &mut Output<'_>) -> Result<(), ToolError> {

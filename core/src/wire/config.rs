@@ -86,11 +86,10 @@ pub struct Config<'a> {
     /// Additional header fields, with names in lower case.
     pub headers: &'a [(&'a str, &'a str)],
     /// Whether the server keeps the conversation in a message thread. Unless it is
-    /// [`MessageThread::Off`], a driver that is created with this configuration sets it for each
-    /// run that it drives. A later change
-    /// ([`Driver::config_mut`](crate::drive::Driver::config_mut)) has no effect: use
-    /// [`Run::message_thread`](crate::run::Run::message_thread). The header `anthropic-beta` gets
-    /// the necessary beta in a line of its own.
+    /// [`MessageThread::Off`], a driver that is created with this configuration sets it for each run
+    /// that it drives. A later change ([`Driver::config_mut`](crate::drive::Driver::config_mut)) has
+    /// no effect: use [`Run::set_message_thread`](crate::run::Run::set_message_thread). The header
+    /// `anthropic-beta` gets the necessary beta in a line of its own.
     pub message_thread: MessageThread,
     /// The limits of a run that has no limits of its own. A run takes them over once, when a driver
     /// starts it ([`Run::configure`](crate::run::Run::configure)). The default is no limit.
@@ -132,77 +131,79 @@ impl<'a> Config<'a> {
         }
     }
 
-    /// Sets [`system`](Self::system).
+    /// Sets the [`system`](Self::system) prompt.
     #[must_use]
     pub const fn system(mut self, system: &'a str) -> Self {
         self.system = Some(system);
         self
     }
 
-    /// Sets [`params`](Self::params).
+    /// Sets further members of the body, as JSON: [`params`](Self::params).
     #[must_use]
     pub const fn params(mut self, params: &'a str) -> Self {
         self.params = params;
         self
     }
 
-    /// Sets [`compaction`](Self::compaction).
+    /// Sets the [`compaction`](Self::compaction) member of a request that asks the server to
+    /// compact.
     #[must_use]
     pub const fn compaction(mut self, compaction: &'a str) -> Self {
         self.compaction = compaction;
         self
     }
 
-    /// Sets [`stream`](Self::stream).
+    /// Sets whether replies are streamed: [`stream`](Self::stream).
     #[must_use]
     pub const fn stream(mut self, stream: bool) -> Self {
         self.stream = stream;
         self
     }
 
-    /// Sets [`base_url`](Self::base_url).
+    /// Sets the base URL, to which the path is appended: [`base_url`](Self::base_url).
     #[must_use]
     pub const fn base_url(mut self, base_url: &'a str) -> Self {
         self.base_url = base_url;
         self
     }
 
-    /// Sets [`auth`](Self::auth).
+    /// Sets the credentials: [`auth`](Self::auth).
     #[must_use]
     pub const fn auth(mut self, auth: Auth<'a>) -> Self {
         self.auth = auth;
         self
     }
 
-    /// Sets [`betas`](Self::betas).
+    /// Sets the names of beta features, separated by commas: [`betas`](Self::betas).
     #[must_use]
     pub const fn betas(mut self, betas: &'a str) -> Self {
         self.betas = betas;
         self
     }
 
-    /// Sets [`headers`](Self::headers).
+    /// Sets additional header fields, with names in lower case: [`headers`](Self::headers).
     #[must_use]
     pub const fn headers(mut self, headers: &'a [(&'a str, &'a str)]) -> Self {
         self.headers = headers;
         self
     }
 
-    /// Sets [`message_thread`](Self::message_thread).
+    /// Sets whether the server keeps the conversation in a message thread:
+    /// [`message_thread`](Self::message_thread).
     #[must_use]
     pub const fn message_thread(mut self, thread: MessageThread) -> Self {
         self.message_thread = thread;
         self
     }
 
-    /// Sets [`limits`](Self::limits).
+    /// Sets the limits of a run that has no limits of its own: [`limits`](Self::limits).
     #[must_use]
     pub const fn limits(mut self, limits: Limits) -> Self {
         self.limits = limits;
         self
     }
 
-    /// Sets [`retry`](Self::retry).
+    /// Sets the retry policy of a run that has no retry policy of its own: [`retry`](Self::retry).
     #[must_use]
     pub const fn retry(mut self, retry: RetryPolicy) -> Self {
         self.retry = retry;

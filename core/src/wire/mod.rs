@@ -28,7 +28,7 @@
 //! | A block with two different `type`s | [`Protocol::Event`](crate::error::Protocol::Event), because readers would disagree on the block's kind. |
 //! | JSON with status 200 and without `content` | The server's error if it has a `message` or a `detail`; otherwise [`Protocol::NotAMessage`](crate::error::Protocol::NotAMessage), and [`error_body`](crate::run::Run::error_body) returns the text. The request is not sent again in either case. |
 //! | A byte order mark, or fields that no event stream has | Ignored. |
-//! | A call with the id of a call in an earlier turn | It is sent back unchanged, because a server that repeats ids accepts them. [`Run::unique_ids`](crate::run::Run::unique_ids) renames such calls for a conversation that is sent to another server. |
+//! | A call with the id of a call in an earlier turn | It is sent back unchanged, because a server that repeats ids accepts them. [`Run::set_unique_ids`](crate::run::Run::set_unique_ids) renames such calls for a conversation that is sent to another server. |
 //! | A base URL that ends with `/v1` or `/v1/messages` | The ending is removed, because every request appends it. |
 //!
 //! Without the feature `gateways`, these rows change: blocks that overlap are

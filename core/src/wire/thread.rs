@@ -50,8 +50,8 @@ pub enum MessageThread {
     /// and [`Run::messages`](crate::run::Run::messages) returns only the messages that are still
     /// here.
     ///
-    /// Nothing is freed while [`Run::unique_ids`](crate::run::Run::unique_ids) is set, or if a
-    /// message that would be freed adds or removes a tool.
+    /// Nothing is freed while [`Run::set_unique_ids`](crate::run::Run::set_unique_ids) is on, or if
+    /// a message that would be freed adds or removes a tool.
     Free,
 }
 

@@ -9,8 +9,7 @@ use core::error::Error;
 use std::io::{self, BufRead, Write};
 use std::process::ExitCode;
 
-use toolrunner_std::run::GatedCall;
-use toolrunner_std::{Decision, Event, Run, init_logging, tool};
+use toolrunner_std::{Decision, Event, GatedCall, Run, init_logging, tool};
 
 /// Get the current weather in a given location.
 #[tool]

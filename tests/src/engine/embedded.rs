@@ -76,7 +76,7 @@ async fn drive(
     transport: impl Transport,
     reason: &mut Reason,
 ) -> Result<Outcome, Error> {
-    run.unique_ids(scenario.config.unique_ids)?;
+    run.set_unique_ids(scenario.config.unique_ids)?;
     let (mut model, mut max_tokens, mut params) = (String::new(), 0, Vec::new());
     for (name, value) in scenario.params() {
         match name.as_str() {

@@ -33,7 +33,35 @@ pub use turn::{ToolResult, ToolResults, Turn};
 
 /// A conversation with the model and its tools. Created by [`Client::run`](crate::Client::run).
 ///
-/// It can be driven at three levels, which may be mixed:
+/// # Methods by purpose
+///
+/// **Drive** the run, at any of three levels, which may be mixed:
+/// [`until_done`](Self::until_done) for the whole loop, [`next_turn`](Self::next_turn) and
+/// [`turns`](Self::turns) for replies of the model, [`next_event`](Self::next_event) and
+/// [`events`](Self::events) for events.
+///
+/// **Answer** calls: [`open_calls`](Self::open_calls) to decide; [`allow`](Self::allow),
+/// [`answer`](Self::answer), [`answer_with`](Self::answer_with) and
+/// [`close_open_calls`](Self::close_open_calls) to answer.
+///
+/// **Say** something between turns: [`user`](Self::user), [`append`](Self::append),
+/// [`ask_again`](Self::ask_again).
+///
+/// **Edit** the conversation: [`replace_history`](Self::replace_history), [`clear`](Self::clear).
+///
+/// **Stop and continue**: [`stop`](Self::stop), [`cancellation`](Self::cancellation),
+/// [`resume`](Self::resume).
+///
+/// **Set** how the run behaves: [`params_mut`](Self::params_mut), [`limits_mut`](Self::limits_mut),
+/// [`retry_policy_mut`](Self::retry_policy_mut).
+///
+/// **Look** at the conversation and the counters: [`messages`](Self::messages),
+/// [`message`](Self::message), [`outcome`](Self::outcome), [`usage`](Self::usage);
+/// [`machine`](Self::machine) for everything else that the loop knows.
+///
+/// **Store** a run: [`snapshot`](Self::snapshot), which [`RunBuilder::resume`] continues.
+///
+/// # Examples
 ///
 /// ```no_run
 /// # fn f(client: toolrunner_blocking::Client) -> Result<(), toolrunner_blocking::Error> {

@@ -48,42 +48,43 @@ use crate::error::Error;
 #[derive(Clone, Debug)]
 #[non_exhaustive]
 pub enum OwnedEvent {
-    /// See [`Event::BlockStart`].
+    /// A block of the reply begins: [`Event::BlockStart`].
     BlockStart {
         /// The block's index in the message.
         index: usize,
         /// The block as it was received.
         block: Box<RawValue>,
     },
-    /// See [`Event::BlockStop`].
+    /// A block of the reply is complete: [`Event::BlockStop`].
     BlockStop {
         /// The block's index in the message.
         index: usize,
         /// The complete block. It is not part of the serialized form.
         block: Box<RawValue>,
     },
-    /// See [`Event::Broken`].
+    /// A reply broke off after one of its calls had started, and the run continues after a delay:
+    /// [`Event::Broken`].
     Broken {
         /// The delay before the next request.
         wait: Duration,
         /// The reason why the reply broke off.
         error: String,
     },
-    /// See [`Event::Citation`].
+    /// A citation in a text block: [`Event::Citation`].
     Citation {
         /// The block's index in the message.
         index: usize,
         /// The citation.
         citation: Box<RawValue>,
     },
-    /// See [`Event::Compacted`].
+    /// A summary replaced the conversation: [`Event::Compacted`].
     Compacted {
         /// The length of the transcript before, in bytes.
         before: usize,
         /// The length of the transcript now, in bytes.
         after: usize,
     },
-    /// See [`Event::Compaction`].
+    /// A piece of a summary that the server generates: [`Event::Compaction`].
     Compaction {
         /// The block's index in the message.
         index: usize,
@@ -102,19 +103,19 @@ pub enum OwnedEvent {
     },
     /// The run is over. This is the last event of [`Run::into_stream`].
     Finished(Finished),
-    /// See [`Event::Input`].
+    /// A piece of a call's input: [`Event::Input`].
     Input {
         /// The block's index in the message.
         index: usize,
         /// The piece of JSON text.
         json: String,
     },
-    /// See [`Event::MessageStart`].
+    /// A reply begins: [`Event::MessageStart`].
     MessageStart {
         /// The message as it was received.
         message: Box<RawValue>,
     },
-    /// See [`Event::MessageStop`].
+    /// A reply is complete: [`Event::MessageStop`].
     MessageStop {
         /// The time from the request until the first block or piece of the reply, if the run
         /// measured it.
@@ -122,21 +123,21 @@ pub enum OwnedEvent {
         /// The time from the request until the end of the reply, if the run measured it.
         duration: Option<Duration>,
     },
-    /// See [`Event::NotCompacted`].
+    /// A summary was received but does not replace the conversation: [`Event::NotCompacted`].
     NotCompacted {
         /// The reason, in words.
         why: &'static str,
     },
-    /// See [`Event::Ping`].
+    /// The server sent a keep-alive event: [`Event::Ping`].
     Ping,
-    /// See [`Event::Request`].
+    /// A request is about to be sent: [`Event::Request`].
     Request {
         /// The number of the turn in this run, starting at 1.
         turn: u32,
         /// The number of the attempt in this turn, starting at 1.
         attempt: u32,
     },
-    /// See [`Event::Retry`].
+    /// A request failed and is sent again after a delay: [`Event::Retry`].
     Retry {
         /// The number of the attempt that failed, starting at 1.
         attempt: u32,
@@ -149,14 +150,14 @@ pub enum OwnedEvent {
         /// The id to quote when you contact the provider. Empty if there is none.
         request_id: String,
     },
-    /// See [`Event::Signature`].
+    /// The signature of a thinking block: [`Event::Signature`].
     Signature {
         /// The block's index in the message.
         index: usize,
         /// The signature.
         signature: String,
     },
-    /// See [`Event::Stop`].
+    /// The stop reason of the reply, and its usage: [`Event::Stop`].
     Stop {
         /// The stop reason, or `None` if the server has not named one.
         reason: Option<StopReason>,
@@ -165,21 +166,21 @@ pub enum OwnedEvent {
         /// The event as it was received, or `None` for a reply in one JSON document.
         raw: Option<Box<RawValue>>,
     },
-    /// See [`Event::Text`].
+    /// A piece of text: [`Event::Text`].
     Text {
         /// The block's index in the message.
         index: usize,
         /// The piece.
         text: String,
     },
-    /// See [`Event::Thinking`].
+    /// A piece of thinking: [`Event::Thinking`].
     Thinking {
         /// The block's index in the message.
         index: usize,
         /// The piece.
         text: String,
     },
-    /// See [`Event::ToolEnd`].
+    /// A call was answered: [`Event::ToolEnd`].
     ToolEnd {
         /// The call's id.
         id: String,
@@ -193,7 +194,7 @@ pub enum OwnedEvent {
         /// decision of a gate. `None` if the call did not start, because the caller answered it.
         duration: Option<Duration>,
     },
-    /// See [`Event::ToolStart`].
+    /// A call starts: [`Event::ToolStart`].
     ToolStart {
         /// The call's id.
         id: String,
@@ -202,7 +203,7 @@ pub enum OwnedEvent {
         /// The input of the call.
         input: Box<RawValue>,
     },
-    /// See [`Event::Unknown`].
+    /// A delta or an event of an unknown type, which has no effect: [`Event::Unknown`].
     Unknown {
         /// The event as it was received.
         raw: Box<RawValue>,

@@ -183,7 +183,7 @@ impl RunBuilder {
     ///
     /// ```
     /// # fn f(client: toolrunner_std::Client) {
-    /// use toolrunner_std::run::Decision;
+    /// use toolrunner_std::Decision;
     /// let run = client.run("claude-opus-4-7").gate(|call| async move {
     ///     if call.name == "delete_file" {
     ///         Decision::deny("The user does not want files deleted.")

@@ -21,7 +21,7 @@ const PDF: &str = "application/pdf";
 ///
 /// ```no_run
 /// # async fn f(client: toolrunner_std::Client) -> Result<(), Box<dyn std::error::Error>> {
-/// use toolrunner_std::run::Content;
+/// use toolrunner_std::Content;
 ///
 /// let question = Content::new()
 ///     .document(std::fs::read("contract.pdf")?)
@@ -280,7 +280,7 @@ impl From<Vec<ContentBlock<'_>>> for Content {
 ///
 /// ```no_run
 /// # fn f(client: toolrunner_std::Client) {
-/// use toolrunner_std::machine::message::{OwnedMessage, Role};
+/// use toolrunner_std::{OwnedMessage, Role};
 ///
 /// let run = client.run("claude-haiku-4-5").messages([
 ///     OwnedMessage::user("Name a colour."),

@@ -94,6 +94,94 @@ pub const DEFAULT_CONCURRENCY: usize = 32;
 pub const DEFAULT_GRACE: Duration = Duration::from_secs(5);
 
 /// A conversation with the model and its tools. Created by [`Client::run`](crate::Client::run).
+///
+/// # Methods by purpose
+///
+/// **Drive** the run, at any of these levels, which may be mixed:
+/// [`until_done`](Self::until_done) for the whole loop, [`output`](Self::output) for a typed last
+/// reply, [`next_turn`](Self::next_turn) for one reply of the model, [`next_event`](Self::next_event),
+/// [`next_owned_event`](Self::next_owned_event) and [`for_each_event`](Self::for_each_event) for
+/// events, and [`into_stream`](Self::into_stream) for a stream that owns the run.
+///
+/// **Answer** calls: [`open_calls`](Self::open_calls), [`waiting_calls`](Self::waiting_calls),
+/// [`definition`](Self::definition) and [`question`](Self::question) to decide;
+/// [`allow`](Self::allow), [`answer`](Self::answer), [`answer_with`](Self::answer_with),
+/// [`answer_question`](Self::answer_question) and [`close_open_calls`](Self::close_open_calls) to
+/// answer.
+///
+/// **Say** something: [`user`](Self::user), [`append`](Self::append) and
+/// [`ask_again`](Self::ask_again) between turns; [`injector`](Self::injector) for messages from
+/// elsewhere, also while the run is driven.
+///
+/// **Edit** the conversation: [`replace_result`](Self::replace_result),
+/// [`replace_result_with`](Self::replace_result_with),
+/// [`replace_history`](Self::replace_history), [`compact_on_server`](Self::compact_on_server),
+/// [`clear`](Self::clear).
+///
+/// **Stop and continue**: [`stop`](Self::stop), [`cancellation`](Self::cancellation),
+/// [`resume`](Self::resume).
+///
+/// **Set** how the run behaves: [`params_mut`](Self::params_mut) and
+/// [`next_params_mut`](Self::next_params_mut) for the request, [`set_stream`](Self::set_stream),
+/// [`set_settings`](Self::set_settings) and [`change_settings`](Self::change_settings) for the
+/// connection, [`set_tools`](Self::set_tools), [`add_tools`](Self::add_tools) and
+/// [`remove_tools`](Self::remove_tools) for the tools, [`limits_mut`](Self::limits_mut),
+/// [`retry_policy_mut`](Self::retry_policy_mut), [`set_on_break`](Self::set_on_break) and
+/// [`compaction_mut`](Self::compaction_mut) for the loop.
+///
+/// **Look** at the conversation and the counters: [`messages`](Self::messages),
+/// [`message_list`](Self::message_list), [`message`](Self::message), [`outcome`](Self::outcome),
+/// [`turns`](Self::turns), [`usage`](Self::usage), [`count_tokens`](Self::count_tokens),
+/// [`rate_limits`](Self::rate_limits); [`params`](Self::params), [`settings`](Self::settings),
+/// [`concurrency`](Self::concurrency), [`id`](Self::id); [`machine`](Self::machine) for everything
+/// else that the loop knows.
+///
+/// **Store and copy** a run: [`snapshot`](Self::snapshot), which
+/// [`RunBuilder::resume`] continues, and [`fork`](Self::fork).
+///
+/// # Examples
+///
+/// ```
+/// # #[cfg(feature = "testing")]
+/// # async fn f() -> Result<(), toolrunner_std::Error> {
+/// use toolrunner_std::machine::testing::{Reply, Script, ScriptedModel};
+/// use toolrunner_std::testing::Scripted;
+/// use toolrunner_std::tool;
+///
+/// /// Returns whether the door is open.
+/// #[tool]
+/// fn door() -> &'static str {
+///     "open"
+/// }
+///
+/// let script = Script::new()
+///     .reply(Reply::new().tool_use("t1", "door", "{}"))
+///     .reply(Reply::text("It is open."))
+///     .reply(Reply::text("You are welcome."));
+/// let client = Scripted::new(ScriptedModel::new(script)).client();
+///
+/// // Set a limit, and say something.
+/// let mut run = client.run("m").tools(door).user("Is the door open?");
+/// run.limits_mut().turns = Some(5);
+///
+/// // Drive the run to the first reply, and look at the call and at its result.
+/// let mut turn = run.next_turn().await?.unwrap();
+/// assert_eq!(turn.calls().next().unwrap().name, "door");
+/// assert_eq!(turn.results().await?.of("t1").unwrap().text(), "open");
+///
+/// // Drive it to the end.
+/// assert_eq!(run.until_done().await?.text(), "It is open.");
+/// assert_eq!(run.turns(), 2);
+///
+/// // Store the run, and continue the copy.
+/// let snapshot = run.snapshot()?;
+/// let mut restored = client.run("m").tools(door).resume(&snapshot);
+/// restored.user("Thank you.")?;
+/// assert_eq!(restored.until_done().await?.text(), "You are welcome.");
+/// # Ok(()) }
+/// # #[cfg(feature = "testing")]
+/// # tokio::runtime::Builder::new_current_thread().build().unwrap().block_on(f()).unwrap();
+/// ```
 pub struct Run {
     /// The number in this process, which identifies the run in log lines.
     id: u64,
@@ -306,7 +394,7 @@ impl Run {
         }
         build::apply_body_fields(&self.settings, &settings, &mut self.request.params);
         if settings.transport().has_fallback() && !self.machine.has_freed_messages() {
-            self.machine.message_thread(MessageThread::Off);
+            self.machine.set_message_thread(MessageThread::Off);
         }
         self.transport = settings.transport().clone();
         self.settings = Arc::new(settings);
@@ -416,7 +504,7 @@ impl Run {
     ///
     /// ```
     /// # fn f(run: &toolrunner_std::Run) {
-    /// use toolrunner_std::machine::message::Block;
+    /// use toolrunner_std::Block;
     ///
     /// for message in run.message_list() {
     ///     for block in message.blocks() {

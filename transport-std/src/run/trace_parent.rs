@@ -7,7 +7,7 @@ use core::str::FromStr;
 /// Context](https://www.w3.org/TR/trace-context/), version 00.
 ///
 /// ```
-/// use toolrunner_std::run::TraceParent;
+/// use toolrunner_std::TraceParent;
 /// let header = "00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01";
 /// let parent: TraceParent = header.parse()?;
 /// assert_eq!(parent.trace_id(), "4bf92f3577b34da6a3ce929d0e0e4736");

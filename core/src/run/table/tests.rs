@@ -73,7 +73,7 @@ rows! {
     "Summary, Ca" Input::Summary(_) => Input::Summary(State::Calling),
     "Prompt" Input::Prompt => Input::Prompt,
     "Append" Input::Append => Input::Append,
-    "Retry" Input::Retry => Input::Retry,
+    "AskAgain" Input::AskAgain => Input::AskAgain,
     "Resume, calls" Input::Resume { calls: true } => Input::Resume { calls: true },
     "Resume" Input::Resume { calls: false } => Input::Resume { calls: false },
     "Stop" Input::Stop => Input::Stop,

@@ -28,12 +28,12 @@ fn panic(_: &core::panic::PanicInfo<'_>) -> ! {
 fn enable_extra(run: &mut Run<'_>) -> Result<(), Error> {
     match option_env!("EXTRA") {
         Some("kept_blocks") => run.set_on_break(OnBreak::KeepBlocks),
-        Some("message_threads") => run.message_thread(MessageThread::Free),
+        Some("message_threads") => run.set_message_thread(MessageThread::Free),
         Some("limits") => run.limits_mut().turns = Some(black_box(3)),
         Some("room") => *run.when_full_mut() = WhenFull { room: 9, then: MakeRoom::DropOldest },
         Some("server_compaction") => run.compact_on_server(),
         Some("summaries") => *run.compaction_mut() = Some(Compaction::DEFAULT),
-        Some("unique_ids") => run.unique_ids(black_box(true))?,
+        Some("unique_ids") => run.set_unique_ids(black_box(true))?,
         _ => {}
     }
     Ok(())

@@ -6,7 +6,7 @@ use crate::engine::ErrorDetail;
 
 /// Returns why an agent's run cannot be served.
 pub(super) fn check(run: &Run) -> Result<(), Error> {
-    if run.machine().message_thread_setting() == MessageThread::Free {
+    if run.machine().message_thread() == MessageThread::Free {
         // The store would drop what the run frees, and every turn begins from the store.
         return Err(Error::Invalid(
             "a served agent cannot free the messages of its conversation, because the session \

@@ -303,17 +303,18 @@ impl Record {
 pub struct NewSession {
     /// The session's id.
     pub id: Uuid,
-    /// See [`Record::owner`].
+    /// The owner, who alone may see the session: [`Record::owner`].
     pub owner: String,
-    /// See [`Record::metadata`].
+    /// The session's metadata, which never changes: [`Record::metadata`].
     pub metadata: BTreeMap<String, String>,
-    /// See [`Record::created`]; also the first [`Record::updated`].
+    /// The time of the creation: [`Record::created`] and the first [`Record::updated`].
     pub now: Timestamp,
-    /// See [`Record::expires`].
+    /// When the session may be deleted, or `None` for never: [`Record::expires`].
     pub expires: Option<Timestamp>,
-    /// See [`Record::messages`]. The status of a new session is [`Status::Idle`].
+    /// The number of the session's messages: [`Record::messages`]. The status of a new session is
+    /// [`Status::Idle`].
     pub messages: u64,
-    /// See [`Record::document`].
+    /// The session's state, which only the engine reads: [`Record::document`].
     pub document: Bytes,
     /// The conversation that the session begins with. Stored once, never changed; can contain 32
     /// MB.
@@ -348,17 +349,18 @@ pub struct Commit {
     /// The fence that the writer holds; `None` if it holds none, for example for a cancel from
     /// another server.
     pub fence: Option<u64>,
-    /// Becomes [`Record::token`]. Unique to this commit.
+    /// Identifies this commit and no other. Becomes [`Record::token`].
     pub token: Uuid,
-    /// Becomes [`Record::updated`].
+    /// The time of the change. Becomes [`Record::updated`].
     pub now: Timestamp,
-    /// Becomes [`Record::expires`].
+    /// When the session may be deleted, or `None` for never. Becomes [`Record::expires`].
     pub expires: Option<Timestamp>,
-    /// Becomes [`Record::status`].
+    /// What the session is doing after the change. Becomes [`Record::status`].
     pub status: Status,
-    /// Becomes [`Record::messages`].
+    /// The number of the session's messages after the change. Becomes [`Record::messages`].
     pub messages: u64,
-    /// Becomes [`Record::document`].
+    /// The session's state after the change, which only the engine reads. Becomes
+    /// [`Record::document`].
     pub document: Bytes,
     /// Rows to append to the log. Their numbers follow [`Record::head`] without a gap, and the last
     /// one becomes the head. May be empty.
@@ -457,17 +459,17 @@ pub struct Page {
 /// A session in a list.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Summary {
-    /// See [`Record::id`].
+    /// The session's id: [`Record::id`].
     pub id: Uuid,
-    /// See [`Record::metadata`].
+    /// The metadata that the session was created with: [`Record::metadata`].
     pub metadata: BTreeMap<String, String>,
-    /// See [`Record::created`].
+    /// When the session was created: [`Record::created`].
     pub created: Timestamp,
-    /// See [`Record::updated`].
+    /// When the session was last changed: [`Record::updated`].
     pub updated: Timestamp,
-    /// See [`Record::status`].
+    /// What the session is doing: [`Record::status`].
     pub status: Status,
-    /// See [`Record::messages`].
+    /// The number of the session's messages: [`Record::messages`].
     pub messages: u64,
 }
 

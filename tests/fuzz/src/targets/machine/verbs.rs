@@ -86,9 +86,9 @@ impl Machine<'_> {
                 machine.run.replace_result(i, ToolAnswer::ok("re\"placed")).is_ok()
             }),
             25 | 26 => self.replace_history(choices),
-            27 => {
-                self.run.message_thread(choices.one_of(&[MessageThread::Off, MessageThread::Keep]))
-            }
+            27 => self
+                .run
+                .set_message_thread(choices.one_of(&[MessageThread::Off, MessageThread::Keep])),
             // The corpus has numbers of the verbs above, so further ones are chosen here.
             _ => self.further_verb(choices),
         }
