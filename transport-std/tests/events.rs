@@ -130,7 +130,7 @@ fn the_time_to_the_first_token_is_that_of_the_first_piece() {
     let pause = || Chunk::Wait(Duration::from_millis(60));
     let data = |bytes: &[u8]| Chunk::Data(bytes.to_vec());
     let answer = Answer::chunks(200, vec![data(head), pause(), data(rest), pause(), data(tail)]);
-    let (client, _) = common::client_of(Script::new().answer(answer));
+    let (client, _) = client_of(Script::new().answer(answer));
     let mut run = client.run("m").user("go");
     let times = block_on(async {
         while let Some(event) = run.next_owned_event().await.unwrap() {
