@@ -25,6 +25,8 @@ extern crate alloc;
 #[cfg(any(feature = "std", test))]
 extern crate std;
 
+#[cfg(feature = "alloc")]
+mod client;
 pub mod drive;
 pub mod error;
 mod history;
@@ -201,6 +203,12 @@ pub use toolrunner_macros as macros;
 /// interface. It can change in any release.
 #[doc(hidden)]
 pub mod __private {
+    /// What clients with a heap share.
+    #[cfg(feature = "alloc")]
+    pub mod client {
+        pub use crate::client::envelope::Envelope;
+    }
+
     /// The loop, and the parts that the executors and front ends of this project use.
     pub mod drive {
         #[cfg(feature = "alloc")]
@@ -214,7 +222,7 @@ pub mod __private {
     /// A gate's call and decision, and the draft of a result, as values that own their texts.
     #[cfg(feature = "alloc")]
     pub mod gate {
-        pub use crate::drive::gate::{
+        pub use crate::client::gate::{
             Decision, GatedCall, ResultDraft, carry_out, draft, gated, not_run, put_draft, text_of,
         };
     }

@@ -9,6 +9,7 @@ use core::fmt;
 use std::collections::VecDeque;
 use std::sync::Arc;
 
+use toolrunner_core::__private::client::Envelope;
 use toolrunner_core::__private::drive::{Exchange, Loop, Progress};
 use toolrunner_core::error::Misuse;
 use toolrunner_core::message::{ReplyMessage, Usage};
@@ -22,7 +23,6 @@ use crate::clock::SystemClock;
 use crate::error::Error;
 use crate::hooks::Control;
 use crate::params::Params;
-use crate::reply::Envelope;
 use crate::threads::Threads;
 use crate::tools::OwnTools;
 use crate::transport::{HttpTransport, Pieces};
@@ -315,8 +315,12 @@ impl Run {
         let has_reply = matches!(self.exchange, Exchange::Reply(_));
         self.exchange = Exchange::Idle;
         if has_reply || self.announced {
+            let turns = self.machine.turns();
             self.machine.abandoned();
             self.announced = false;
+            if self.machine.turns() > turns {
+                self.kept_reply();
+            }
         }
         self.turns.clear();
         self.untold.clear();

@@ -5,6 +5,7 @@ use std::sync::Arc;
 
 use serde::Serialize;
 use toolrunner_core::__private::Options;
+use toolrunner_core::__private::client::Envelope;
 use toolrunner_core::__private::drive::{Exchange, Loop};
 use toolrunner_core::json::Value;
 use toolrunner_core::policy::{Limits, RetryPolicy};
@@ -17,7 +18,6 @@ use super::body::Request;
 use super::concurrent::Concurrent;
 use super::hooks::Hooks;
 use super::notes::Notes;
-use super::reply::Envelope;
 use super::tools::{OwnTools, Toolset};
 use super::trace::Trace;
 use super::{Content, DEFAULT_CONCURRENCY, Run, ToMessages};

@@ -412,10 +412,7 @@ impl Run {
     fn note_of_message(&mut self, stream_event: StreamEvent) {
         let Loop { clock, executor, .. } = &mut self.turns;
         executor.trace.reply_begins(|| clock.now());
-        self.envelope.see(&self.machine.peek(stream_event));
-        if let Some(said) = self.machine.cut_reply() {
-            self.envelope.keep(said);
-        }
+        self.envelope.see(&self.machine, stream_event);
         // Before any event and any wait, because from then on the caller may call anything.
         if self.machine.reply_is_whole() {
             self.times.reply_ends(self.turns.clock.now());

@@ -4,6 +4,7 @@ use core::time::Duration;
 use std::sync::Arc;
 
 use toolrunner_core::__private::Options;
+use toolrunner_core::__private::client::Envelope;
 use toolrunner_core::__private::drive::{Exchange, Loop};
 use toolrunner_core::json::{Kind, Value};
 use toolrunner_core::policy::{Limits, RetryPolicy};
@@ -18,7 +19,6 @@ use crate::clock::SystemClock;
 use crate::error::Error;
 use crate::hooks::Control;
 use crate::params::Params;
-use crate::reply::Envelope;
 use crate::threads::Threads;
 use crate::tools::{OwnTools, Toolset, boxed};
 

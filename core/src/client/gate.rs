@@ -1,10 +1,9 @@
-//! A gate's call and decision, and the draft of a result, as values that own their texts: for
-//! clients with a heap, which share them.
+//! A gate's call and decision, and the draft of a result, as values that own their texts.
 
 use alloc::borrow::ToOwned;
 use alloc::string::{String, ToString};
 
-use super::hooks::{Decision as Gated, Draft};
+use crate::drive::{Decision as Gated, Draft};
 use crate::json::{Kind, Value, quoted};
 use crate::run::{ToolAnswer, cap_content};
 use crate::tool::{EMPTY_ERROR, Notice, Output, ToolCall};
