@@ -207,6 +207,7 @@ pub mod __private {
     #[cfg(feature = "alloc")]
     pub mod client {
         pub use crate::client::envelope::Envelope;
+        pub use crate::client::open_call;
     }
 
     /// The loop, and the parts that the executors and front ends of this project use.

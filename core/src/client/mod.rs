@@ -3,3 +3,16 @@
 
 pub(crate) mod envelope;
 pub(crate) mod gate;
+
+use crate::error::Misuse;
+use crate::run::{CallIndex, Run};
+
+/// Returns the unanswered call with this id.
+///
+/// # Errors
+/// Returns `Misuse` if there is none.
+pub fn open_call(run: &Run<'_>, id: &str) -> Result<CallIndex, Misuse> {
+    run.calls()
+        .find(|&i| run.call(i).is_some_and(|call| !call.is_answered && call.id == *id))
+        .ok_or(Misuse::NoSuchCall)
+}

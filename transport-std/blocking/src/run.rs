@@ -9,9 +9,8 @@ use core::fmt;
 use std::collections::VecDeque;
 use std::sync::Arc;
 
-use toolrunner_core::__private::client::Envelope;
+use toolrunner_core::__private::client::{self, Envelope};
 use toolrunner_core::__private::drive::{Exchange, Loop, Progress};
-use toolrunner_core::error::Misuse;
 use toolrunner_core::message::{ReplyMessage, Usage};
 use toolrunner_core::policy::{Limits, RetryPolicy};
 use toolrunner_core::run::{Call, CallIndex, Outcome, Run as Machine, ToolAnswer};
@@ -303,11 +302,7 @@ impl Run {
 
     fn open_call(&mut self, id: &str) -> Result<CallIndex, Error> {
         self.check_setup()?;
-        let machine = &self.machine;
-        let is_it = |i: &CallIndex| {
-            machine.call(*i).is_some_and(|call| !call.is_answered && call.id == *id)
-        };
-        Ok(machine.calls().find(is_it).ok_or(Misuse::NoSuchCall)?)
+        Ok(client::open_call(&self.machine, id)?)
     }
 
     /// Drops the reply and the calls that are under way.

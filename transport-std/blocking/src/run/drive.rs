@@ -53,26 +53,11 @@ impl Run {
     /// See [`Error`]. The run stays intact: call it again to continue where it stopped.
     pub fn next_event(&mut self) -> Result<Option<Event<'_>>, Error> {
         while let Some(what) = self.advance(true)? {
-            if !self.is_untold(&what) {
+            if what.has_event(&self.machine) {
                 return Ok(what.event(&mut self.machine, true));
             }
         }
         Ok(None)
-    }
-
-    /// Returns whether the caller does not receive this: it is no event, or an event about
-    /// something that no longer exists.
-    fn is_untold(&self, what: &Progress) -> bool {
-        match *what {
-            Progress::ToolStart(i) => !self.machine.has_call(i),
-            Progress::ToolEnd(i) => !self.machine.is_answered(i),
-            Progress::Done(_)
-            | Progress::Dropped { .. }
-            | Progress::ForCaller(_)
-            | Progress::Idle
-            | Progress::TurnEnd => true,
-            _ => false,
-        }
     }
 
     /// Returns the error in the run's configuration, if there is one.
