@@ -208,6 +208,7 @@ pub mod __private {
     pub mod client {
         pub use crate::client::envelope::Envelope;
         pub use crate::client::open_call;
+        pub use crate::error::escaped::Escaped;
     }
 
     /// The loop, and the parts that the executors and front ends of this project use.

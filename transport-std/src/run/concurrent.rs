@@ -24,8 +24,8 @@ use super::hooks::Hooks;
 use super::host::Host;
 use super::tools::Toolset;
 use super::trace::Trace;
+use crate::Escaped;
 use crate::clock::SharedClock;
-use crate::escaped::Escaped;
 
 /// A call that is done.
 pub(super) struct Done {

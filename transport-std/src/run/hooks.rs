@@ -14,7 +14,7 @@ use super::RunBuilder;
 use super::apart::run_apart;
 use super::gate::{Decision, DynGate, GatedCall, Hook, ResultDraft};
 use super::watch::Watch;
-use crate::escaped::Escaped;
+use crate::Escaped;
 
 /// The hooks on calls and results, the tools' shared state, and the run's cancellation.
 pub(super) struct Hooks {
