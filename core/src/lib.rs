@@ -206,6 +206,7 @@ pub mod __private {
     /// What clients with a heap share.
     #[cfg(feature = "alloc")]
     pub mod client {
+        pub use crate::__run_options as run_options;
         pub use crate::client::envelope::Envelope;
         pub use crate::client::open_call;
         pub use crate::error::escaped::Escaped;
