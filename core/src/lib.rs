@@ -206,9 +206,11 @@ pub mod __private {
     /// What clients with a heap share.
     #[cfg(feature = "alloc")]
     pub mod client {
+        pub use crate::__params as params;
         pub use crate::__run_options as run_options;
         pub use crate::client::envelope::Envelope;
         pub use crate::client::open_call;
+        pub use crate::client::params::{check_param, is_settable};
         pub use crate::error::escaped::Escaped;
     }
 
@@ -269,7 +271,7 @@ pub mod __private {
     };
     pub use crate::wire::base_url::{BaseUrl, base_of};
     pub use crate::wire::compaction::ServerCompaction;
-    pub use crate::wire::request::{Front, OWN_MEMBERS, Pieces as RequestPieces};
+    pub use crate::wire::request::{Front, Pieces as RequestPieces};
     pub use crate::wire::thread::ThreadContinuation;
     #[cfg(feature = "macros")]
     pub use toolrunner_macros as macros;

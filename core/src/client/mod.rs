@@ -4,6 +4,7 @@
 mod build;
 pub(crate) mod envelope;
 pub(crate) mod gate;
+pub(crate) mod params;
 
 use crate::error::Misuse;
 use crate::run::{CallIndex, Run};

@@ -9,12 +9,10 @@ use http::HeaderName;
 use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
 use toolrunner_core::policy::RetryPolicy;
 
-use super::check::{
-    checked_base_url, checked_body_fields, is_header_value, is_settable, may_carry_identity,
-};
+use super::check::{checked_base_url, checked_body_fields, is_header_value, may_carry_identity};
 use super::{
     DEFAULT_API_VERSION, DEFAULT_BASE_URL, DEFAULT_MAX_RETRIES, Header, Secret, Settings,
-    SetupError,
+    SetupError, is_settable,
 };
 use crate::fallback::Fallbacks;
 #[cfg(feature = "proxy")]

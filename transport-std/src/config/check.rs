@@ -8,25 +8,6 @@ use toolrunner_core::json::Value;
 use super::SetupError;
 use super::builder::PATH;
 
-/// Headers that belong to the transport: they delimit a message or control the connection.
-const NOT_SETTABLE: [&str; 10] = [
-    "connection",
-    "content-length",
-    "expect",
-    "host",
-    "keep-alive",
-    "proxy-connection",
-    "te",
-    "trailer",
-    "transfer-encoding",
-    "upgrade",
-];
-
-/// Returns whether a caller may set this header, whose name is in lower case.
-pub(crate) fn is_settable(name: &str) -> bool {
-    !NOT_SETTABLE.contains(&name)
-}
-
 pub(super) fn is_header_value(text: &str) -> bool {
     HeaderValue::from_str(text).is_ok()
 }

@@ -25,9 +25,9 @@ use std::sync::Arc;
 
 pub use builder::ClientBuilder;
 pub(crate) use builder::QUERY;
-pub(crate) use check::is_settable;
 pub use error::SetupError;
 pub use secret::Secret;
+pub(crate) use toolrunner_core::__private::client::is_settable;
 
 use crate::http::{HttpTransport, without_query};
 
