@@ -208,9 +208,11 @@ pub mod __private {
     pub mod client {
         pub use crate::__params as params;
         pub use crate::__run_options as run_options;
+        pub use crate::__tool_results as tool_results;
         pub use crate::client::envelope::Envelope;
         pub use crate::client::open_call;
         pub use crate::client::params::{check_param, is_settable};
+        pub use crate::client::results::{answered_call, results_message, text_of_result};
         pub use crate::error::escaped::Escaped;
     }
 
@@ -228,7 +230,7 @@ pub mod __private {
     #[cfg(feature = "alloc")]
     pub mod gate {
         pub use crate::client::gate::{
-            Decision, GatedCall, ResultDraft, carry_out, draft, gated, not_run, put_draft, text_of,
+            Decision, GatedCall, ResultDraft, carry_out, draft, gated, not_run, put_draft,
         };
     }
 

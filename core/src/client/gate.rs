@@ -171,7 +171,7 @@ impl ResultDraft {
 }
 
 /// Returns the text of a content: that of a string, or of all text blocks, joined.
-pub fn text_of(content: Value<'_>) -> String {
+pub(super) fn text_of(content: Value<'_>) -> String {
     match content.as_text() {
         Some(text) => text.to_string(),
         None => content

@@ -5,6 +5,7 @@ mod build;
 pub(crate) mod envelope;
 pub(crate) mod gate;
 pub(crate) mod params;
+pub(crate) mod results;
 
 use crate::error::Misuse;
 use crate::run::{CallIndex, Run};
