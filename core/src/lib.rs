@@ -211,6 +211,7 @@ pub mod __private {
         pub use crate::__tool_results as tool_results;
         pub use crate::client::envelope::Envelope;
         pub use crate::client::open_call;
+        pub use crate::client::owned_call::OwnedCall;
         pub use crate::client::params::{check_param, is_settable};
         pub use crate::client::results::{answered_call, results_message, text_of_result};
         pub use crate::error::escaped::Escaped;

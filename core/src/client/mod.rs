@@ -4,6 +4,7 @@
 mod build;
 pub(crate) mod envelope;
 pub(crate) mod gate;
+pub(crate) mod owned_call;
 pub(crate) mod params;
 pub(crate) mod results;
 
