@@ -10,6 +10,8 @@
 //!
 //! After any of these errors the transcript is valid and the run can continue.
 
+#[cfg(feature = "alloc")]
+pub(crate) mod escaped;
 mod invalid;
 mod phrase;
 

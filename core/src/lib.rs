@@ -25,6 +25,8 @@ extern crate alloc;
 #[cfg(any(feature = "std", test))]
 extern crate std;
 
+#[cfg(feature = "alloc")]
+mod client;
 pub mod drive;
 pub mod error;
 mod history;
@@ -197,6 +199,20 @@ pub use toolrunner_macros::ToolInputCore as ToolInput;
 /// interface. It can change in any release.
 #[doc(hidden)]
 pub mod __private {
+    /// What clients with a heap share.
+    #[cfg(feature = "alloc")]
+    pub mod client {
+        pub use crate::__params as params;
+        pub use crate::__run_options as run_options;
+        pub use crate::__tool_results as tool_results;
+        pub use crate::client::envelope::Envelope;
+        pub use crate::client::open_call;
+        pub use crate::client::owned_call::OwnedCall;
+        pub use crate::client::params::{check_param, is_settable};
+        pub use crate::client::results::{answered_call, results_message, text_of_result};
+        pub use crate::error::escaped::Escaped;
+    }
+
     /// The loop, and the parts that the executors and front ends of this project use.
     pub mod drive {
         #[cfg(feature = "alloc")]
@@ -210,8 +226,8 @@ pub mod __private {
     /// A gate's call and decision, and the draft of a result, as values that own their texts.
     #[cfg(feature = "alloc")]
     pub mod gate {
-        pub use crate::drive::gate::{
-            Decision, GatedCall, ResultDraft, carry_out, draft, gated, not_run, put_draft, text_of,
+        pub use crate::client::gate::{
+            Decision, GatedCall, ResultDraft, carry_out, draft, gated, not_run, put_draft,
         };
     }
 
@@ -257,7 +273,7 @@ pub mod __private {
     };
     pub use crate::wire::base_url::{BaseUrl, base_of};
     pub use crate::wire::compaction::ServerCompaction;
-    pub use crate::wire::request::{Front, OWN_MEMBERS, Pieces as RequestPieces};
+    pub use crate::wire::request::{Front, Pieces as RequestPieces};
     pub use crate::wire::thread::ThreadContinuation;
     #[cfg(feature = "macros")]
     pub use toolrunner_macros as macros;

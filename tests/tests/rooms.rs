@@ -9,7 +9,7 @@ use std::path::{Path, PathBuf};
 /// The rooms in order. `transport`, `policy` and `observe` come before the state machine because it
 /// needs their types: the head of a reply, what may be retried, and the reported events. Only
 /// `drive`, near the end, moves bytes and waits. `testing` may use all rooms.
-const ROOMS: [&str; 18] = [
+const ROOMS: [&str; 19] = [
     "error",
     "time",
     "json",
@@ -26,6 +26,7 @@ const ROOMS: [&str; 18] = [
     "run",
     "serialize",
     "drive",
+    "client",
     "structured",
     "testing",
 ];

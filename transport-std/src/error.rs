@@ -6,8 +6,8 @@ use toolrunner_core::error as core_error;
 use toolrunner_core::json::Value;
 use toolrunner_core::run::Run as Machine;
 
+use crate::Escaped;
 use crate::config::SetupError;
-use crate::escaped::Escaped;
 use crate::http::HttpError;
 use crate::rate_limits::RateLimits;
 

@@ -49,7 +49,6 @@ pub mod config;
 mod deprecated;
 mod edit;
 mod error;
-mod escaped;
 pub mod fallback;
 pub mod guide;
 pub mod http;
@@ -72,7 +71,6 @@ pub use client::Client;
 pub use config::{ClientBuilder, Secret, Settings, SetupError};
 pub use deprecated::DEPRECATED_MODELS;
 pub use error::{ApiFailure, Error, ProtocolFailure};
-pub use escaped::Escaped;
 pub use http::{HttpBody, HttpError, HttpTransport};
 #[cfg(feature = "logging")]
 pub use logging::init_logging;
@@ -83,6 +81,16 @@ pub use run::{
     RunStream, ToMessages, TokenCount, ToolResult, ToolResults, TraceParent, Turn,
 };
 pub use tokio_util::sync::CancellationToken;
+
+/// This crate escapes its log messages and error messages in this way.
+///
+/// ```
+/// use toolrunner_std::Escaped;
+///
+/// assert_eq!(Escaped("first\nsecond \u{1b}[31m").to_string(), r"first\nsecond \u{1b}[31m");
+/// ```
+#[doc(inline)]
+pub use toolrunner_core::__private::client::Escaped;
 
 /// Implements [`ToolInput`](trait@ToolInput) for a struct or an enum, so that tools can accept it:
 /// see [`toolrunner_core::ToolInput`](derive@toolrunner_core::ToolInput).

@@ -3,7 +3,6 @@
 
 use serde::Serialize;
 use serde::de::DeserializeOwned;
-use toolrunner_core::__private::OWN_MEMBERS;
 pub(crate) use toolrunner_core::__private::quoted;
 
 use crate::error::Error;
@@ -16,39 +15,7 @@ pub struct Params {
 }
 
 impl Params {
-    /// Returns the value of a parameter, as JSON text.
-    pub fn json(&self, name: &str) -> Option<&str> {
-        self.list.iter().find(|(known, _)| known == name).map(|(_, json)| json.as_str())
-    }
-
-    /// Sets a parameter to JSON text. A parameter that is already set keeps its position.
-    ///
-    /// # Errors
-    /// Returns an error if the text is not valid JSON, if a string in it contains an unpaired
-    /// surrogate (which the API refuses), or if the loop writes this parameter itself: `messages`,
-    /// `tools`, `stream`.
-    pub fn set_json(&mut self, name: &str, value: impl Into<String>) -> Result<&mut Self, Error> {
-        let value = value.into();
-        if OWN_MEMBERS.contains(&name) {
-            return Err(Error::Invalid(format!(
-                "the run sets the parameter {name:?} itself: use the method of that name"
-            )));
-        }
-        let checked = toolrunner_core::__private::check(value.as_bytes());
-        let checked = checked.map_err(|error| {
-            Error::Invalid(format!("the parameter {name:?} is not valid JSON {error}"))
-        })?;
-        if let Some(at) = checked.lone_surrogate {
-            return Err(Error::Invalid(format!(
-                "the parameter {name:?} has an unpaired surrogate at byte {at}"
-            )));
-        }
-        match self.list.iter_mut().find(|(known, _)| known == name) {
-            Some((_, known)) => *known = value,
-            None => self.list.push((name.to_owned(), value)),
-        }
-        Ok(self)
-    }
+    toolrunner_core::__private::client::params!();
 
     /// Sets a parameter to any value that serde can serialize.
     ///
@@ -81,37 +48,8 @@ impl Params {
         }
     }
 
-    /// Removes a parameter.
-    pub fn remove(&mut self, name: &str) -> &mut Self {
-        self.list.retain(|(known, _)| known != name);
-        self
-    }
-
-    /// Sets `max_tokens`.
-    pub fn max_tokens(&mut self, most: u32) -> &mut Self {
-        self.put("max_tokens", most.to_string())
-    }
-
-    /// Sets `model`.
-    pub fn model(&mut self, model: &str) -> &mut Self {
-        self.put("model", quoted(model))
-    }
-
-    /// Sets `system` to a text.
-    pub fn system(&mut self, text: &str) -> &mut Self {
-        self.put("system", quoted(text))
-    }
-
     /// Returns the names and JSON values, in order.
     pub fn iter(&self) -> impl Iterator<Item = (&str, &str)> {
         self.list.iter().map(|(name, json)| (name.as_str(), json.as_str()))
-    }
-
-    fn put(&mut self, name: &str, json: String) -> &mut Self {
-        match self.list.iter_mut().find(|(known, _)| known == name) {
-            Some((_, known)) => *known = json,
-            None => self.list.push((name.to_owned(), json)),
-        }
-        self
     }
 }

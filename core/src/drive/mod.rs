@@ -17,8 +17,6 @@
 mod admit;
 pub(crate) mod execute;
 pub(crate) mod fixed;
-#[cfg(feature = "alloc")]
-pub(crate) mod gate;
 mod hooks;
 pub(crate) mod progress;
 pub(crate) mod reply;

@@ -105,6 +105,21 @@ impl Progress {
             | Self::TurnEnd => return None,
         })
     }
+
+    /// Returns whether [`event`](Self::event) returns an event.
+    #[cfg(feature = "alloc")]
+    pub fn has_event(&self, run: &Run<'_>) -> bool {
+        match *self {
+            Self::ToolEnd(call) => run.is_answered(call),
+            Self::ToolStart(call) => run.has_call(call),
+            Self::Done(_)
+            | Self::Dropped { .. }
+            | Self::ForCaller(_)
+            | Self::Idle
+            | Self::TurnEnd => false,
+            _ => true,
+        }
+    }
 }
 
 /// How far [`Loop::progress`] goes.

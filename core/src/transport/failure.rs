@@ -6,6 +6,8 @@ use embedded_io_async::ErrorKind;
 
 use super::TransportError;
 use crate::error::TransportKind;
+#[cfg(feature = "alloc")]
+use crate::error::escaped::Escaped;
 
 #[cfg(feature = "alloc")]
 type Message = alloc::borrow::Cow<'static, str>;
@@ -45,13 +47,16 @@ impl Failure {
     }
 
     /// Returns an error of this kind whose message is the text of `cause`, followed by the texts
-    /// of its sources. Control characters are escaped.
+    /// of its sources. Control characters, line separators and characters that change the
+    /// direction of text are escaped.
     #[cfg(feature = "alloc")]
     pub fn caused_by(kind: TransportKind, cause: &dyn core::error::Error) -> Self {
-        let mut message = escaped(cause);
+        use alloc::string::ToString;
+
+        let mut message = Escaped(cause).to_string();
         let mut source = cause.source();
         while let Some(deeper) = source {
-            let text = escaped(deeper);
+            let text = Escaped(deeper).to_string();
             // Some errors already end with the text of their source.
             if !message.ends_with(&text) {
                 message.push_str(": ");
@@ -72,20 +77,6 @@ impl Failure {
     pub fn message(&self) -> &str {
         &self.message
     }
-}
-
-/// Returns the text of `error` without raw control characters, which a terminal would interpret.
-#[cfg(feature = "alloc")]
-fn escaped(error: &dyn core::error::Error) -> alloc::string::String {
-    let mut text = alloc::string::String::new();
-    for c in alloc::string::ToString::to_string(error).chars() {
-        if c.is_control() {
-            text.extend(c.escape_default());
-        } else {
-            text.push(c);
-        }
-    }
-    text
 }
 
 impl fmt::Display for Failure {

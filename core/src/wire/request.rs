@@ -22,10 +22,6 @@ pub(crate) const MAX_TOOLS: usize = 24;
 /// two per tool.
 const MAX_PIECES: usize = 16 + 2 * MAX_TOOLS;
 
-/// The names of the members that the run writes into every body. The caller's members must not have
-/// these names.
-pub const OWN_MEMBERS: [&str; 3] = ["messages", "stream", "tools"];
-
 /// The part of a request's body that precedes its messages.
 ///
 /// A [`Driver`](crate::drive::Driver) creates one from its [`Config`]. A front end that stores
@@ -68,8 +64,9 @@ impl<'a> Front<'a> {
     }
 
     /// Creates a front from JSON members without braces, such as `"model":"m","max_tokens":512`.
-    /// They must be valid, and none may have a name in [`OWN_MEMBERS`]. `compaction` is the value
-    /// of the member `compaction` in a request that asks the server to compact.
+    /// They must be valid, and none may be one that the run writes itself: `messages`, `stream` and
+    /// `tools`. `compaction` is the value of the member `compaction` in a request that asks the
+    /// server to compact.
     pub const fn from_members(members: &'a str, stream: bool, compaction: &'a str) -> Self {
         Self {
             typed: None,

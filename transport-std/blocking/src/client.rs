@@ -8,6 +8,7 @@ use std::sync::Arc;
 
 use toolrunner_core::__private::BaseUrl;
 use toolrunner_core::__private::base_of;
+use toolrunner_core::__private::client::is_settable;
 use toolrunner_core::policy::RetryPolicy;
 use toolrunner_core::wire::Config;
 use ureq::http::{HeaderName, HeaderValue};
@@ -19,20 +20,6 @@ use crate::secret::Secret;
 use crate::transport::{HttpTransport, Timeouts};
 
 pub(crate) const PATH: &str = "/v1/messages";
-
-/// Headers that belong to the transport: they delimit a message or control the connection.
-const NOT_SETTABLE: [&str; 10] = [
-    "connection",
-    "content-length",
-    "expect",
-    "host",
-    "keep-alive",
-    "proxy-connection",
-    "te",
-    "trailer",
-    "transfer-encoding",
-    "upgrade",
-];
 
 /// Sends requests to one server with one set of credentials. Clones are cheap and share
 /// connections.
@@ -328,7 +315,7 @@ impl ClientBuilder {
         for extra in &self.headers {
             let name = HeaderName::from_bytes(extra.name.as_bytes())
                 .ok()
-                .filter(|name| !NOT_SETTABLE.contains(&name.as_str()))
+                .filter(|name| is_settable(name.as_str()))
                 .ok_or_else(|| SetupError::HeaderName(extra.name.clone()))?;
             all.retain(|header| header.name != name.as_str());
             all.push(Header { name: name.as_str().to_owned(), value: extra.value.clone() });

@@ -2,6 +2,7 @@
 
 use core::fmt;
 
+use toolrunner_core::__private::client::Escaped;
 use toolrunner_core::error::{self as core_error, ApiError, Capacity, Misuse, Protocol};
 use toolrunner_core::run::Run as Machine;
 use toolrunner_core::transport::Failure;
@@ -9,7 +10,8 @@ use toolrunner_core::transport::Failure;
 /// Why a run could not continue. The variant says which side caused it. The run itself is intact:
 /// call it again to continue where it stopped.
 ///
-/// `Display` writes text from a server on one line and without control characters.
+/// `Display` writes text from a server on one line and without control characters: line separators
+/// and characters that change the direction of text are escaped too.
 #[derive(Debug)]
 #[non_exhaustive]
 pub enum Error {
@@ -85,29 +87,15 @@ impl fmt::Display for SetupError {
 
 impl core::error::Error for SetupError {}
 
-/// Writes `text` without control characters.
-fn plain(f: &mut fmt::Formatter<'_>, text: &str) -> fmt::Result {
-    text.chars().try_for_each(|c| match c.is_control() {
-        true => write!(f, "{}", c.escape_default()),
-        false => write!(f, "{c}"),
-    })
-}
-
 impl fmt::Display for ApiFailure {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self.kind.as_str() {
-            "" => f.write_str(self.error.kind.name())?,
-            kind => plain(f, kind)?,
-        }
-        write!(f, " (status {})", self.error.status)?;
+        let kind = if self.kind.is_empty() { self.error.kind.name() } else { &self.kind };
+        write!(f, "{} (status {})", Escaped(kind), self.error.status)?;
         if !self.message.is_empty() {
-            f.write_str(": ")?;
-            plain(f, &self.message)?;
+            write!(f, ": {}", Escaped(&self.message))?;
         }
         if !self.request_id.is_empty() {
-            f.write_str(" [request id ")?;
-            plain(f, &self.request_id)?;
-            f.write_str("]")?;
+            write!(f, " [request id {}]", Escaped(&self.request_id))?;
         }
         Ok(())
     }
@@ -118,7 +106,7 @@ impl fmt::Display for Error {
         match self {
             Self::Api(failure) => write!(f, "API error: {failure}"),
             Self::Capacity(full) => full.fmt(f),
-            Self::Invalid(text) => plain(f, text),
+            Self::Invalid(text) => Escaped(text).fmt(f),
             Self::Misuse(misuse) => misuse.fmt(f),
             Self::Protocol(protocol) => write!(f, "protocol error: {protocol}"),
             Self::Setup(setup) => setup.fmt(f),

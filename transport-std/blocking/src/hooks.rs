@@ -25,8 +25,8 @@ pub(crate) struct Control {
     pub(crate) cancellation: Cancellation,
     pub(crate) gate: Option<Arc<Gate>>,
     hook: Option<Arc<Hook>>,
-    result_cap: Option<usize>,
-    grace: Duration,
+    pub(crate) result_cap: Option<usize>,
+    pub(crate) grace: Duration,
     /// Asks the calls that are running to end.
     calls: Mutex<Vec<Cancellation>>,
 }
@@ -117,7 +117,7 @@ impl RunBuilder {
     /// # }
     /// ```
     pub fn gate(mut self, gate: impl Fn(GatedCall) -> Decision + Send + Sync + 'static) -> Self {
-        self.control.gate = Some(Arc::new(gate));
+        self.hooks.gate = Some(Arc::new(gate));
         self
     }
 
@@ -125,21 +125,7 @@ impl RunBuilder {
     /// inspect, replace or cut it. It is called on the thread that drives the run. If it panics,
     /// the result stays as the tool returned it.
     pub fn on_result(mut self, hook: impl Fn(&mut ResultDraft) + Send + Sync + 'static) -> Self {
-        self.control.hook = Some(Arc::new(hook));
-        self
-    }
-
-    /// Sets the maximum size of a text in a tool's result, in bytes. Longer text keeps its
-    /// beginning and end, with a note of how much was cut. Default: no limit.
-    pub const fn result_cap(mut self, bytes: usize) -> Self {
-        self.control.result_cap = Some(bytes);
-        self
-    }
-
-    /// Sets how long tools may continue after the run is cancelled or its time is over. After that
-    /// their calls are answered as cancelled. Default: [`DEFAULT_GRACE`].
-    pub const fn grace(mut self, grace: Duration) -> Self {
-        self.control.grace = grace;
+        self.hooks.hook = Some(Arc::new(hook));
         self
     }
 }

@@ -44,7 +44,6 @@ mod clock;
 mod error;
 mod hooks;
 mod params;
-mod reply;
 pub mod run;
 mod secret;
 mod threads;

@@ -9,8 +9,8 @@ use core::fmt;
 use std::collections::VecDeque;
 use std::sync::Arc;
 
+use toolrunner_core::__private::client::{self, Envelope};
 use toolrunner_core::__private::drive::{Exchange, Loop, Progress};
-use toolrunner_core::error::Misuse;
 use toolrunner_core::message::{ReplyMessage, Usage};
 use toolrunner_core::policy::{Limits, RetryPolicy};
 use toolrunner_core::run::{Call, CallIndex, Outcome, Run as Machine, ToolAnswer};
@@ -22,7 +22,6 @@ use crate::clock::SystemClock;
 use crate::error::Error;
 use crate::hooks::Control;
 use crate::params::Params;
-use crate::reply::Envelope;
 use crate::threads::Threads;
 use crate::tools::OwnTools;
 use crate::transport::{HttpTransport, Pieces};
@@ -333,11 +332,7 @@ impl Run {
 
     fn open_call(&mut self, id: &str) -> Result<CallIndex, Error> {
         self.check_setup()?;
-        let machine = &self.machine;
-        let is_it = |i: &CallIndex| {
-            machine.call(*i).is_some_and(|call| !call.is_answered && call.id == *id)
-        };
-        Ok(machine.calls().find(is_it).ok_or(Misuse::NoSuchCall)?)
+        Ok(client::open_call(&self.machine, id)?)
     }
 
     /// Drops the reply and the calls that are under way.
@@ -345,8 +340,12 @@ impl Run {
         let has_reply = matches!(self.exchange, Exchange::Reply(_));
         self.exchange = Exchange::Idle;
         if has_reply || self.announced {
+            let turns = self.machine.turns();
             self.machine.abandoned();
             self.announced = false;
+            if self.machine.turns() > turns {
+                self.kept_reply();
+            }
         }
         self.turns.clear();
         self.untold.clear();

@@ -11,11 +11,11 @@ use std::sync::Arc;
 use std::thread;
 
 use futures_channel::oneshot;
+use toolrunner_core::__private::client::OwnedCall;
 use toolrunner_core::__private::drive::{Env, Execute, Finished, Job, Verdict, put_own, work};
 use toolrunner_core::__private::{Notice, gate};
 use toolrunner_core::drive::{Decision as Gated, Draft, Hooks};
 use toolrunner_core::error::{Error as CoreError, Misuse};
-use toolrunner_core::json::{Text, Value};
 use toolrunner_core::run::{CallIndex, Run as Machine};
 use toolrunner_core::tool::{Definition, Output, ToolCall, ToolError, ToolHost, Toolbox};
 
@@ -87,11 +87,7 @@ impl Execute<Toolset, Control, SystemClock> for Threads {
         let call = run.call(job.call).ok_or(Misuse::NoSuchCall)?;
         let cancellation = env.hooks.call();
         let threaded = Threaded(Arc::new(Call {
-            id: call.id.raw().to_owned(),
-            name: call.name.raw().to_owned(),
-            toolset: call.toolset.map(|toolset| toolset.raw().to_owned()),
-            input: call.input.as_json().as_bytes().to_vec(),
-            turn: run.turns() + u32::from(!run.reply_is_whole()),
+            own: OwnedCall::new(run, &call),
             requires_approval: env
                 .tools
                 .definition(job.tool)
@@ -146,30 +142,11 @@ impl Execute<Toolset, Control, SystemClock> for Threads {
 
 /// Everything that a call needs, so that it can run on any thread.
 struct Call {
-    id: String,
-    name: String,
-    toolset: Option<String>,
-    input: Vec<u8>,
-    turn: u32,
+    own: OwnedCall,
     requires_approval: bool,
     tools: Toolset,
     gate: Option<Arc<Gate>>,
     host: Host,
-}
-
-impl Call {
-    fn scratch(&self, input: &[u8]) -> Vec<u8> {
-        if input.contains(&b'\\') { vec![0; input.len()] } else { Vec::new() }
-    }
-
-    fn tool_call<'a>(&'a self, input: &'a [u8], scratch: &'a mut [u8]) -> ToolCall<'a> {
-        let input = Value::first(input).unwrap_or_default();
-        let mut call =
-            ToolCall::new(Text::from_raw(&self.id), Text::from_raw(&self.name), input, scratch);
-        call.toolset = self.toolset.as_deref().map(Text::from_raw);
-        call.turn = self.turn;
-        call
-    }
 }
 
 /// Tells a tool that its call was cancelled.
@@ -193,8 +170,9 @@ struct Threaded(Arc<Call>);
 impl Threaded {
     async fn run(self, job: Job, clock: SystemClock) -> Done {
         let mut content = Vec::new();
-        let mut scratch = self.0.scratch(&self.0.input);
-        let call = self.0.tool_call(&self.0.input, &mut scratch);
+        let input = self.0.own.input();
+        let mut scratch = OwnedCall::scratch(input);
+        let call = self.0.own.tool_call(input, &mut scratch);
         let env = Env { tools: &self, hooks: &self, clock: &clock };
         let verdict = work(env, job, call, Output::growing(&mut content)).await;
         if let Verdict::TimedOut(_) = verdict {
@@ -236,25 +214,6 @@ impl Hooks for Threaded {
     }
 }
 
-/// Runs the tool at `i` on this thread. Returns the content and whether the call failed.
-fn run_here(
-    call: &Call,
-    i: usize,
-    input: &[u8],
-    deadline: Option<toolrunner_core::time::Instant>,
-) -> (Vec<u8>, bool) {
-    let (mut content, mut scratch) = (Vec::new(), call.scratch(input));
-    let mut given = call.tool_call(input, &mut scratch);
-    given.deadline = deadline;
-    given.host = Some(&call.host);
-    let mut out = Output::growing(&mut content);
-    let result = pollster::block_on(call.tools.tools.dyn_call(i, given, &mut out));
-    let fits = result.as_ref().err().map_or(Ok(()), |error| error.write_to(&mut out));
-    let len = fits.and_then(|()| out.finish()).map_or(0, <[u8]>::len);
-    content.truncate(len);
-    (content, result.is_err())
-}
-
 impl Toolbox for Threaded {
     fn count(&self) -> usize {
         self.0.tools.count()
@@ -272,11 +231,14 @@ impl Toolbox for Threaded {
     ) -> Result<(), ToolError> {
         let call = Arc::clone(&self.0);
         let (input, deadline) = (given.input.raw().to_vec(), given.deadline);
-        let done = on_a_thread("toolrunner-tool", move || run_here(&call, i, &input, deadline));
+        let done = on_a_thread("toolrunner-tool", move || {
+            let tools = &*call.tools.tools;
+            pollster::block_on(call.own.run(tools, i, &input, deadline, &call.host))
+        });
         let notice = match done.await {
-            Ok((content, is_error)) => {
+            Ok((content, error)) => {
                 out.content(core::str::from_utf8(&content).unwrap_or_default())?;
-                return if is_error { Err(ToolError::written()) } else { Ok(()) };
+                return if error.is_some() { Err(ToolError::written()) } else { Ok(()) };
             }
             Err(notice) => notice,
         };

@@ -208,7 +208,8 @@ fn an_eager_call_starts_before_its_reply_ends_and_its_result_stays() {
         seen.recv_timeout(LONG).unwrap();
         cancellation.cancel();
     });
-    assert_eq!(run.until_done().unwrap().outcome, Outcome::Stopped);
+    let finished = run.until_done().unwrap();
+    assert_eq!((finished.text(), finished.outcome), ("One moment.".to_owned(), Outcome::Stopped));
     other.join().unwrap();
     let messages = run.messages();
     assert!(messages.contains("One moment.") && messages.contains("reported"), "{messages}");
@@ -227,6 +228,10 @@ fn the_whole_blocks_of_a_broken_reply_stay_if_that_is_set() {
         run.until_done().unwrap_err();
         assert_eq!(run.messages().contains("One moment."), stays, "{}", run.messages());
         assert_eq!(run.outcome(), stays.then_some(Outcome::Broken));
+        assert_eq!(
+            run.message().map(|message| message.text()),
+            stays.then(|| "One moment.".into())
+        );
         server.assert_valid(&run);
     }
 }

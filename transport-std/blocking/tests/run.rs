@@ -258,11 +258,13 @@ fn an_overloaded_server_is_asked_again_after_its_own_wait() {
 
 #[test]
 fn an_error_has_the_servers_words_on_one_line() {
-    let server = serve(Script::new().error(400, "invalid_request_error", "no\nway"));
+    let server = serve(Script::new().error(400, "invalid_request_error", "no\n\u{202e}way"));
     let error = server.client().run("m").user("Hello").until_done().unwrap_err();
     let text = error.to_string();
     assert!(
-        text.starts_with("API error: invalid_request_error (status 400): no\\nway [request id "),
+        text.starts_with(
+            "API error: invalid_request_error (status 400): no\\n\\u{202e}way [request id "
+        ),
         "{text}"
     );
 }

@@ -3,29 +3,16 @@
 use http::{HeaderName, HeaderValue, Uri};
 use toolrunner_core::__private::BaseUrl;
 use toolrunner_core::__private::base_of;
+use toolrunner_core::__private::client::is_settable;
 use toolrunner_core::json::Value;
 
 use super::SetupError;
 use super::builder::PATH;
 
-/// Headers that belong to the transport: they delimit a message or control the connection.
-const NOT_SETTABLE: [&str; 10] = [
-    "connection",
-    "content-length",
-    "expect",
-    "host",
-    "keep-alive",
-    "proxy-connection",
-    "te",
-    "trailer",
-    "transfer-encoding",
-    "upgrade",
-];
-
 /// Returns the name in lower case, if a caller may set this header.
 pub(super) fn checked_header_name(name: &str) -> Result<String, SetupError> {
     match HeaderName::from_bytes(name.as_bytes()) {
-        Ok(valid) if !NOT_SETTABLE.contains(&valid.as_str()) => Ok(valid.as_str().to_owned()),
+        Ok(valid) if is_settable(valid.as_str()) => Ok(valid.as_str().to_owned()),
         _ => Err(SetupError::HeaderName(name.to_owned())),
     }
 }

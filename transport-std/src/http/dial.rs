@@ -22,7 +22,7 @@ use super::error::{BoxError, DnsError};
 use super::http2;
 use super::proxy::Proxied;
 use super::sent::SentBody;
-use crate::escaped::Escaped;
+use crate::Escaped;
 
 /// A new connection that can carry a request.
 pub(super) enum Dialed {

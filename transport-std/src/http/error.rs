@@ -10,7 +10,7 @@ use toolrunner_core::error::TransportKind;
 use toolrunner_core::transport::TransportError;
 
 use super::idle::{Bound, Late};
-use crate::escaped::Escaped;
+use crate::Escaped;
 
 pub(crate) type BoxError = Box<dyn Error + Send + Sync>;
 

@@ -7,7 +7,7 @@ use tokio::io::{AsyncRead, AsyncWrite};
 use super::dial::Dialed;
 use super::error::BoxError;
 use super::sent::SentBody;
-use crate::escaped::Escaped;
+use crate::Escaped;
 
 /// Sends requests on a connection. Clones share the connection.
 pub(super) type Sender = http2::SendRequest<SentBody>;

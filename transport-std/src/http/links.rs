@@ -33,8 +33,8 @@ use super::idle::{Bound, IdleTimer, Late};
 use super::proxy::{Proxied, Routes};
 use super::sent::{SentBody, Token};
 use super::{DynTransport, HttpError, HttpSettings, Sending, Timeouts, tls};
+use crate::Escaped;
 use crate::clock::sleep_until;
-use crate::escaped::Escaped;
 
 /// The maximum number of servers remembered. One more drops the oldest, with its connections.
 const MAX_HOSTS: usize = 64;

@@ -14,7 +14,7 @@ use tokio::runtime::Handle;
 use tokio::sync::oneshot;
 use tracing::{Dispatch, Span, dispatcher};
 
-use crate::escaped::Escaped;
+use crate::Escaped;
 
 /// Runs `work` where it may block. If it panics, the panic resumes in the caller.
 ///

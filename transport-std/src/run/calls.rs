@@ -1,7 +1,7 @@
 //! The caller's verbs for the calls of a turn, by id.
 
+use toolrunner_core::__private::client;
 use toolrunner_core::__private::drive::Progress;
-use toolrunner_core::error::Misuse;
 use toolrunner_core::run::{CallIndex, ToolAnswer};
 
 use super::{Content, Run};
@@ -75,9 +75,7 @@ impl Run {
     /// Returns the question, as JSON, that the tool of this call
     /// [asked](toolrunner_core::tool::ToolContext::ask), if the tool waits for the answer.
     pub fn question(&self, id: &str) -> Option<&str> {
-        let call = self.machine.calls().find(|&i| {
-            self.machine.call(i).is_some_and(|call| !call.is_answered && call.id == *id)
-        })?;
+        let call = client::open_call(&self.machine, id).ok()?;
         self.turns
             .hooks
             .dialogues
@@ -128,11 +126,7 @@ impl Run {
     fn open_call(&mut self, id: &str) -> Result<CallIndex, Error> {
         // If a snapshot could not be read, no call is open; report the actual mistake instead.
         self.check_setup()?;
-        let machine = &self.machine;
-        let mut calls = machine.calls();
-        calls
-            .find(|&i| machine.call(i).is_some_and(|call| !call.is_answered && call.id == *id))
-            .ok_or(Error::Misuse(Misuse::NoSuchCall))
+        Ok(client::open_call(&self.machine, id)?)
     }
 
     /// Drops running calls that the machine has answered itself: a message after the end of a run

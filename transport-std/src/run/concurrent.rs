@@ -8,6 +8,7 @@ use std::sync::{Arc, Mutex, Weak};
 
 use futures_util::future::{AbortHandle, Abortable};
 use futures_util::stream::{FuturesUnordered, StreamExt};
+use toolrunner_core::__private::client::OwnedCall;
 use toolrunner_core::__private::drive::{Env, Execute, Finished, Job, Verdict, put_own, work};
 use toolrunner_core::__private::{CallFuture, Notice, gate};
 use toolrunner_core::drive::{Decision as Gated, Draft, Hooks as CoreHooks};
@@ -24,8 +25,8 @@ use super::hooks::Hooks;
 use super::host::Host;
 use super::tools::Toolset;
 use super::trace::Trace;
+use crate::Escaped;
 use crate::clock::SharedClock;
-use crate::escaped::Escaped;
 use crate::lock::lock;
 
 /// A call that is done.
@@ -143,8 +144,7 @@ impl Execute<Toolset, Hooks, SharedClock> for Concurrent {
         let served = Served(Arc::new(Call {
             job,
             clock: env.clock.clone(),
-            texts: Texts::new([id, name, input], call.toolset.map(Text::raw)),
-            turn: run.turns() + u32::from(!run.reply_is_whole()),
+            own: OwnedCall::new(run, &call),
             is_blocking,
             requires_approval,
             tools: env.tools.clone(),
@@ -227,8 +227,7 @@ impl Execute<Toolset, Hooks, SharedClock> for Concurrent {
 struct Call {
     job: Job,
     clock: SharedClock,
-    texts: Texts,
-    turn: u32,
+    own: OwnedCall,
     is_blocking: bool,
     requires_approval: bool,
     tools: Toolset,
@@ -239,48 +238,6 @@ struct Call {
     failure: Mutex<Option<ToolError>>,
 }
 
-/// The texts of a call in one allocation, because many calls may wait at the same time.
-struct Texts {
-    /// The id, the name, the input and the toolset.
-    all: Box<str>,
-    /// Where the first three end.
-    ends: [usize; 3],
-    has_toolset: bool,
-}
-
-impl Texts {
-    fn new(texts: [&str; 3], toolset: Option<&str>) -> Self {
-        let [id, name, input] = texts;
-        let ends = [id.len(), id.len() + name.len(), id.len() + name.len() + input.len()];
-        let rest = toolset.unwrap_or_default();
-        let mut all = String::with_capacity(ends[2] + rest.len());
-        for text in [id, name, input, rest] {
-            all.push_str(text);
-        }
-        Self { all: all.into(), ends, has_toolset: toolset.is_some() }
-    }
-
-    fn part(&self, start: usize, end: usize) -> &str {
-        self.all.get(start..end).unwrap_or_default()
-    }
-
-    fn id(&self) -> &str {
-        self.part(0, self.ends[0])
-    }
-
-    fn name(&self) -> &str {
-        self.part(self.ends[0], self.ends[1])
-    }
-
-    fn input(&self) -> &[u8] {
-        self.part(self.ends[1], self.ends[2]).as_bytes()
-    }
-
-    fn toolset(&self) -> Option<&str> {
-        self.has_toolset.then(|| self.part(self.ends[2], self.all.len()))
-    }
-}
-
 /// The tools and the hooks of one call, which own everything.
 struct Served(Arc<Call>);
 
@@ -288,8 +245,9 @@ impl Served {
     async fn run(self) -> Done {
         let Call { job, clock, .. } = &*self.0;
         let mut content = Vec::new();
-        let mut scratch = self.0.scratch(self.0.texts.input());
-        let call = self.0.tool_call(self.0.texts.input(), &mut scratch);
+        let input = self.0.own.input();
+        let mut scratch = OwnedCall::scratch(input);
+        let call = self.0.own.tool_call(input, &mut scratch);
         let env = Env { tools: &self, hooks: &self, clock };
         let verdict = work(env, *job, call, Output::growing(&mut content)).await;
         if let Verdict::TimedOut(limit) = verdict {
@@ -326,16 +284,7 @@ impl Served {
         let call = Arc::clone(&self.0);
         let (input, deadline) = (given.input.raw().to_vec(), given.deadline);
         let done = blocking::run(move || async move {
-            let (mut content, mut scratch) = (Vec::new(), call.scratch(&input));
-            let mut given = call.tool_call(&input, &mut scratch);
-            given.deadline = deadline;
-            given.host = Some(&call.host);
-            let mut out = Output::growing(&mut content);
-            let result = call.tools.tools.dyn_call(i, given, &mut out).await;
-            let fits = result.as_ref().err().map_or(Ok(()), |error| error.write_to(&mut out));
-            let len = fits.and_then(|()| out.finish()).map_or(0, <[u8]>::len);
-            content.truncate(len);
-            (content, result.err())
+            call.own.run(&*call.tools.tools, i, &input, deadline, &call.host).await
         });
         let (content, error) = match done.await {
             Ok(done) => done,
@@ -353,19 +302,6 @@ impl Served {
 }
 
 impl Call {
-    fn scratch(&self, input: &[u8]) -> Vec<u8> {
-        if input.contains(&b'\\') { vec![0; input.len()] } else { Vec::new() }
-    }
-
-    fn tool_call<'a>(&'a self, input: &'a [u8], scratch: &'a mut [u8]) -> ToolCall<'a> {
-        let input = Value::first(input).unwrap_or_default();
-        let [id, name] = [self.texts.id(), self.texts.name()].map(Text::from_raw);
-        let mut call = ToolCall::new(id, name, input, scratch);
-        call.toolset = self.texts.toolset().map(Text::from_raw);
-        call.turn = self.turn;
-        call
-    }
-
     /// Keeps an error whose text is already written, to be logged.
     fn keep(&self, error: ToolError) -> ToolError {
         if !self.host.waits_for_answer() {

@@ -74,7 +74,7 @@ impl Run {
                 continue;
             }
             let Some(what) = self.advance(true).await? else { return Ok(None) };
-            if !self.is_untold(&what) {
+            if what.has_event(&self.machine) {
                 return Ok(self.lend(&what));
             }
         }
@@ -98,21 +98,6 @@ impl Run {
         match self.machine.outcome() {
             Some(outcome) => Ok(Finished { outcome, message: self.message(), usage: self.usage() }),
             None => Err(Error::Invalid("the run is not over".to_owned())),
-        }
-    }
-
-    /// Returns whether the caller does not receive this: it is no event, or an event about
-    /// something that no longer exists, such as a call of a dropped reply.
-    fn is_untold(&self, what: &Progress) -> bool {
-        match *what {
-            Progress::ToolStart(i) => !self.machine.has_call(i),
-            Progress::ToolEnd(i) => !self.machine.is_answered(i),
-            Progress::Done(_)
-            | Progress::Dropped { .. }
-            | Progress::ForCaller(_)
-            | Progress::Idle
-            | Progress::TurnEnd => true,
-            _ => false,
         }
     }
 
@@ -408,10 +393,7 @@ impl Run {
     fn note_of_message(&mut self, stream_event: StreamEvent) {
         let Loop { clock, executor, .. } = &mut self.turns;
         executor.trace.reply_begins(|| clock.now());
-        self.envelope.see(&self.machine.peek(stream_event));
-        if let Some(said) = self.machine.cut_reply() {
-            self.envelope.keep(said);
-        }
+        self.envelope.see(&self.machine, stream_event);
         // Before any event and any wait, because from then on the caller may call anything.
         if self.machine.reply_is_whole() {
             self.times.reply_ends(self.turns.clock.now());

@@ -14,7 +14,7 @@ use super::RunBuilder;
 use super::apart::run_apart;
 use super::gate::{Decision, DynGate, GatedCall, Hook, ResultDraft};
 use super::watch::Watch;
-use crate::escaped::Escaped;
+use crate::Escaped;
 use crate::lock::lock;
 
 /// The hooks on calls and results, the tools' shared state, and the run's cancellation.
@@ -212,13 +212,6 @@ impl RunBuilder {
         self
     }
 
-    /// Sets the maximum size of a text in a tool's result, in bytes. Longer text keeps its
-    /// beginning and end, with a note of how much was cut. Default: no limit.
-    pub const fn result_cap(mut self, bytes: usize) -> Self {
-        self.hooks.result_cap = Some(bytes);
-        self
-    }
-
     /// Sets a value that all tools of the run share. A tool accesses it by its type, with
     /// [`ToolContext::state`](toolrunner_core::tool::ToolContext::state).
     pub fn state<T: Any + Send + Sync>(mut self, state: T) -> Self {
@@ -229,13 +222,6 @@ impl RunBuilder {
     /// Sets the token that cancels the run: see [`Run::cancellation`](super::Run::cancellation).
     pub fn cancellation(mut self, token: CancellationToken) -> Self {
         self.hooks.cancel = token;
-        self
-    }
-
-    /// Sets how long tools may continue after the run is cancelled or its time is over. Default:
-    /// [`DEFAULT_GRACE`](super::DEFAULT_GRACE).
-    pub const fn grace(mut self, grace: Duration) -> Self {
-        self.hooks.grace = grace;
         self
     }
 }

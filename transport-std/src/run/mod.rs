@@ -34,7 +34,6 @@ mod inject;
 mod message;
 mod notes;
 mod output;
-mod reply;
 mod retried;
 mod shown;
 mod stream;
@@ -54,6 +53,7 @@ use core::time::Duration;
 use std::sync::Arc;
 
 use tokio_util::sync::CancellationToken;
+use toolrunner_core::__private::client::Envelope;
 use toolrunner_core::__private::drive::{Exchange, Loop};
 use toolrunner_core::drive::Hooks as _;
 use toolrunner_core::message::{Messages, OwnedMessage, ReplyMessage, Role, Usage};
@@ -73,7 +73,6 @@ use body::Request;
 use concurrent::Concurrent;
 use hooks::Hooks;
 use notes::Notes;
-use reply::Envelope;
 use retried::Retried;
 use tools::OwnTools;
 

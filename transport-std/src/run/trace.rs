@@ -30,9 +30,9 @@ use tracing::{Id, Span};
 use super::concurrent::Done;
 use super::trace_content::{record_messages, record_text, without_data};
 use super::{RunBuilder, TraceParent};
+use crate::Escaped;
 use crate::config::Settings;
 use crate::error::Error;
-use crate::escaped::Escaped;
 use crate::params::Params;
 
 /// The target of the spans of runs: see [`RunBuilder::agent_name`].

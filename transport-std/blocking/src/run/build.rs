@@ -4,10 +4,10 @@ use core::time::Duration;
 use std::sync::Arc;
 
 use toolrunner_core::__private::Options;
+use toolrunner_core::__private::client::Envelope;
 use toolrunner_core::__private::drive::{Exchange, Loop};
 use toolrunner_core::json::{Kind, Value};
-use toolrunner_core::policy::{Limits, RetryPolicy};
-use toolrunner_core::run::{Compaction, OnBreak, Run as Machine, WhenFull};
+use toolrunner_core::run::Run as Machine;
 use toolrunner_core::tool::{BoxTools, Declared, Tools};
 use toolrunner_core::transcript::Transcript;
 use toolrunner_core::wire::MessageThread;
@@ -18,7 +18,6 @@ use crate::clock::SystemClock;
 use crate::error::Error;
 use crate::hooks::Control;
 use crate::params::Params;
-use crate::reply::Envelope;
 use crate::threads::Threads;
 use crate::tools::{OwnTools, Toolset, boxed};
 
@@ -50,7 +49,7 @@ pub struct RunBuilder {
     lists_tools: bool,
     concurrency: usize,
     eager: bool,
-    pub(crate) control: Control,
+    pub(crate) hooks: Control,
     options: Options,
     capacity: usize,
     summary_model: Option<String>,
@@ -68,7 +67,7 @@ impl RunBuilder {
             lists_tools: false,
             concurrency: DEFAULT_CONCURRENCY,
             eager: false,
-            control: Control::default(),
+            hooks: Control::default(),
             options: Options { retry: settings.retry, ..Options::default() },
             capacity: Transcript::GROWING_LIMIT,
             summary_model: None,
@@ -77,31 +76,7 @@ impl RunBuilder {
         }
     }
 
-    /// Sets the maximum number of tokens of a reply. Default: [`DEFAULT_MAX_TOKENS`].
-    pub fn max_tokens(mut self, most: u32) -> Self {
-        self.params.max_tokens(most);
-        self
-    }
-
-    /// Sets the system prompt.
-    pub fn system(mut self, text: &str) -> Self {
-        self.params.system(text);
-        self
-    }
-
-    /// Sets a parameter of the request to JSON text: `.param_json("temperature", "0.5")`.
-    pub fn param_json(mut self, name: &str, json: &str) -> Self {
-        if let Err(error) = self.params.set_json(name, json) {
-            self.invalid.get_or_insert(error);
-        }
-        self
-    }
-
-    /// Adds one tool, or one toolbox. It follows those added before, as with
-    /// [`tools`](Self::tools).
-    pub fn tool(self, tool: impl Tools) -> Self {
-        self.tools(tool)
-    }
+    toolrunner_core::__private::client::run_options!();
 
     /// Adds tools: one tool or toolbox, or a tuple, array, `Vec` or `Option` of them. They follow
     /// those added before.
@@ -110,95 +85,11 @@ impl RunBuilder {
         self
     }
 
-    /// Sets whether replies are streamed. Default: yes.
-    pub const fn stream(mut self, stream: bool) -> Self {
-        self.stream = stream;
-        self
-    }
-
-    /// Sets the maximum number of replies of the model. Without it there is no limit; 0 sends
-    /// nothing.
-    pub const fn max_turns(mut self, most: u32) -> Self {
-        self.options.limits.turns = Some(most);
-        self
-    }
-
-    /// Sets what the run may spend: see [`Limits`].
-    pub const fn limits(mut self, limits: Limits) -> Self {
-        self.options.limits = limits;
-        self
-    }
-
-    /// Sets when failed requests are retried. Default: the policy of the client.
-    pub const fn retry_policy(mut self, retry: RetryPolicy) -> Self {
-        self.options.retry = retry;
-        self
-    }
-
-    /// Sets how many calls of one turn may run at the same time, each on a thread of its own, at
-    /// least 1. Default: [`DEFAULT_CONCURRENCY`].
-    pub fn concurrency(mut self, most: usize) -> Self {
-        self.concurrency = most.max(1);
-        self
-    }
-
-    /// Sets whether a call may start while its reply is still streamed. Default: no, a turn's calls
-    /// start when the reply is complete.
-    ///
-    /// A call starts when the model has moved on from it: at the next block, or when the reply
-    /// stops for tools. The [gate](Self::gate) decides first. A reply is never requested again once
-    /// one of its calls has started: if it ends early, its complete blocks stay, calls that had
-    /// started keep their results, the others are answered as not run, and the run continues with
-    /// the next request after the wait of the retry policy ([`Event::Broken`](crate::Event)).
-    pub const fn eager(mut self, eager: bool) -> Self {
-        self.eager = eager;
-        self
-    }
-
-    /// Sets what happens to a reply that breaks off and is not retried. Default: [`OnBreak::Drop`].
-    pub const fn on_break(mut self, on_break: OnBreak) -> Self {
-        self.options.on_break = on_break;
-        self
-    }
-
-    /// Sets what happens when the conversation nearly fills its [`capacity`](Self::capacity).
-    /// Default: nothing.
-    pub const fn when_full(mut self, policy: WhenFull) -> Self {
-        self.options.when_full = policy;
-        self
-    }
-
-    /// Sets whether a call gets a new id if an earlier turn has a call with the same id. Default:
-    /// no.
-    pub const fn unique_ids(mut self, on: bool) -> Self {
-        self.options.unique_ids = on;
-        self
-    }
-
-    /// Sets when the conversation is replaced by a summary that the model writes. Default: never.
-    pub const fn compaction(mut self, compaction: Compaction) -> Self {
-        self.options.compaction = Some(compaction);
-        self
-    }
-
-    /// Sets the model that writes summaries. Default: the run's own.
-    pub fn summary_model(mut self, model: impl Into<String>) -> Self {
-        self.summary_model = Some(model.into());
-        self
-    }
-
     /// Sets whether the server keeps the conversation in a message thread, so that each request
     /// contains only the new messages: see [`MessageThread`]. Default: [`MessageThread::Off`]. The
     /// requests have the beta `message-threads-2026-08-12`.
     pub const fn message_thread(mut self, thread: MessageThread) -> Self {
         self.options.message_thread = thread;
-        self
-    }
-
-    /// Sets the maximum size of the conversation, in bytes. Default: the maximum size of a request
-    /// to the API.
-    pub const fn capacity(mut self, bytes: usize) -> Self {
-        self.capacity = bytes;
         self
     }
 
@@ -314,7 +205,7 @@ impl RunBuilder {
         // This cannot fail: no request is under way, and no call has to be renamed.
         let _ = self.options.apply(&mut machine);
         let threads = Threads::new(self.concurrency);
-        let mut turns = Loop::new(OwnTools(toolset), SystemClock::default(), self.control, threads);
+        let mut turns = Loop::new(OwnTools(toolset), SystemClock::default(), self.hooks, threads);
         turns.is_eager = self.eager;
         Run {
             machine,

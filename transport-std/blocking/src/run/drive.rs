@@ -53,26 +53,11 @@ impl Run {
     /// See [`Error`]. The run stays intact: call it again to continue where it stopped.
     pub fn next_event(&mut self) -> Result<Option<Event<'_>>, Error> {
         while let Some(what) = self.advance(true)? {
-            if !self.is_untold(&what) {
+            if what.has_event(&self.machine) {
                 return Ok(what.event(&mut self.machine, true));
             }
         }
         Ok(None)
-    }
-
-    /// Returns whether the caller does not receive this: it is no event, or an event about
-    /// something that no longer exists.
-    fn is_untold(&self, what: &Progress) -> bool {
-        match *what {
-            Progress::ToolStart(i) => !self.machine.has_call(i),
-            Progress::ToolEnd(i) => !self.machine.is_answered(i),
-            Progress::Done(_)
-            | Progress::Dropped { .. }
-            | Progress::ForCaller(_)
-            | Progress::Idle
-            | Progress::TurnEnd => true,
-            _ => false,
-        }
     }
 
     /// Returns the error in the run's configuration, if there is one.
@@ -124,19 +109,35 @@ impl Run {
     /// Continues the loop by one thing.
     fn progress(&mut self, stop: Stop) -> Result<Progress, Error> {
         self.is_wound_down |= self.turns.hooks.is_cancelled();
+        let turns = self.machine.turns();
         let progress = self.turns.progress(&mut self.machine, &mut self.exchange, stop);
         match block_on(progress) {
             Ok(what) => {
-                if let Progress::Done(_) = what {
-                    self.is_wound_down |= self.turns.hooks.is_cancelled();
+                match what {
+                    Progress::Done(_) => {
+                        self.is_wound_down |= self.turns.hooks.is_cancelled();
+                    }
+                    Progress::Broken { .. } | Progress::Dropped { is_kept: true } => {
+                        self.kept_reply();
+                    }
+                    _ => {}
                 }
                 Ok(what)
             }
             Err(error) => {
+                if self.machine.turns() > turns {
+                    self.kept_reply();
+                }
                 let transport = self.exchange.take_error();
                 Err(Error::of(error, transport, &self.machine))
             }
         }
+    }
+
+    /// Records that a reply ended early and its complete blocks are the last message.
+    pub(super) fn kept_reply(&mut self) {
+        self.before_summary = None;
+        self.envelope.end();
     }
 
     /// Records an event of a reply. Returns whether the caller receives it: those of a summary are
@@ -147,7 +148,7 @@ impl Run {
         }
         if stream_event.is_of_message() {
             self.before_summary = None;
-            self.envelope.see(&self.machine.peek(stream_event));
+            self.envelope.see(&self.machine, stream_event);
         }
         true
     }

@@ -7,14 +7,7 @@ use core::fmt::{self, Display, Formatter, Write};
 ///
 /// Line ends (including Unicode's line and paragraph separators), all other control characters (C0,
 /// DEL and C1) and the characters that change the direction of text are shown as escapes: `\n`,
-/// `\u{1b}`, `\u{2028}`. Everything else is unchanged, including a backslash. This crate escapes
-/// its log messages and error messages in this way.
-///
-/// ```
-/// use toolrunner_std::Escaped;
-///
-/// assert_eq!(Escaped("first\nsecond \u{1b}[31m").to_string(), r"first\nsecond \u{1b}[31m");
-/// ```
+/// `\u{1b}`, `\u{2028}`. Everything else is unchanged, including a backslash.
 #[derive(Clone, Copy, Debug)]
 pub struct Escaped<T>(pub T);
 
@@ -28,18 +21,10 @@ struct Writer<'f, 'b>(&'f mut Formatter<'b>);
 
 impl Write for Writer<'_, '_> {
     fn write_str(&mut self, text: &str) -> fmt::Result {
-        let mut rest = text;
-        while let Some((at, c)) = rest.char_indices().find(|(_, c)| is_escaped(*c)) {
-            self.0.write_str(&rest[..at])?;
-            match c {
-                '\n' => self.0.write_str("\\n")?,
-                '\r' => self.0.write_str("\\r")?,
-                '\t' => self.0.write_str("\\t")?,
-                _ => write!(self.0, "{}", c.escape_unicode())?,
-            }
-            rest = &rest[at + c.len_utf8()..];
-        }
-        self.0.write_str(rest)
+        text.chars().try_for_each(|c| match is_escaped(c) {
+            true => write!(self.0, "{}", c.escape_default()),
+            false => self.0.write_char(c),
+        })
     }
 }
 
@@ -53,6 +38,9 @@ const fn is_escaped(c: char) -> bool {
 
 #[cfg(test)]
 mod tests {
+    use alloc::format;
+    use alloc::string::ToString;
+
     use super::*;
 
     #[test]

@@ -1,10 +1,9 @@
-//! A gate's call and decision, and the draft of a result, as values that own their texts: for
-//! clients with a heap, which share them.
+//! A gate's call and decision, and the draft of a result, as values that own their texts.
 
 use alloc::borrow::ToOwned;
 use alloc::string::{String, ToString};
 
-use super::hooks::{Decision as Gated, Draft};
+use crate::drive::{Decision as Gated, Draft};
 use crate::json::{Kind, Value, quoted};
 use crate::run::{ToolAnswer, cap_content};
 use crate::tool::{EMPTY_ERROR, Notice, Output, ToolCall};
@@ -172,7 +171,7 @@ impl ResultDraft {
 }
 
 /// Returns the text of a content: that of a string, or of all text blocks, joined.
-pub fn text_of(content: Value<'_>) -> String {
+pub(super) fn text_of(content: Value<'_>) -> String {
     match content.as_text() {
         Some(text) => text.to_string(),
         None => content

@@ -1,9 +1,13 @@
 //! The fields of a reply besides its content, kept to rebuild the complete message.
 
-use toolrunner_core::json::Value;
-use toolrunner_core::message::{Message, ReplyMessage};
-use toolrunner_core::observe::Event;
-use toolrunner_core::run::Run as Machine;
+use alloc::boxed::Box;
+use alloc::vec;
+use alloc::vec::Vec;
+
+use crate::json::Value;
+use crate::message::ReplyMessage;
+use crate::observe::Event;
+use crate::run::{Run, StreamEvent};
 
 /// The length in bytes up to which a message is kept with its content until the run is over,
 /// because to find the content takes longer than to copy it.
@@ -14,7 +18,7 @@ const MOST_AT_REST: usize = 1024;
 
 /// The fields of the last complete reply, as received.
 #[derive(Clone, Debug, Default)]
-pub(super) struct Envelope {
+pub struct Envelope {
     whole: Fields,
     /// The fields of a reply that is under way, and may be dropped.
     coming: Fields,
@@ -33,38 +37,36 @@ struct Fields {
 }
 
 impl Envelope {
-    pub(super) fn see(&mut self, event: &Event<'_>) {
-        match event {
+    /// Records an event of a reply.
+    pub fn see(&mut self, run: &Run<'_>, stream_event: StreamEvent) {
+        match run.peek(stream_event) {
             Event::MessageStart { message } => {
                 let Fields { start, delta } = &mut self.coming;
                 delta.clear();
                 start.clear();
-                put_message(start, *message, MOST_WITH_CONTENT);
+                put_message(start, message, MOST_WITH_CONTENT);
             }
             Event::Stop { raw: Some(raw), .. } => {
                 let before = Value::first(&self.coming.delta);
                 self.coming.delta =
-                    before.map_or_else(|| raw.raw().to_vec(), |before| together(before, *raw));
+                    before.map_or_else(|| raw.raw().to_vec(), |before| together(before, raw));
             }
             Event::MessageStop => self.end(),
             _ => {}
         }
-    }
-
-    /// Keeps the content of the reply that is now complete, because the conversation keeps less of
-    /// it.
-    pub(super) fn keep(&mut self, said: Message<'_>) {
-        self.said = Some(said.content().raw().into());
+        if let Some(said) = run.cut_reply() {
+            self.said = Some(said.content().raw().into());
+        }
     }
 
     /// Records that a reply has ended: it is complete, or broke off.
-    pub(super) fn end(&mut self) {
+    pub fn end(&mut self) {
         core::mem::swap(&mut self.whole, &mut self.coming);
         self.said = None;
     }
 
     /// Releases unused memory.
-    pub(super) fn shrink_to_fit(&mut self) {
+    pub fn shrink_to_fit(&mut self) {
         self.coming = Fields::default();
         if self.whole.start.len() > MOST_AT_REST {
             let start = core::mem::take(&mut self.whole.start);
@@ -74,12 +76,12 @@ impl Envelope {
         self.whole.delta.shrink_to_fit();
     }
 
-    /// Returns the complete message.
-    pub(super) fn message(&self, machine: &Machine<'_>) -> Option<ReplyMessage> {
-        if machine.turns() == 0 || self.whole.start.is_empty() {
+    /// Returns the complete message, or `None` if there is none.
+    pub fn message(&self, run: &Run<'_>) -> Option<ReplyMessage> {
+        if run.turns() == 0 || self.whole.start.is_empty() {
             return None;
         }
-        let kept = || machine.last_message().map(|message| message.content());
+        let kept = || run.last_message().map(|message| message.content());
         let content = self.said.as_deref().and_then(Value::first).or_else(kept);
         let start = Value::first(&self.whole.start)?;
         let event = Value::first(&self.whole.delta);

@@ -1,0 +1,22 @@
+//! What the clients with a heap share, `toolrunner_std` and `toolrunner_blocking`. It is hidden here,
+//! so that it is documented only where a client exports it.
+
+mod build;
+pub(crate) mod envelope;
+pub(crate) mod gate;
+pub(crate) mod owned_call;
+pub(crate) mod params;
+pub(crate) mod results;
+
+use crate::error::Misuse;
+use crate::run::{CallIndex, Run};
+
+/// Returns the unanswered call with this id.
+///
+/// # Errors
+/// Returns `Misuse` if there is none.
+pub fn open_call(run: &Run<'_>, id: &str) -> Result<CallIndex, Misuse> {
+    run.calls()
+        .find(|&i| run.call(i).is_some_and(|call| !call.is_answered && call.id == *id))
+        .ok_or(Misuse::NoSuchCall)
+}
