@@ -129,9 +129,6 @@ pub struct ReplyHead {
 }
 
 impl ReplyHead {
-    /// The maximum length of a request id, in bytes. A longer id is ignored.
-    pub const MAX_REQUEST_ID: usize = REQUEST_ID_LEN;
-
     /// Returns the error for a head that is too large, so that all adapters report it in the same
     /// way.
     pub const fn full(needed: usize, free: usize) -> Capacity {

@@ -419,6 +419,34 @@ fn an_error_is_told_in_the_servers_words_whatever_its_shape() {
     }
 }
 
+/// A server that fails may close the connection anywhere in its last event. JSON that was cut is a
+/// reply that broke off, and the request is sent again. A text is reported as far as it arrived.
+#[test]
+#[cfg_attr(not(feature = "gateways"), ignore = "reads forms of other servers")]
+fn an_error_event_cut_at_every_byte_is_reported_or_is_a_reply_that_broke_off() {
+    let json = r#"{"type":"error","error":{"type":"overloaded_error","message":"Busy"}}"#;
+    let (text, head) = ("Internal Server Error", "event: error\ndata: ");
+    for data in [json, text] {
+        let frame = format!("{head}{data}\n\n");
+        for cut in 0..=frame.len() {
+            let (part, _) = frame.split_at(cut);
+            let body = [named(&[("message_start", START)]), part.as_bytes().to_vec()].concat();
+            let arrived = part.strip_prefix(head).unwrap_or_default().trim_end_matches('\n');
+            if arrived.is_empty() || (data == json && arrived != json) {
+                let (_, ended, run) = made(&body);
+                assert_eq!(ended, Err(Error::Protocol(Protocol::EndedEarly)), "{part}");
+                assert_eq!(run.attempt(), 1, "{part}");
+            } else if data == json {
+                let busy = (ApiErrorKind::Overloaded, "Busy".to_owned(), true);
+                assert_eq!(error_in(&body), busy, "{part}");
+            } else {
+                let words = (ApiErrorKind::Unknown, arrived.to_owned(), false);
+                assert_eq!(error_in(&body), words, "{part}");
+            }
+        }
+    }
+}
+
 #[test]
 fn what_is_no_reply_is_kept_to_be_shown() {
     let openai = r#"{"id":"chatcmpl-1","object":"chat.completion","choices":[]}"#;

@@ -16,11 +16,11 @@ use std::sync::Arc;
 use embedded_io_async::BufRead;
 use toolrunner_core::error::TransportKind;
 use toolrunner_core::testing::{
-    BadLink, Chunk, Fault, Reply, Rng, Script, ScriptedError, ScriptedModel, ScriptedTransport,
-    Style, VirtualClock,
+    BadLink, Chunk, Fault, Reply, Rng, Script, ScriptedModel, ScriptedTransport, Style,
+    VirtualClock,
 };
 use toolrunner_core::time::{Clock, Instant};
-use toolrunner_core::transport::{Body, Head, Transport};
+use toolrunner_core::transport::{Body, Failure, Head, Transport};
 
 /// Polls a future until it is ready; here futures wait only for the virtual clock.
 fn block_on<F: Future>(future: F) -> F::Output {
@@ -144,7 +144,7 @@ const HEADERS: &[(&str, &str)] = &[("anthropic-version", "2023-06-01")];
 /// Does one exchange. Returns the status, and the body with how it ended.
 async fn exchange(
     transport: &mut ScriptedTransport,
-) -> Result<(u16, Vec<u8>, Option<ScriptedError>), ScriptedError> {
+) -> Result<(u16, Vec<u8>, Option<Failure>), Failure> {
     let head = Head { base_url: "http://test", path: "/v1/messages", headers: HEADERS };
     let (before, transcript, after) =
         ([&BODY.as_bytes()[..10], &BODY.as_bytes()[10..40]], &BODY.as_bytes()[40..], b"");
@@ -160,7 +160,7 @@ async fn exchange(
                 reply.body.consume(length);
             }
             Err(e) => {
-                assert_eq!(reply.body.fill_buf().await, Err(e));
+                assert_eq!(reply.body.fill_buf().await, Err(e.clone()));
                 return Ok((reply.head.status, bytes, Some(e)));
             }
         }
@@ -204,9 +204,10 @@ fn the_transport_carries_request_and_reply() {
 
 #[test]
 fn every_fault_and_then_the_same_answer() {
-    let timeout = ScriptedError { kind: TransportKind::Timeout };
-    let closed = ScriptedError { kind: TransportKind::Closed };
-    let connect = ScriptedError { kind: TransportKind::Connect };
+    let failed = |kind| Failure::new(kind, "the scripted transport failed");
+    let timeout = failed(TransportKind::Timeout);
+    let closed = failed(TransportKind::Closed);
+    let connect = failed(TransportKind::Connect);
     let faults = [
         Fault::Unsent(TransportKind::Connect),
         Fault::NoHead(TransportKind::Closed),
@@ -229,9 +230,9 @@ fn every_fault_and_then_the_same_answer() {
     assert_eq!(next().unwrap_err(), closed);
     assert_eq!(next().unwrap_err(), timeout);
     let (length, end, _) = next().unwrap();
-    assert_eq!((length, end), (0, Some(closed)));
+    assert_eq!((length, end), (0, Some(closed.clone())));
     let (length, end, _) = next().unwrap();
-    assert_eq!((length, end), (20, Some(closed)));
+    assert_eq!((length, end), (20, Some(closed.clone())));
     let (length, end, _) = next().unwrap();
     assert_eq!((length, end), (20, None));
     let (length, end, _) = next().unwrap();

@@ -2,7 +2,9 @@
 
 mod support;
 
+use core::sync::atomic::{AtomicUsize, Ordering};
 use core::time::Duration;
+use std::io::{Read as _, Write as _};
 use std::sync::Arc;
 
 use embedded_io_async::BufRead;
@@ -151,6 +153,82 @@ fn a_connection_closed_while_the_runtime_stood_still_is_replaced() {
             "ok"
         );
         std::thread::sleep(Duration::from_millis(400));
+    }
+}
+
+/// Starts a server that closes each connection after its second reply, when it is told to. Returns
+/// its URL, the number of requests that it has read, and a function that returns once the
+/// connection is closed.
+fn closing_when_told() -> (String, Arc<AtomicUsize>, impl Fn()) {
+    let head = "HTTP/1.1 200 OK\r\ncontent-type: text/event-stream\r\n";
+    let reply = format!("{head}content-length: {}\r\n\r\n{STREAM}", STREAM.len());
+    let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    let url = format!("http://{}", listener.local_addr().unwrap());
+    let count = Arc::new(AtomicUsize::new(0));
+    let (close, told) = std::sync::mpsc::channel();
+    let (tell, closed) = std::sync::mpsc::channel();
+    let read = Arc::clone(&count);
+    std::thread::spawn(move || {
+        for stream in listener.incoming() {
+            let mut stream = stream.unwrap();
+            for _ in 0..2 {
+                assert!(stream.read(&mut [0; 1 << 14]).unwrap() > 0);
+                read.fetch_add(1, Ordering::SeqCst);
+                stream.write_all(reply.as_bytes()).unwrap();
+            }
+            let Ok(()) = told.recv() else { return };
+            drop(stream);
+            tell.send(()).unwrap();
+        }
+    });
+    let close = move || {
+        close.send(()).unwrap();
+        closed.recv().unwrap();
+    };
+    (url, count, close)
+}
+
+/// The socket of a connection that was idle for longer than a millisecond is checked, also if the
+/// server has kept the connection open before.
+#[test]
+fn a_kept_connection_closed_while_the_runtime_stood_still_is_replaced() {
+    let (url, read, close) = closing_when_told();
+    let client =
+        Client::builder().base_url(&url).proxies(Proxies::none()).max_retries(0).build().unwrap();
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+    let ask = || runtime.block_on(client.run("m").user("Go.").until_done());
+    for n in 1..=3 {
+        assert_eq!(ask().unwrap().text(), "ok");
+        assert_eq!(ask().unwrap().text(), "ok");
+        close();
+        std::thread::sleep(Duration::from_millis(5));
+        assert_eq!(read.load(Ordering::SeqCst), 2 * n);
+    }
+}
+
+/// Right after a reply the socket is not checked. If the server has closed it, the request is a
+/// failed attempt, which is reported and repeated. On a slow machine more than a millisecond passes.
+#[test]
+fn a_connection_closed_right_after_a_reply_is_at_most_a_retry() {
+    let (url, read, close) = closing_when_told();
+    let client =
+        Client::builder().base_url(&url).proxies(Proxies::none()).max_retries(1).build().unwrap();
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+    let ask = || {
+        runtime.block_on(async {
+            let mut run = client.run("m").clock(Arc::new(VirtualClock::new(1))).user("Go.");
+            let mut retries = 0;
+            while let Some(event) = run.next_event().await.unwrap() {
+                retries += u32::from(matches!(event, Event::Retry { attempt: 1, .. }));
+            }
+            retries
+        })
+    };
+    for n in 1..=10 {
+        assert!(ask() <= 1);
+        assert_eq!(ask(), 0, "the connection is new");
+        close();
+        assert_eq!(read.load(Ordering::SeqCst), 2 * n, "each request is read once");
     }
 }
 

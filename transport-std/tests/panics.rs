@@ -149,6 +149,44 @@ async fn two_tools_that_panic_when_they_are_dropped() {
     drop(run);
 }
 
+/// A tool that waits forever, and whose destructor panics.
+struct Armed(Arc<AtomicUsize>);
+
+impl Drop for Armed {
+    fn drop(&mut self) {
+        self.0.fetch_add(1, Ordering::SeqCst);
+        panic!("a tool that panics when it is dropped");
+    }
+}
+
+impl Tools for Armed {
+    fn count(&self) -> usize {
+        1
+    }
+
+    fn definition(&self, i: usize) -> Option<Definition<'_>> {
+        (i == 0)
+            .then(|| Definition::new("tool", r#"{"name":"tool","input_schema":{"type":"object"}}"#))
+    }
+
+    async fn call(&self, _: usize, _: ToolCall<'_>, _: &mut Output<'_>) -> Result<(), ToolError> {
+        core::future::pending().await
+    }
+}
+
+/// A running call is the last owner of tools that were replaced, so they are dropped with it.
+#[tokio::test]
+async fn replaced_tools_that_panic_when_their_run_is_dropped() {
+    let scripted = model(&["tool"]);
+    let dropped = Arc::new(AtomicUsize::new(0));
+    let mut run = scripted.client().run("m").tools(Armed(Arc::clone(&dropped))).user("Go.");
+    assert!(tokio::time::timeout(Duration::from_millis(50), run.until_done()).await.is_err());
+    run.set_tools(tool("tool", Kind::Plain)).unwrap();
+    assert_eq!(dropped.load(Ordering::SeqCst), 0, "the call still runs");
+    drop(run);
+    assert_eq!(dropped.load(Ordering::SeqCst), 1);
+}
+
 #[tokio::test]
 async fn a_tool_whose_panic_panics_has_panicked() {
     let scripted = model(&["tool"]);

@@ -44,74 +44,44 @@ impl For {
     }
 }
 
-/// `#[tool]` of toolrunner-core.
-#[proc_macro_attribute]
-pub fn tool_core(options: TokenStream, item: TokenStream) -> TokenStream {
-    function::expand(options.into(), item.into(), For::Core).into()
+/// Defines the macros of one crate.
+macro_rules! macros {
+    ($crate_name:literal, $for:ident, $tool:ident, $toolbox:ident, $input:ident, $derive:ident) => {
+        #[doc = concat!("`#[tool]` of ", $crate_name, ".")]
+        #[proc_macro_attribute]
+        pub fn $tool(options: TokenStream, item: TokenStream) -> TokenStream {
+            function::expand(options.into(), item.into(), For::$for).into()
+        }
+
+        #[doc = concat!("`#[toolbox]` of ", $crate_name, ".")]
+        #[proc_macro_attribute]
+        pub fn $toolbox(options: TokenStream, item: TokenStream) -> TokenStream {
+            toolbox::expand(&options.into(), item.into(), For::$for).into()
+        }
+
+        #[doc = concat!("`derive(ToolInput)` of ", $crate_name, ".")]
+        #[proc_macro_derive($derive, attributes(tool, serde))]
+        pub fn $input(item: TokenStream) -> TokenStream {
+            derive::expand(item.into(), For::$for).into()
+        }
+    };
 }
 
-/// `#[toolbox]` of toolrunner-core.
-#[proc_macro_attribute]
-pub fn toolbox_core(options: TokenStream, item: TokenStream) -> TokenStream {
-    toolbox::expand(&options.into(), item.into(), For::Core).into()
-}
-
-/// `derive(ToolInput)` of toolrunner-core.
-#[proc_macro_derive(ToolInputCore, attributes(tool, serde))]
-pub fn tool_input_core(item: TokenStream) -> TokenStream {
-    derive::expand(item.into(), For::Core).into()
-}
-
-/// `#[tool]` of toolrunner-std.
-#[proc_macro_attribute]
-pub fn tool_std(options: TokenStream, item: TokenStream) -> TokenStream {
-    function::expand(options.into(), item.into(), For::Std).into()
-}
-
-/// `#[toolbox]` of toolrunner-std.
-#[proc_macro_attribute]
-pub fn toolbox_std(options: TokenStream, item: TokenStream) -> TokenStream {
-    toolbox::expand(&options.into(), item.into(), For::Std).into()
-}
-
-/// `derive(ToolInput)` of toolrunner-std.
-#[proc_macro_derive(ToolInputStd, attributes(tool, serde))]
-pub fn tool_input_std(item: TokenStream) -> TokenStream {
-    derive::expand(item.into(), For::Std).into()
-}
-
-/// `#[tool]` of toolrunner-embassy.
-#[proc_macro_attribute]
-pub fn tool_embassy(options: TokenStream, item: TokenStream) -> TokenStream {
-    function::expand(options.into(), item.into(), For::Embassy).into()
-}
-
-/// `#[toolbox]` of toolrunner-embassy.
-#[proc_macro_attribute]
-pub fn toolbox_embassy(options: TokenStream, item: TokenStream) -> TokenStream {
-    toolbox::expand(&options.into(), item.into(), For::Embassy).into()
-}
-
-/// `derive(ToolInput)` of toolrunner-embassy.
-#[proc_macro_derive(ToolInputEmbassy, attributes(tool, serde))]
-pub fn tool_input_embassy(item: TokenStream) -> TokenStream {
-    derive::expand(item.into(), For::Embassy).into()
-}
-
-/// `#[tool]` of toolrunner-blocking.
-#[proc_macro_attribute]
-pub fn tool_blocking(options: TokenStream, item: TokenStream) -> TokenStream {
-    function::expand(options.into(), item.into(), For::Blocking).into()
-}
-
-/// `#[toolbox]` of toolrunner-blocking.
-#[proc_macro_attribute]
-pub fn toolbox_blocking(options: TokenStream, item: TokenStream) -> TokenStream {
-    toolbox::expand(&options.into(), item.into(), For::Blocking).into()
-}
-
-/// `derive(ToolInput)` of toolrunner-blocking.
-#[proc_macro_derive(ToolInputBlocking, attributes(tool, serde))]
-pub fn tool_input_blocking(item: TokenStream) -> TokenStream {
-    derive::expand(item.into(), For::Blocking).into()
-}
+macros!("toolrunner-core", Core, tool_core, toolbox_core, tool_input_core, ToolInputCore);
+macros!("toolrunner-std", Std, tool_std, toolbox_std, tool_input_std, ToolInputStd);
+macros!(
+    "toolrunner-embassy",
+    Embassy,
+    tool_embassy,
+    toolbox_embassy,
+    tool_input_embassy,
+    ToolInputEmbassy
+);
+macros!(
+    "toolrunner-blocking",
+    Blocking,
+    tool_blocking,
+    toolbox_blocking,
+    tool_input_blocking,
+    ToolInputBlocking
+);

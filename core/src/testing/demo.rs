@@ -7,7 +7,7 @@ use alloc::vec::Vec;
 
 use super::request::Request;
 use super::script::{Answer, Reply};
-use super::text::quote;
+use crate::json::quoted;
 use crate::json::{Kind, Value};
 use crate::message::{Block, Message, Role, ToolResult, ToolUse};
 
@@ -57,7 +57,7 @@ fn from_prompt(request: &Request, prompt: &str, turn: usize) -> Reply {
         reply = reply.tool_use(
             &format!("toolu_demo_{turn}_1"),
             WEATHER,
-            &format!("{{\"location\":{}}}", quote(&place)),
+            &format!("{{\"location\":{}}}", quoted(&place)),
         );
     }
     if let Some((a, b)) = sum {

@@ -27,4 +27,4 @@ pub use request::Request;
 pub use script::{Answer, Chunk, Reply, Script};
 pub use show::Conversation;
 pub use thread::ThreadSupport;
-pub use transport::{Fault, ScriptedBody, ScriptedError, ScriptedTransport};
+pub use transport::{Fault, ScriptedBody, ScriptedTransport};

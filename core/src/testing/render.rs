@@ -9,7 +9,8 @@ use core::fmt::Write;
 use core::time::Duration;
 
 use super::script::{Chunk, Reply, ReplyBlock};
-use super::text::{parse, quote};
+use super::text::parse;
+use crate::json::quoted;
 use crate::json::{Kind, Value};
 use crate::message::Usage;
 use crate::wire::{BlockKind, Field, Growth};
@@ -105,7 +106,7 @@ impl Streamed {
             let (name, of_delta) = field.delta().unwrap_or_default();
             let delta = |json: &str| format!("{{\"type\":{name},\"{of_delta}\":{json}}}");
             let pieces =
-                |text: &str| cut(text, size).iter().map(|piece| delta(&quote(piece))).collect();
+                |text: &str| cut(text, size).iter().map(|piece| delta(&quoted(piece))).collect();
             let grown = member(field.member());
             let (empty, more): (_, Vec<String>) = match field.growth() {
                 Growth::Array => {
@@ -175,12 +176,12 @@ impl Context<'_> {
     fn message(&self, reply: &Reply, content: &str, stop: &str, usage: Usage) -> String {
         let mut json = format!(
             "{{\"id\":{},\"type\":\"message\",\"role\":\"assistant\",\"model\":{},\"content\":[{content}],{stop},\"usage\":{}",
-            quote(&self.id),
-            quote(reply.model.as_deref().unwrap_or(self.model)),
+            quoted(&self.id),
+            quoted(reply.model.as_deref().unwrap_or(self.model)),
             wire_usage(usage)
         );
         for (name, value) in &reply.fields {
-            let _ = write!(json, ",{}:{value}", quote(name));
+            let _ = write!(json, ",{}:{value}", quoted(name));
         }
         json.push('}');
         json
@@ -198,14 +199,14 @@ fn wire_usage(usage: Usage) -> String {
 
 /// Returns the fields that state how the turn ended.
 fn stop_fields(reply: &Reply) -> String {
-    let sequence = reply.stop_sequence.as_deref().map_or_else(|| "null".to_string(), quote);
+    let sequence = reply.stop_sequence.as_deref().map_or_else(|| "null".to_string(), quoted);
     let mut fields =
-        format!("\"stop_reason\":{},\"stop_sequence\":{sequence}", quote(reply.stop_reason()));
+        format!("\"stop_reason\":{},\"stop_sequence\":{sequence}", quoted(reply.stop_reason()));
     if let Some(id) = &reply.container {
         let _ = write!(
             fields,
             ",\"container\":{{\"id\":{},\"expires_at\":\"2030-01-01T00:00:00Z\"}}",
-            quote(id)
+            quoted(id)
         );
     }
     fields
@@ -215,9 +216,9 @@ fn stop_fields(reply: &Reply) -> String {
 pub(super) fn error_json(kind: &str, message: &str, request_id: &str) -> String {
     format!(
         "{{\"type\":\"error\",\"error\":{{\"type\":{},\"message\":{}}},\"request_id\":{}}}",
-        quote(kind),
-        quote(message),
-        quote(request_id)
+        quoted(kind),
+        quoted(message),
+        quoted(request_id)
     )
 }
 
@@ -260,7 +261,7 @@ pub(super) fn stream(reply: &Reply, style: &Style, context: &Context<'_>) -> Vec
     if let Some((kind, message)) = &reply.error {
         frames.push(
             "error",
-            &format!(",\"error\":{{\"type\":{},\"message\":{}}}", quote(kind), quote(message)),
+            &format!(",\"error\":{{\"type\":{},\"message\":{}}}", quoted(kind), quoted(message)),
         );
     } else if !reply.ends_early {
         frames.push(

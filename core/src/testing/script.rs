@@ -10,7 +10,8 @@ use core::fmt;
 use core::time::Duration;
 
 use super::request::Request;
-use super::text::{quote, text_of};
+use super::text::text_of;
+use crate::json::quoted;
 use crate::message::Usage;
 
 /// A part of a body in transit: bytes, a pause, or a reset of the connection before the body's end.
@@ -69,15 +70,15 @@ impl Reply {
 
     /// Adds a text block.
     pub fn and_text(self, text: &str) -> Self {
-        self.block(&format!("{{\"type\":\"text\",\"text\":{}}}", quote(text)))
+        self.block(&format!("{{\"type\":\"text\",\"text\":{}}}", quoted(text)))
     }
 
     /// Adds a thinking block.
     pub fn thinking(self, thinking: &str, signature: &str) -> Self {
         self.block(&format!(
             "{{\"type\":\"thinking\",\"thinking\":{},\"signature\":{}}}",
-            quote(thinking),
-            quote(signature)
+            quoted(thinking),
+            quoted(signature)
         ))
     }
 
@@ -85,8 +86,8 @@ impl Reply {
     pub fn tool_use(self, id: &str, name: &str, input: &str) -> Self {
         self.block(&format!(
             "{{\"type\":\"tool_use\",\"id\":{},\"name\":{},\"input\":{input}}}",
-            quote(id),
-            quote(name)
+            quoted(id),
+            quoted(name)
         ))
     }
 

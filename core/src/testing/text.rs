@@ -1,18 +1,8 @@
 //! Helpers for JSON text in scripts.
 
 use alloc::string::{String, ToString};
-use alloc::vec;
 
-use crate::json::{Value, escape};
-
-/// Returns `text` as a JSON string.
-pub(in crate::testing) fn quote(text: &str) -> String {
-    let mut json = vec![b'"'];
-    // A vector is never full.
-    let _ = escape(text).write_to(&mut json);
-    json.push(b'"');
-    String::from_utf8(json).unwrap_or_default()
-}
+use crate::json::Value;
 
 /// Returns the text of a member, or an empty text if there is none.
 pub(super) fn text_of(json: &str, member: &str) -> String {

@@ -4,10 +4,7 @@ use alloc::collections::VecDeque;
 use alloc::string::ToString;
 use alloc::sync::Arc;
 use alloc::vec::Vec;
-use core::fmt;
 use core::time::Duration;
-
-use embedded_io_async::{BufRead, ErrorKind, ErrorType, Read};
 
 use super::clock::VirtualClock;
 use super::link::{BadLink, cut_at};
@@ -16,8 +13,7 @@ use super::request::Request;
 use super::script::Chunk;
 use crate::error::TransportKind;
 use crate::time::Clock;
-use crate::transport::read_buffered;
-use crate::transport::{Body, Head, Reply, ReplyHead, Transport, TransportError};
+use crate::transport::{Body, Failure, Head, PieceBody, PieceSource, Reply, ReplyHead, Transport};
 
 /// A fault of one request.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -38,36 +34,9 @@ pub enum Fault {
     StallAt(usize),
 }
 
-/// An error of the [`ScriptedTransport`].
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct ScriptedError {
-    /// The kind of the error.
-    pub kind: TransportKind,
-}
-
-impl fmt::Display for ScriptedError {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "the scripted transport failed: {:?}", self.kind)
-    }
-}
-
-impl core::error::Error for ScriptedError {}
-
-impl embedded_io_async::Error for ScriptedError {
-    fn kind(&self) -> ErrorKind {
-        match self.kind {
-            TransportKind::Closed => ErrorKind::ConnectionReset,
-            TransportKind::Connect => ErrorKind::ConnectionRefused,
-            TransportKind::Timeout => ErrorKind::TimedOut,
-            _ => ErrorKind::Other,
-        }
-    }
-}
-
-impl TransportError for ScriptedError {
-    fn kind(&self) -> TransportKind {
-        self.kind
-    }
+/// Returns the error of a request that fails in this way.
+const fn failed(kind: TransportKind) -> Failure {
+    Failure::new(kind, "the scripted transport failed")
 }
 
 /// A transport that carries requests to a [`ScriptedModel`] and its answers back, in memory, over a
@@ -141,33 +110,30 @@ impl ScriptedTransport {
 
     /// Returns a future that waits for a pause of this length. It does not borrow the transport,
     /// because it must be `Send` and a script need not be `Sync`.
-    fn pause(
-        &self,
-        wait: Duration,
-    ) -> impl Future<Output = Result<(), ScriptedError>> + Send + use<> {
+    fn pause(&self, wait: Duration) -> impl Future<Output = Result<(), Failure>> + Send + use<> {
         let (clock, idle) = (self.clock.clone(), self.idle);
         async move {
             if let Some(clock) = clock {
                 clock.wait_until(clock.now().after(wait.min(idle))).await;
             }
-            if wait < idle { Ok(()) } else { Err(ScriptedError { kind: TransportKind::Timeout }) }
+            if wait < idle { Ok(()) } else { Err(failed(TransportKind::Timeout)) }
         }
     }
 }
 
 impl Transport for ScriptedTransport {
-    type Error = ScriptedError;
-    type Body<'t> = ScriptedBody<'t>;
+    type Error = Failure;
+    type Body<'t> = PieceBody<ScriptedBody<'t>>;
 
     async fn send<'t>(
         &'t mut self,
         head: &Head<'_>,
         body: &Body<'_>,
-    ) -> Result<Reply<ScriptedBody<'t>>, ScriptedError> {
+    ) -> Result<Reply<PieceBody<ScriptedBody<'t>>>, Failure> {
         let fault = self.faults.pop_front().unwrap_or(Fault::Clean);
         if let Fault::Unsent(kind) = fault {
             self.connected = false;
-            return Err(ScriptedError { kind });
+            return Err(failed(kind));
         }
         if !self.connected {
             self.connections += 1;
@@ -190,7 +156,7 @@ impl Transport for ScriptedTransport {
             if kind == TransportKind::Timeout {
                 self.pause(self.idle).await?;
             }
-            return Err(ScriptedError { kind });
+            return Err(failed(kind));
         }
         let mut reply_head = ReplyHead::new(response.status);
         for (name, value) in &response.headers {
@@ -212,72 +178,37 @@ impl Transport for ScriptedTransport {
         chunks.extend(last);
         Ok(Reply {
             head: reply_head,
-            body: ScriptedBody {
-                transport: self,
-                chunks,
-                current: Vec::new(),
-                at: 0,
-                whole,
-                failed: None,
-            },
+            body: PieceBody::new(ScriptedBody { transport: self, chunks, whole }),
         })
     }
 }
 
-/// The body of a scripted reply, which returns one piece at a time.
+/// The pieces of a scripted reply's body.
 #[derive(Debug)]
 pub struct ScriptedBody<'t> {
     transport: &'t mut ScriptedTransport,
     chunks: VecDeque<Chunk>,
-    current: Vec<u8>,
-    at: usize,
     whole: bool,
-    failed: Option<ScriptedError>,
 }
 
-impl ScriptedBody<'_> {
-    /// Waits until there are bytes, or the end of the body.
-    async fn next_piece(&mut self) -> Result<(), ScriptedError> {
-        while self.at >= self.current.len() {
+impl PieceSource for ScriptedBody<'_> {
+    type Piece = Vec<u8>;
+    type Error = Failure;
+
+    async fn next_piece(&mut self) -> Result<Option<Vec<u8>>, Failure> {
+        loop {
             match self.chunks.pop_front() {
-                Some(Chunk::Data(data)) => (self.current, self.at) = (data, 0),
+                Some(Chunk::Data(data)) => return Ok(Some(data)),
                 Some(Chunk::Wait(wait)) => self.transport.pause(wait).await?,
-                Some(Chunk::Reset) => return Err(ScriptedError { kind: TransportKind::Closed }),
+                Some(Chunk::Reset) => return Err(failed(TransportKind::Closed)),
                 None => {
                     if self.whole {
                         self.transport.connected = true;
                         self.transport.model.arrived();
                     }
-                    return Ok(());
+                    return Ok(None);
                 }
             }
         }
-        Ok(())
-    }
-}
-
-impl ErrorType for ScriptedBody<'_> {
-    type Error = ScriptedError;
-}
-
-impl BufRead for ScriptedBody<'_> {
-    async fn fill_buf(&mut self) -> Result<&[u8], ScriptedError> {
-        if self.failed.is_none() {
-            self.failed = self.next_piece().await.err();
-        }
-        match self.failed {
-            Some(error) => Err(error),
-            None => Ok(self.current.get(self.at..).unwrap_or_default()),
-        }
-    }
-
-    fn consume(&mut self, amount: usize) {
-        self.at = self.at.saturating_add(amount).min(self.current.len());
-    }
-}
-
-impl Read for ScriptedBody<'_> {
-    async fn read(&mut self, buffer: &mut [u8]) -> Result<usize, ScriptedError> {
-        read_buffered(self, buffer).await
     }
 }

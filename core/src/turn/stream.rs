@@ -217,7 +217,8 @@ impl Reply {
             let data = words.of(t.whole());
             let mut parts = Parts::NONE;
             let is_named = name == Some(EventKind::Error);
-            let is_error = (is_named && !data.starts_with(b"{"))
+            // Without data, the error was cut, as an incomplete object is.
+            let is_error = (is_named && *data.first().unwrap_or(&b'{') != b'{')
                 || parse(data, name, &mut parts)
                     .is_ok_and(|wire| is_named || wire.kind == EventKind::Error);
             if is_error {

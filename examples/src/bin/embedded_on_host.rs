@@ -13,11 +13,12 @@ use toolrunner_core::drive::{DriveError, Driver};
 use toolrunner_core::error::Error;
 use toolrunner_core::observe::{Event, FnObserver};
 use toolrunner_core::run::Run;
-use toolrunner_core::testing::{Reply, Script, ScriptedError, ScriptedModel, ScriptedTransport};
+use toolrunner_core::testing::{Reply, Script, ScriptedModel, ScriptedTransport};
 use toolrunner_core::time::{Clock, Instant};
 use toolrunner_core::tool::ToolError;
 use toolrunner_core::toolbox;
 use toolrunner_core::transcript::Transcript;
+use toolrunner_core::transport::Failure;
 use toolrunner_core::wire::Config;
 
 /// A board with a lamp and a sensor. On a chip, the fields are pins and buses.
@@ -103,7 +104,7 @@ fn see(event: &Event<'_>) {
     }
 }
 
-async fn look_after_the_room() -> Result<(), DriveError<ScriptedError>> {
+async fn look_after_the_room() -> Result<(), DriveError<Failure>> {
     let board = Board { led: Cell::new(false), sensor_answers: Cell::new(false) };
     let mut driver = Driver::new(
         CONFIG,

@@ -4,8 +4,8 @@ use alloc::string::{String, ToString};
 use alloc::vec::Vec;
 use core::fmt;
 
+use crate::json::quoted;
 use crate::json::{Kind, Value};
-use crate::testing::text::quote;
 
 /// A value. Scalars are JSON text, which may be invalid in a hostile input.
 #[derive(Clone, Debug, PartialEq)]
@@ -17,7 +17,7 @@ pub(super) enum Tree {
 
 impl Tree {
     pub(super) fn text(text: &str) -> Self {
-        Self::Scalar(quote(text))
+        Self::Scalar(quoted(text))
     }
 
     pub(super) fn json(json: &str) -> Self {
@@ -99,7 +99,7 @@ impl fmt::Display for Tree {
             Self::Object(members) => {
                 f.write_str("{")?;
                 for (i, (name, member)) in members.iter().enumerate() {
-                    write!(f, "{}{}:{member}", if i > 0 { "," } else { "" }, quote(name))?;
+                    write!(f, "{}{}:{member}", if i > 0 { "," } else { "" }, quoted(name))?;
                 }
                 f.write_str("}")
             }
