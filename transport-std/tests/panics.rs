@@ -8,6 +8,7 @@ use core::time::Duration;
 use std::sync::Arc;
 
 use common::{assert_valid, conversations, scripted};
+use tokio::sync::Notify;
 use toolrunner_core::testing::{Reply, Script};
 use toolrunner_core::tool::{Definition, Output, ToolCall, Tools};
 use toolrunner_std::testing::Scripted;
@@ -149,12 +150,12 @@ async fn two_tools_that_panic_when_they_are_dropped() {
     drop(run);
 }
 
-/// A tool that waits forever, and whose destructor panics.
-struct Armed(Arc<AtomicUsize>);
+/// A tool that answers when it is released, and whose destructor panics.
+struct Armed(Arc<Notify>, Arc<AtomicUsize>);
 
 impl Drop for Armed {
     fn drop(&mut self) {
-        self.0.fetch_add(1, Ordering::SeqCst);
+        self.1.fetch_add(1, Ordering::SeqCst);
         panic!("a tool that panics when it is dropped");
     }
 }
@@ -169,22 +170,33 @@ impl Tools for Armed {
             .then(|| Definition::new("tool", r#"{"name":"tool","input_schema":{"type":"object"}}"#))
     }
 
-    async fn call(&self, _: usize, _: ToolCall<'_>, _: &mut Output<'_>) -> Result<(), ToolError> {
-        core::future::pending().await
+    async fn call(&self, _: usize, _: ToolCall<'_>, out: &mut Output<'_>) -> Result<(), ToolError> {
+        self.0.notified().await;
+        Ok(out.text("x")?)
     }
 }
 
-/// A running call is the last owner of tools that were replaced, so they are dropped with it.
+/// The running call is the last owner of tools that were replaced, so they are dropped with it.
 #[tokio::test]
-async fn replaced_tools_that_panic_when_their_run_is_dropped() {
-    let scripted = model(&["tool"]);
-    let dropped = Arc::new(AtomicUsize::new(0));
-    let mut run = scripted.client().run("m").tools(Armed(Arc::clone(&dropped))).user("Go.");
-    assert!(tokio::time::timeout(Duration::from_millis(50), run.until_done()).await.is_err());
-    run.set_tools(tool("tool", Kind::Plain)).unwrap();
-    assert_eq!(dropped.load(Ordering::SeqCst), 0, "the call still runs");
-    drop(run);
-    assert_eq!(dropped.load(Ordering::SeqCst), 1);
+async fn replaced_tools_that_panic_when_the_call_that_owns_them_is_dropped() {
+    for ends in [true, false] {
+        let scripted = model(&["tool"]);
+        let (release, dropped) = (Arc::new(Notify::new()), Arc::new(AtomicUsize::new(0)));
+        let armed = Armed(Arc::clone(&release), Arc::clone(&dropped));
+        let mut run = scripted.client().run("m").tools(armed).user("Go.");
+        assert!(tokio::time::timeout(Duration::from_millis(50), run.until_done()).await.is_err());
+        run.set_tools(tool("tool", Kind::Plain)).unwrap();
+        assert_eq!(dropped.load(Ordering::SeqCst), 0, "the call still runs");
+        if ends {
+            release.notify_one();
+            assert!(matches!(end(&mut run).await, Outcome::Ended(_)));
+            assert!(results(&scripted).contains(r#""x""#));
+            assert_valid(&run, &scripted);
+        } else {
+            drop(run);
+        }
+        assert_eq!(dropped.load(Ordering::SeqCst), 1);
+    }
 }
 
 #[tokio::test]

@@ -260,7 +260,13 @@ impl Served {
         if let (Some(error), Some((content, _))) = (failure, &answer) {
             log(&error, content);
         }
-        Done { call: job.call, verdict, answer, question: self.0.host.take_question() }
+        let (call, question) = (job.call, self.0.host.take_question());
+        // The call may be the last owner of tools that were replaced. If their destructor panics,
+        // the answer must not be lost.
+        if let Err(panic) = run_apart(|| drop(self)) {
+            tracing::error!("a panic while a call's tools were dropped: {}", Escaped(&panic));
+        }
+        Done { call, verdict, answer, question }
     }
 
     /// Writes the text of an error that a tool returned.
