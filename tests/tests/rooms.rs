@@ -190,7 +190,8 @@ const TAKEN: [(&str, &[&str]); 8] = [
     ("params.rs", &["\"max_tokens\"", "\"model\"", "\"system\""]),
     ("run/body.rs", &["\"model\""]),
     ("run/build.rs", &["\"max_tokens\"", "\"messages\"", "\"stream\"", "\"tools\""]),
-    ("run/mod.rs", &["\"tools\""]),
+    // It reports to the caller whether the limits are reached.
+    ("run/mod.rs", &["\"tools\"", ".is_within_limits("]),
     ("run/output.rs", &["\"output_config\""]),
     ("run/strict.rs", &["\"tool_choice\"", "\"tools\""]),
     ("run/trace.rs", &["\"max_tokens\"", "\"model\""]),

@@ -162,17 +162,17 @@ const _: () = assert!(MAX_CALLS == CallStates::COUNT);
 /// [`peek`](Self::peek) and [`tool_end`](Self::tool_end) for an observer.
 ///
 /// **Answer** the calls of a turn, after [`Step::Call`]: [`call`](Self::call),
-/// [`has_call`](Self::has_call) and [`is_withdrawn`](Self::is_withdrawn) to decide; [`refuse_bad_input`](Self::refuse_bad_input),
-/// [`answer_not_found`](Self::answer_not_found) and [`answer_notice`](Self::answer_notice) to
+/// [`has_call`](Self::has_call) and [`is_withdrawn`](Self::is_withdrawn) to decide;
+/// [`refuse_bad_input`](Self::refuse_bad_input), [`answer_not_found`](Self::answer_not_found) and [`answer_notice`](Self::answer_notice) to
 /// answer without a tool; [`start_in_place`](Self::start_in_place) and
 /// [`end_in_place`](Self::end_in_place) to run a tool in the run's memory (with `alloc`,
 /// `waits_for_member` and `is_after_failed_member` order the members of a toolset);
 /// [`mark_started`](Self::mark_started), [`answer`](Self::answer),
 /// [`answer_checked`](Self::answer_checked) and [`answer_written`](Self::answer_written) to run it
-/// elsewhere;
-/// [`leave_to_caller`](Self::leave_to_caller) and [`give_to_tools`](Self::give_to_tools) to wait
-/// for a person; with `alloc`, `early_calls`, `early_call`, `is_withdrawn_early`,
-/// `has_earlier_member`, `mark_started_early` and `has_started_early` to start a call before its reply is complete.
+/// elsewhere; [`leave_to_caller`](Self::leave_to_caller), [`allow`](Self::allow),
+/// [`is_allowed`](Self::is_allowed) and [`give_to_tools`](Self::give_to_tools) to wait for a
+/// person; with `alloc`, `early_calls`, `early_call`, `is_withdrawn_early`, `has_earlier_member`,
+/// `mark_started_early` and `has_started_early` to start a call before its reply is complete.
 ///
 /// **Edit** results before they are sent: [`cap_result`](Self::cap_result),
 /// [`replace_result`](Self::replace_result), [`add_to_result`](Self::add_to_result); after they
@@ -185,7 +185,8 @@ const _: () = assert!(MAX_CALLS == CallStates::COUNT);
 /// [`close_open_calls`](Self::close_open_calls), [`drop_oldest_turn`](Self::drop_oldest_turn); at
 /// any time: [`stop`](Self::stop), [`resume`](Self::resume),
 /// [`compact_on_server`](Self::compact_on_server), and with `alloc` `add_tool`, `remove_tool` and
-/// `has_tool_changes`.
+/// `has_tool_changes`. [`takes_messages`](Self::takes_messages) is for messages that arrive while
+/// the run works.
 ///
 /// **Set** how the run behaves: [`configure`](Self::configure), [`limits_mut`](Self::limits_mut),
 /// [`retry_policy_mut`](Self::retry_policy_mut), [`set_on_break`](Self::set_on_break),

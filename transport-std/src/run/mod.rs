@@ -132,7 +132,8 @@ pub const DEFAULT_GRACE: Duration = Duration::from_secs(5);
 /// [`message_list`](Self::message_list), [`message`](Self::message), [`outcome`](Self::outcome),
 /// [`turns`](Self::turns), [`usage`](Self::usage), [`count_tokens`](Self::count_tokens),
 /// [`rate_limits`](Self::rate_limits); [`params`](Self::params), [`settings`](Self::settings),
-/// [`concurrency`](Self::concurrency), [`id`](Self::id); [`machine`](Self::machine) for everything
+/// [`concurrency`](Self::concurrency), [`is_within_limits`](Self::is_within_limits),
+/// [`id`](Self::id); [`machine`](Self::machine) for everything
 /// else that the loop knows.
 ///
 /// **Store and copy** a run: [`snapshot`](Self::snapshot), which
