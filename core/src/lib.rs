@@ -210,14 +210,14 @@ pub mod __private {
         pub use crate::client::owned_call::OwnedCall;
         pub use crate::client::params::{check_param, is_settable};
         pub use crate::client::results::{answered_call, results_message, text_of_result};
-        pub use crate::error::escaped::Escaped;
+        pub use crate::error::escaped::EscapedText;
     }
 
     /// The loop, and the parts that the executors and front ends of this project use.
     pub mod drive {
         #[cfg(feature = "alloc")]
         pub use crate::drive::execute::put_own;
-        pub use crate::drive::execute::{Env, Execute, Finished, Job, Verdict, work};
+        pub use crate::drive::execute::{CallEnd, Env, Execute, Job, Verdict, work};
         pub use crate::drive::fixed::{LaneCall, LaneEnd};
         pub use crate::drive::progress::{Loop, Progress, Stop};
         pub use crate::drive::reply::{Exchange, send, send_with_noted_front};
@@ -245,7 +245,7 @@ pub mod __private {
     pub use crate::json::text::{Piece, Pieces};
     #[cfg(feature = "alloc")]
     pub use crate::json::write::quoted;
-    pub use crate::json::write::{Decimal, Escaped, Sink, escape};
+    pub use crate::json::write::{Decimal, EscapedString, Sink, escape};
     #[cfg(feature = "alloc")]
     pub use crate::run::options::Options;
     pub use crate::schema::compose::{

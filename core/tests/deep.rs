@@ -25,7 +25,7 @@ use toolrunner_core::schema::{Property, RawSchema, Schema};
 use toolrunner_core::testing::validity::{self, Tail};
 use toolrunner_core::testing::{Reply, Style};
 use toolrunner_core::time::Instant;
-use toolrunner_core::tool::{Declared, Output, RawTool, ToolCall, Toolbox};
+use toolrunner_core::tool::{DeclaredTool, Output, RawTool, ToolCall, Toolbox};
 use toolrunner_core::transcript::Transcript;
 use toolrunner_core::transport::ReplyHead;
 
@@ -94,7 +94,7 @@ fn a_raw_schema() {
             let schema = format!("{{\"{rule}\":").repeat(LEVELS) + "{}" + &"}".repeat(LEVELS);
             let definition = format!(r#"{{"name":"x","input_schema":{schema}}}"#);
             assert_eq!(RawSchema::new(&schema).unwrap_err().to_string(), TEXT);
-            assert_eq!(Declared::new(definition.clone()).unwrap_err().to_string(), TEXT);
+            assert_eq!(DeclaredTool::new(definition.clone()).unwrap_err().to_string(), TEXT);
             assert_eq!(
                 RawTool::direct(definition, |_, _| Ok(())).map(|_| ()).unwrap_err().to_string(),
                 TEXT

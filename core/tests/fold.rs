@@ -14,12 +14,13 @@ use toolrunner_core::__private::check_tools;
 use toolrunner_core::error::Misuse;
 use toolrunner_core::json::Value;
 use toolrunner_core::schema::RawSchema;
-use toolrunner_core::tool::Declared;
+use toolrunner_core::tool::DeclaredTool;
 
 /// Returns the schema that is sent to the API.
 fn sent(schema: &str) -> Result<String, Misuse> {
-    let tool = Declared::new(format!(r#"{{"description":"","input_schema":{schema},"name":"t"}}"#))
-        .unwrap();
+    let tool =
+        DeclaredTool::new(format!(r#"{{"description":"","input_schema":{schema},"name":"t"}}"#))
+            .unwrap();
     assert_eq!(tool.definition().name, "t");
     check_tools(&tool)?;
     let definition = Value::first(tool.definition().json.as_bytes()).unwrap();

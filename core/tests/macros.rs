@@ -20,7 +20,7 @@ use toolrunner_core::error::Misuse;
 use toolrunner_core::json::{Text, Value};
 use toolrunner_core::schema::{InputError, Schema};
 use toolrunner_core::tool::{
-    ContentBlock, Declared, Decoder, Output, RawTool, ToolCall, ToolError, Toolbox,
+    ContentBlock, DeclaredTool, Decoder, Output, RawTool, ToolCall, ToolError, Toolbox,
 };
 use toolrunner_core::{ToolInput, tool, toolbox};
 
@@ -37,7 +37,8 @@ fn ready<F: Future>(future: F) -> F::Output {
 fn check_all(tools: &impl Toolbox) {
     check_tools(tools).unwrap();
     for i in 0..tools.count() {
-        check_tools(&Declared::new(tools.definition(i).unwrap().json.to_owned()).unwrap()).unwrap();
+        check_tools(&DeclaredTool::new(tools.definition(i).unwrap().json.to_owned()).unwrap())
+            .unwrap();
     }
 }
 

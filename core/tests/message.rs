@@ -348,7 +348,7 @@ fn usage_is_cumulative_in_a_turn_and_added_over_turns() {
 
 #[cfg(feature = "alloc")]
 mod owned {
-    use toolrunner_core::message::{NotAMessage, OwnedMessage, ReplyMessage, Role, StopReason};
+    use toolrunner_core::message::{MessageError, OwnedMessage, ReplyMessage, Role, StopReason};
 
     /// Spaces, an unknown block, unknown fields, an unusual order, large and precise numbers: all
     /// stay.
@@ -416,7 +416,7 @@ mod owned {
     fn what_is_no_message() {
         let error = |json: &str| OwnedMessage::from_json(json).unwrap_err();
         assert_eq!(error("{").to_string(), "not valid JSON: at byte 1: expected a member name");
-        assert_eq!(error(r#"{"role":"user","content":"\ud800"}"#), NotAMessage::LoneSurrogate(26));
+        assert_eq!(error(r#"{"role":"user","content":"\ud800"}"#), MessageError::LoneSurrogate(26));
         for shape in [
             "[]",
             "1",

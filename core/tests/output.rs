@@ -10,7 +10,7 @@ use toolrunner_core::__private::{EMPTY_RESULT, Notice, check_tools, error_of_cha
 use toolrunner_core::error::{Capacity, CapacityKind, Error, Misuse};
 use toolrunner_core::json::Text;
 use toolrunner_core::tool::{
-    ContentBlock, Declared, Output, Source, ToolError, ToolOutput, Toolbox,
+    ContentBlock, DeclaredTool, Output, Source, ToolError, ToolOutput, Toolbox,
 };
 
 /// Returns what `write` writes to an empty output.
@@ -345,20 +345,20 @@ fn notices() {
 
 #[test]
 fn set_up_is_checked() {
-    let check = |json: &'static str| check_tools(&Declared::new(json).unwrap());
+    let check = |json: &'static str| check_tools(&DeclaredTool::new(json).unwrap());
     check(r#"{"name":"a","input_schema":{"type":"object"}}"#).unwrap();
     check(r#"{"type":"web_search_20250305","name":"web_search"}"#).unwrap();
     check(r#"{"type":"mcp_toolset","mcp_server_name":"x"}"#).unwrap();
     for name in ["a b", "", "ä", "a\nb"] {
         let json = format!(r#"{{"name":{name:?},"input_schema":{{"type":"object"}}}}"#).leak();
-        let refused = Declared::new(&*json).unwrap_err().to_string();
+        let refused = DeclaredTool::new(&*json).unwrap_err().to_string();
         assert!(refused.contains("a tool's name must be"), "{name:?}: {refused}");
     }
     let long = format!(r#"{{"name":"{}","type":"x"}}"#, "a".repeat(129)).leak();
-    assert!(Declared::new(&*long).is_err());
+    assert!(DeclaredTool::new(&*long).is_err());
     for nameless in ["{}", r#"{"type":"custom","input_schema":{"type":"object"}}"#, r#"{"type":5}"#]
     {
-        let refused = Declared::new(nameless).unwrap_err().to_string();
+        let refused = DeclaredTool::new(nameless).unwrap_err().to_string();
         assert_eq!(
             refused,
             "unexpected JSON: a tool's definition must have a name, or a `type` that the API defines"
@@ -370,11 +370,11 @@ fn set_up_is_checked() {
         Err(Misuse::ToolDefinition(0))
     );
     assert!(
-        Declared::new("[]").is_err()
-            && Declared::new("{").is_err()
-            && Declared::new(r#"{"name":5}"#).is_err()
+        DeclaredTool::new("[]").is_err()
+            && DeclaredTool::new("{").is_err()
+            && DeclaredTool::new(r#"{"name":5}"#).is_err()
     );
-    let one = || Declared::new(r#"{"name":"a","input_schema":{"type":"object"}}"#).unwrap();
+    let one = || DeclaredTool::new(r#"{"name":"a","input_schema":{"type":"object"}}"#).unwrap();
     assert_eq!(check_tools(&(one(), (), [one(), one()])), Err(Misuse::DuplicateTool(0, 1)));
     assert_eq!((one(), one()).find(Text::from_raw("a")), None);
 }

@@ -22,7 +22,7 @@ use toolrunner_core::error::{Capacity, CapacityKind, Error, TransportKind};
 use toolrunner_core::output_params;
 use toolrunner_core::policy::{Limit, Limits};
 use toolrunner_core::run::{Outcome, Run};
-use toolrunner_core::structured::Structured;
+use toolrunner_core::structured::StructuredResult;
 use toolrunner_core::time::{Clock, Instant};
 use toolrunner_core::transcript::Transcript;
 use toolrunner_core::transport::{Body, Head, Reply, ReplyHead, Transport, TransportError};
@@ -176,7 +176,7 @@ fn output<T: for<'x> ToolInput<'x>>(
     requests: &[&str],
     limits: Limits,
     memory: &mut [u8],
-) -> (Result<Structured<T>, Error>, usize) {
+) -> (Result<StructuredResult<T>, Error>, usize) {
     let mut transcript = [0; 2048];
     let mut output = None;
     let mut sent = 0;
@@ -231,10 +231,10 @@ fn good() -> Setting {
 #[test]
 fn a_reply_is_a_value() {
     let (value, sent) = output(PARAMS, &[GOOD], &[PARAMS], Limits::NONE, &mut [0; 256]);
-    assert_eq!((value, sent), (Ok(Structured::Value(good())), 1));
+    assert_eq!((value, sent), (Ok(StructuredResult::Value(good())), 1));
     let text = reply!(r#"{\"value\":\"cool\"}"#, "end_turn");
     let (value, _) = output(output_params!(Mode), &[text], &[], Limits::NONE, &mut [0; 64]);
-    assert_eq!(value, Ok(Structured::Value(Mode::Cool)));
+    assert_eq!(value, Ok(StructuredResult::Value(Mode::Cool)));
 }
 
 #[test]
@@ -242,12 +242,12 @@ fn a_reply_that_does_not_fit_is_asked_for_once_more() {
     let correction = r#"{"role":"user","content":"The reply does not fit the schema: celsius: expected at most 30, got 50\nReply again, with only the corrected JSON."}"#;
     let (value, sent) =
         output(PARAMS, &[OUT_OF_RANGE, GOOD], &["", correction], Limits::NONE, &mut [0; 256]);
-    assert_eq!((value, sent), (Ok(Structured::Value(good())), 2));
+    assert_eq!((value, sent), (Ok(StructuredResult::Value(good())), 2));
 
     let prose = reply!("I cannot.", "end_turn");
     let (value, sent) =
         output::<Setting>(PARAMS, &[OUT_OF_RANGE, prose, GOOD], &[], Limits::NONE, &mut [0; 256]);
-    let Ok(Structured::Mismatch(reason)) = value else { panic!("{value:?}") };
+    let Ok(StructuredResult::Mismatch(reason)) = value else { panic!("{value:?}") };
     assert_eq!((reason.as_str(), sent), ("expected a value at byte 0", 2));
 }
 
@@ -255,17 +255,17 @@ fn a_reply_that_does_not_fit_is_asked_for_once_more() {
 fn other_ends_are_told_apart() {
     let half = reply!(r#"{\"celsius\":19"#, "max_tokens");
     let (value, sent) = output::<Setting>(PARAMS, &[half], &[], Limits::NONE, &mut [0; 256]);
-    assert_eq!((value, sent), (Ok(Structured::Truncated), 1));
+    assert_eq!((value, sent), (Ok(StructuredResult::Truncated), 1));
 
     let refused = reply!("No.", "refusal");
     let (value, sent) = output::<Setting>(PARAMS, &[refused], &[], Limits::NONE, &mut [0; 256]);
-    assert_eq!((value, sent), (Ok(Structured::Refused), 1));
+    assert_eq!((value, sent), (Ok(StructuredResult::Refused), 1));
 
     // The second question counts as a turn of the run.
     let mut limits = Limits::NONE;
     limits.turns = Some(1);
     let (value, sent) = output::<Setting>(PARAMS, &[OUT_OF_RANGE], &[], limits, &mut [0; 256]);
-    assert_eq!((value, sent), (Ok(Structured::Ended(Outcome::Limit(Limit::Turns))), 1));
+    assert_eq!((value, sent), (Ok(StructuredResult::Ended(Outcome::Limit(Limit::Turns))), 1));
 }
 
 #[test]

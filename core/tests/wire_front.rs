@@ -8,7 +8,7 @@ use toolrunner_core::drive::Driver;
 use toolrunner_core::error::{Error, Misuse};
 use toolrunner_core::run::Run;
 use toolrunner_core::testing::{Script, ScriptedModel, ScriptedTransport, VirtualClock};
-use toolrunner_core::tool::{Declared, Toolbox};
+use toolrunner_core::tool::{DeclaredTool, Toolbox};
 use toolrunner_core::transcript::Transcript;
 use toolrunner_core::wire::Config;
 
@@ -102,5 +102,5 @@ fn params_have_tools_only_if_the_run_has_none() {
     }
     assert!(!is_refused(&()));
     let json = r#"{"name":"a","input_schema":{"type":"object"}}"#;
-    assert!(is_refused(&Declared::new(json).unwrap()));
+    assert!(is_refused(&DeclaredTool::new(json).unwrap()));
 }

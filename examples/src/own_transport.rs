@@ -26,7 +26,7 @@ use toolrunner_core::error::TransportKind;
 use toolrunner_core::transport::{
     Body, Failure, Head, PieceBody, PieceSource, Reply, ReplyHead, Transport,
 };
-use toolrunner_std::http::{DynTransport, Sending};
+use toolrunner_std::http::{DynTransport, SendFuture};
 use toolrunner_std::{HttpBody, HttpError};
 
 /// A connected socket, as hyper reads and writes it.
@@ -146,7 +146,7 @@ fn broken(error: hyper::Error) -> Failure {
 
 /// The same transport as `HttpTransport::from_dyn(OwnTransport(…))`.
 impl<D: Dial + Clone + Send + Sync + 'static> DynTransport for OwnTransport<D> {
-    fn send<'a>(&'a self, head: &'a Head<'_>, body: &'a Body<'_>) -> Sending<'a> {
+    fn send<'a>(&'a self, head: &'a Head<'_>, body: &'a Body<'_>) -> SendFuture<'a> {
         let owned = |failure: Failure| HttpError::new(failure.kind(), failure.message());
         Box::pin(async move {
             let Reply { head, body } =

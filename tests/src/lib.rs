@@ -31,7 +31,7 @@ pub struct Verdict {
 
 /// Drives one scenario through `engine` and compares. `cut` determines how the bodies of replies
 /// are cut; with `None` they arrive whole.
-pub fn play(engine: &dyn Engine, scenario: &Arc<Scenario>, cut: Option<replay::Cut>) -> Verdict {
+pub fn play(engine: &dyn Engine, scenario: &Arc<Scenario>, cut: Option<replay::Cuts>) -> Verdict {
     let replay = Arc::new(Replay::new(Arc::clone(scenario), cut));
     let ending = engine.run(scenario, &replay);
     if let (Ending::Capacity(full), Some(capacity)) = (&ending, engine.capacity())

@@ -12,7 +12,7 @@ use crate::scenario::Scenario;
 /// How the bodies of replies are cut: into pieces of 1 to `longest` bytes, whose lengths depend on
 /// `seed`.
 #[derive(Clone, Copy, Debug)]
-pub struct Cut {
+pub struct Cuts {
     /// The maximum length of a piece in bytes.
     pub longest: usize,
     /// The seed of the lengths.
@@ -47,8 +47,8 @@ struct State {
 
 impl Replay {
     /// Creates the server of `scenario`.
-    pub fn new(scenario: Arc<Scenario>, cut: Option<Cut>) -> Self {
-        let cut = cut.map(|Cut { longest, seed }| (longest.max(1), Rng::new(seed)));
+    pub fn new(scenario: Arc<Scenario>, cut: Option<Cuts>) -> Self {
+        let cut = cut.map(|Cuts { longest, seed }| (longest.max(1), Rng::new(seed)));
         Self { scenario, state: Mutex::new(State { asked: 0, differences: Vec::new(), cut }) }
     }
 

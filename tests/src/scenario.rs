@@ -31,7 +31,7 @@ pub struct Scenario {
     pub exchanges: Vec<Exchange>,
     /// How the run ends.
     #[serde(rename = "final")]
-    pub ending: Expected,
+    pub ending: Expectation,
     /// The paths of unknown fields, which are ignored.
     #[serde(skip)]
     pub unknown: Vec<String>,
@@ -172,7 +172,7 @@ const FRAME: usize = r#",{"role":"assistant","content":[]}"#.len();
 
 /// How a run must end.
 #[derive(Debug, Deserialize)]
-pub struct Expected {
+pub struct Expectation {
     /// The stop reason of the last message.
     pub stop_reason: Option<String>,
     /// The text blocks of the last message, joined.
@@ -292,7 +292,7 @@ impl Scenario {
             |names: &[String]| Json::Array(names.iter().cloned().map(Json::String).collect());
         let text = |text: &str| Json::String(text.to_owned());
         let number = |number: u16| Json::Number(number.to_string());
-        let Expected { stop_reason, text: said, tool_use, api_error, status, error, outcome } =
+        let Expectation { stop_reason, text: said, tool_use, api_error, status, error, outcome } =
             &self.ending;
         if *ending == Ending::ThreadLost || outcome.is_some() {
             let got = match ending {

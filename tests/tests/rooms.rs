@@ -376,3 +376,93 @@ fn uses_are_seen() {
     assert!(uses.contains_key(&("run".to_owned(), "transcript".to_owned())));
     assert!(uses.contains_key(&("drive".to_owned(), "run".to_owned())));
 }
+/// Function words and irregular participles, which name no type. Regular participles are found by
+/// their ends.
+const NOT_NOUNS: [&str; 53] = [
+    "Again", "Apart", "Around", "Before", "Begun", "Both", "Bought", "Brought", "Built", "Caught",
+    "Chosen", "Cut", "Done", "Drawn", "Each", "Else", "For", "Found", "Given", "Gone", "Got",
+    "Grown", "Heard", "Held", "Hidden", "How", "Inside", "Kept", "Known", "Late", "Later", "Left",
+    "Lost", "Made", "Meant", "Met", "Next", "Once", "Rest", "Seen", "Sent", "Shown", "Spent",
+    "Split", "Taken", "Then", "Told", "Torn", "When", "Which", "Why", "Woken", "Written",
+];
+
+/// Names that end like participles, and why they may stay.
+const NOUNS: [(&str, &str); 6] = [
+    ("Ending", "a noun: the way in which a reply ended"),
+    ("Feed", "a noun: a source of events"),
+    ("Fixed", "an adjective: an executor of `drive`, as `Serial` and `Concurrent` are"),
+    ("Framing", "a noun: how HTTP marks the end of a body"),
+    ("Meaning", "a noun: what a request says"),
+    ("Nothing", "a pronoun: the input of an action without arguments"),
+];
+
+/// Returns the names of the types that `code` declares.
+fn types(code: &str) -> Vec<&str> {
+    let is_name = |c: char| c.is_alphanumeric() || c == '_';
+    let mut names = Vec::new();
+    for keyword in ["struct ", "enum ", "trait ", "type ", "union "] {
+        for (at, _) in code.match_indices(keyword) {
+            if code[..at].ends_with(is_name) {
+                continue;
+            }
+            let name = code[at + keyword.len()..].split(|c| !is_name(c)).next().unwrap_or_default();
+            if name.starts_with(|c: char| c.is_ascii_uppercase()) {
+                names.push(name);
+            }
+        }
+    }
+    names
+}
+
+/// Returns whether a name is a single word that is a participle or a function word.
+fn is_no_noun(name: &str) -> bool {
+    let is_one_word = !name[1..].contains(|c: char| c.is_ascii_uppercase());
+    is_one_word && (NOT_NOUNS.contains(&name) || name.ends_with("ed") || name.ends_with("ing"))
+}
+
+#[test]
+fn types_have_nouns_as_names() {
+    let (mut number, mut wrong) = (0, Vec::new());
+    let mut unused: Vec<&str> = NOUNS.iter().map(|(name, _)| *name).collect();
+    // The TLS of transport-embassy/tls keeps the names of the package from which it was forked.
+    for folder in [
+        "core/src",
+        "core/c/src",
+        "core/macros/src",
+        "transport-std/src",
+        "transport-std/bedrock/src",
+        "transport-std/blocking/src",
+        "transport-std/mcp/src",
+        "transport-std/serve/src",
+        "transport-std/serve/dynamodb/src",
+        "transport-std/vertex/src",
+        "transport-embassy/src",
+    ] {
+        let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("..").join(folder);
+        let mut files = Vec::new();
+        rust_files(&folder, &mut files);
+        assert!(!files.is_empty(), "{}", folder.display());
+        for file in files {
+            let code = code(&file);
+            for name in types(&code) {
+                number += 1;
+                unused.retain(|noun| *noun != name);
+                if is_no_noun(name) && !NOUNS.iter().any(|(noun, _)| *noun == name) {
+                    wrong.push(format!("{name} is not a noun: {}", file.display()));
+                }
+            }
+        }
+    }
+    assert!(number > 500, "{number} types");
+    assert!(wrong.is_empty(), "{}", wrong.join("\n"));
+    assert!(unused.is_empty(), "no type has these names: {unused:?}");
+}
+
+#[test]
+fn names_that_are_no_nouns_are_seen() {
+    let code = "pub struct Told {}\npub(crate) enum Called<'a> { Held }\ntype Sending = u8;\nuse a::b;\n\
+        trait Which {}\nstruct ToldStory; struct Bed2; let prototype = Heard;";
+    let mut found: Vec<&str> = types(code).into_iter().filter(|name| is_no_noun(name)).collect();
+    found.sort_unstable();
+    assert_eq!(found, ["Called", "Sending", "Told", "Which"]);
+}

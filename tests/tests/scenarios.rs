@@ -6,7 +6,7 @@ use std::sync::Arc;
 
 use toolrunner_tests::engine::{Client, Embassy, Embedded, Ending, Engine, Server};
 use toolrunner_tests::play;
-use toolrunner_tests::replay::{Cut, Replay};
+use toolrunner_tests::replay::{Cuts, Replay};
 use toolrunner_tests::scenario::{Scenario, files};
 
 fn scenarios() -> Vec<Arc<Scenario>> {
@@ -30,9 +30,9 @@ fn play_all(engine: &dyn Engine) {
     assert!(scenarios.len() >= 60, "{} scenarios", scenarios.len());
     let cuts = [
         None,
-        Some(Cut { longest: 1, seed: 0 }),
-        Some(Cut { longest: 7, seed: 1 }),
-        Some(Cut { longest: 90, seed: 2 }),
+        Some(Cuts { longest: 1, seed: 0 }),
+        Some(Cuts { longest: 7, seed: 1 }),
+        Some(Cuts { longest: 90, seed: 2 }),
     ];
     let mut failed = Vec::new();
     for scenario in &scenarios {

@@ -13,16 +13,16 @@ pub trait Entropy {
     /// of a cryptographic generator that such noise has seeded.
     ///
     /// # Errors
-    /// Returns [`EntropyFailed`] if the source has failed. No connection is then made.
-    fn fill(&mut self, bytes: &mut [u8]) -> Result<(), EntropyFailed>;
+    /// Returns [`EntropyError`] if the source has failed. No connection is then made.
+    fn fill(&mut self, bytes: &mut [u8]) -> Result<(), EntropyError>;
 }
 
 impl<E: Entropy + ?Sized> Entropy for &mut E {
-    fn fill(&mut self, bytes: &mut [u8]) -> Result<(), EntropyFailed> {
+    fn fill(&mut self, bytes: &mut [u8]) -> Result<(), EntropyError> {
         (**self).fill(bytes)
     }
 }
 
 /// The error of an [`Entropy`] whose source of randomness has failed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct EntropyFailed;
+pub struct EntropyError;

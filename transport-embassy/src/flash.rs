@@ -40,7 +40,7 @@ pub enum FlashError<E> {
 
 /// A slot that holds a valid snapshot.
 #[derive(Clone, Copy)]
-struct Found {
+struct StoredSnapshot {
     slot: u32,
     sequence: u32,
     len: usize,
@@ -150,7 +150,7 @@ impl<F: NorFlash> SnapshotStore<F> {
         self.start + slot * self.slot
     }
 
-    async fn newest(&mut self) -> Result<Option<Found>, FlashError<F::Error>> {
+    async fn newest(&mut self) -> Result<Option<StoredSnapshot>, FlashError<F::Error>> {
         Ok(match (self.look(0).await?, self.look(1).await?) {
             // Sequence numbers may wrap around; those of the two slots never differ by more than
             // one.
@@ -162,7 +162,7 @@ impl<F: NorFlash> SnapshotStore<F> {
     }
 
     /// Returns the snapshot of `slot`, if it is complete.
-    async fn look(&mut self, slot: u32) -> Result<Option<Found>, FlashError<F::Error>> {
+    async fn look(&mut self, slot: u32) -> Result<Option<StoredSnapshot>, FlashError<F::Error>> {
         let at = self.address(slot);
         let mut chunk = [0; CHUNK];
         self.flash.read(at, &mut chunk).await.map_err(FlashError::Flash)?;
@@ -189,7 +189,7 @@ impl<F: NorFlash> SnapshotStore<F> {
             left -= piece.len();
             from += CHUNK as u32;
         }
-        Ok((crc.value() == checksum).then_some(Found { slot, sequence, len }))
+        Ok((crc.value() == checksum).then_some(StoredSnapshot { slot, sequence, len }))
     }
 
     /// Writes at most one chunk, padded to whole words, and returns the number of bytes written.

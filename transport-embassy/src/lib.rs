@@ -131,10 +131,10 @@ pub use toolrunner_macros::toolbox_embassy as toolbox;
 
 pub use cancel::Cancel;
 pub use clock::{EmbassyClock, WallClock};
-pub use entropy::{Entropy, EntropyFailed};
+pub use entropy::{Entropy, EntropyError};
 pub use error::{ConnectFailure, Error};
 pub use link::{Link, Plain};
-pub use lookup::{Addresses, Lookup, LookupFailed, MAX_ADDRESSES};
+pub use lookup::{Addresses, Lookup, LookupError, MAX_ADDRESSES};
 #[cfg(feature = "defmt")]
 pub use observer::DefmtObserver;
 pub use resources::Resources;

@@ -22,25 +22,25 @@ pub trait Lookup {
     /// Returns the addresses of `host`. Addresses beyond [`MAX_ADDRESSES`] are left out.
     ///
     /// # Errors
-    /// Returns [`LookupFailed`] if the name has no address or could not be looked up.
-    async fn addresses(&self, host: &str) -> Result<Addresses, LookupFailed>;
+    /// Returns [`LookupError`] if the name has no address or could not be looked up.
+    async fn addresses(&self, host: &str) -> Result<Addresses, LookupError>;
 }
 
 impl<D: Dns> Lookup for D {
-    async fn addresses(&self, host: &str) -> Result<Addresses, LookupFailed> {
+    async fn addresses(&self, host: &str) -> Result<Addresses, LookupError> {
         let address = self.get_host_by_name(host, AddrType::Either).await;
-        address.map(|address| Addresses::from_iter([address])).map_err(|_| LookupFailed)
+        address.map(|address| Addresses::from_iter([address])).map_err(|_| LookupError)
     }
 }
 
 /// The error of a [`Lookup`] for a name without an address.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct LookupFailed;
+pub struct LookupError;
 
-impl core::fmt::Display for LookupFailed {
+impl core::fmt::Display for LookupError {
     fn fmt(&self, f: &mut core::fmt::Formatter<'_>) -> core::fmt::Result {
         f.write_str("could not resolve the host name")
     }
 }
 
-impl core::error::Error for LookupFailed {}
+impl core::error::Error for LookupError {}

@@ -12,7 +12,7 @@ use embedded_io_async::ErrorKind;
 use embedded_nal_async::ConnectedUdp;
 
 use crate::sntp::{self, Patience, Sample};
-use crate::{Addresses, Entropy, Lookup, LookupFailed};
+use crate::{Addresses, Entropy, Lookup, LookupError};
 
 /// Looks up all IPv4 addresses of a host.
 #[derive(Clone, Copy)]
@@ -25,11 +25,11 @@ impl core::fmt::Debug for Names<'_> {
 }
 
 impl Lookup for Names<'_> {
-    async fn addresses(&self, host: &str) -> Result<Addresses, LookupFailed> {
-        let found = self.0.dns_query(host, DnsQueryType::A).await.map_err(|_| LookupFailed)?;
+    async fn addresses(&self, host: &str) -> Result<Addresses, LookupError> {
+        let found = self.0.dns_query(host, DnsQueryType::A).await.map_err(|_| LookupError)?;
         let addresses: Addresses =
             found.into_iter().map(IpAddr::from).take(crate::MAX_ADDRESSES).collect();
-        if addresses.is_empty() { Err(LookupFailed) } else { Ok(addresses) }
+        if addresses.is_empty() { Err(LookupError) } else { Ok(addresses) }
     }
 }
 

@@ -37,7 +37,7 @@ use embedded_nal_async::ConnectedUdp;
 
 use crate::{Entropy, WallClock};
 
-use packet::Rejected;
+use packet::PacketError;
 pub use packet::{Invalid, KissCode};
 
 /// The UDP port of NTP servers.
@@ -189,8 +189,8 @@ async fn exchange(
                 let reply = bytes.get(..len).unwrap_or_default();
                 match packet::sample(reply, nonce, sent, Instant::now()) {
                     Ok(sample) => return Ok(sample),
-                    Err(Rejected::Kiss(code)) => return Err(Error::KissOfDeath(code)),
-                    Err(Rejected::Invalid(why)) => why,
+                    Err(PacketError::Kiss(code)) => return Err(Error::KissOfDeath(code)),
+                    Err(PacketError::Invalid(why)) => why,
                 }
             }
             // A socket that fails at once each time must not keep the executor busy.

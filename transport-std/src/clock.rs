@@ -14,14 +14,14 @@ use tokio::time::Sleep;
 use toolrunner_core::time::{Clock, Instant};
 
 /// The future of [`DynClock::wait_until`].
-pub type Waiting<'a> = Pin<Box<dyn Future<Output = ()> + Send + 'a>>;
+pub type WaitFuture<'a> = Pin<Box<dyn Future<Output = ()> + Send + 'a>>;
 
 /// The object-safe counterpart of [`Clock`].
 pub trait DynClock: Send + Sync + 'static {
     /// Returns the current time.
     fn now(&self) -> Instant;
     /// Waits until `deadline`.
-    fn wait_until(&self, deadline: Instant) -> Waiting<'_>;
+    fn wait_until(&self, deadline: Instant) -> WaitFuture<'_>;
     /// Returns an arbitrary number, which spreads out retries.
     fn jitter(&self) -> u32;
 }
@@ -45,7 +45,7 @@ impl DynClock for TokioClock {
         Instant::ZERO.after(self.start.elapsed())
     }
 
-    fn wait_until(&self, deadline: Instant) -> Waiting<'_> {
+    fn wait_until(&self, deadline: Instant) -> WaitFuture<'_> {
         // Inside the future, so that the runtime is not needed before there is something to wait
         // for.
         Box::pin(async move {
@@ -102,7 +102,7 @@ impl<C: DynClock + ?Sized> DynClock for std::sync::Arc<C> {
         (**self).now()
     }
 
-    fn wait_until(&self, deadline: Instant) -> Waiting<'_> {
+    fn wait_until(&self, deadline: Instant) -> WaitFuture<'_> {
         (**self).wait_until(deadline)
     }
 
@@ -117,7 +117,7 @@ impl DynClock for toolrunner_core::testing::VirtualClock {
         Clock::now(self)
     }
 
-    fn wait_until(&self, deadline: Instant) -> Waiting<'_> {
+    fn wait_until(&self, deadline: Instant) -> WaitFuture<'_> {
         Box::pin(Clock::wait_until(self, deadline))
     }
 

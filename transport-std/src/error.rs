@@ -6,7 +6,7 @@ use toolrunner_core::error as core_error;
 use toolrunner_core::json::Value;
 use toolrunner_core::run::Run as Machine;
 
-use crate::Escaped;
+use crate::EscapedText;
 use crate::config::SetupError;
 use crate::http::HttpError;
 use crate::rate_limits::RateLimits;
@@ -15,8 +15,8 @@ use crate::rate_limits::RateLimits;
 /// call it again to continue where it stopped.
 ///
 /// Text from others, such as a server, is shown on one line and without control characters: see
-/// [`Escaped`](crate::Escaped). `Debug` writes the same text as `Display`, because `main` prints an
-/// error that it returns with `Debug`; `{:#?}` shows the parts.
+/// [`EscapedText`](crate::EscapedText). `Debug` writes the same text as `Display`, because `main`
+/// prints an error that it returns with `Debug`; `{:#?}` shows the parts.
 #[non_exhaustive]
 pub enum Error {
     /// The server reported an error.
@@ -103,10 +103,10 @@ impl fmt::Display for ApiFailure {
         match (self.kind.as_str(), self.error.kind) {
             ("", core_error::ApiErrorKind::Unknown) => write!(f, "status {}", self.error.status)?,
             ("", known) => write!(f, "{} (status {})", known.name(), self.error.status)?,
-            (kind, _) => write!(f, "{} (status {})", Escaped(kind), self.error.status)?,
+            (kind, _) => write!(f, "{} (status {})", EscapedText(kind), self.error.status)?,
         }
         if !self.message.is_empty() {
-            write!(f, ": {}", Escaped(&self.message))?;
+            write!(f, ": {}", EscapedText(&self.message))?;
         }
         f.write_str(match self.error.status {
             101 => ": the server switched to another protocol, which was not requested",
@@ -118,7 +118,7 @@ impl fmt::Display for ApiFailure {
             f.write_str(": check the base URL, the part before /v1/messages")?;
         }
         if !self.request_id.is_empty() {
-            write!(f, " [request id {}]", Escaped(&self.request_id))?;
+            write!(f, " [request id {}]", EscapedText(&self.request_id))?;
         }
         Ok(())
     }
@@ -130,16 +130,16 @@ impl fmt::Display for Error {
             Self::Api(failure) => write!(f, "API error: {failure}"),
             Self::Capacity(full) => fmt::Display::fmt(full, f),
             Self::Hook(error) => {
-                write!(f, "the request hook failed: {}", Escaped(error))?;
+                write!(f, "the request hook failed: {}", EscapedText(error))?;
                 let mut deeper = error.source();
                 while let Some(cause) = deeper {
-                    write!(f, ": {}", Escaped(cause))?;
+                    write!(f, ": {}", EscapedText(cause))?;
                     deeper = cause.source();
                 }
                 Ok(())
             }
             Self::Misuse(misuse) => fmt::Display::fmt(misuse, f),
-            Self::Invalid(text) => fmt::Display::fmt(&Escaped(text), f),
+            Self::Invalid(text) => fmt::Display::fmt(&EscapedText(text), f),
             Self::Protocol(protocol) => write!(f, "protocol error: {protocol}"),
             Self::Setup(setup) => fmt::Display::fmt(setup, f),
             Self::Transport(error) => fmt::Display::fmt(error, f),
@@ -266,7 +266,7 @@ fn start_of(body: &[u8]) -> String {
 /// or start a line.
 fn shown(received: &[u8]) -> String {
     let text = String::from_utf8_lossy(received.get(..800).unwrap_or(received));
-    Escaped(text.trim().chars().take(200).collect::<String>()).to_string()
+    EscapedText(text.trim().chars().take(200).collect::<String>()).to_string()
 }
 
 fn error_text(kind: core_error::TransportKind) -> String {

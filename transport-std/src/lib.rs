@@ -77,7 +77,7 @@ pub use logging::init_logging;
 pub use params::Params;
 pub use rate_limits::{RateLimit, RateLimits};
 pub use run::{
-    Content, Decision, Finished, GatedCall, Injector, OwnedEvent, ResultDraft, Run, RunBuilder,
+    Content, Decision, GatedCall, Injector, OwnedEvent, ResultDraft, Run, RunBuilder, RunEnd,
     RunStream, ToMessages, TokenCount, ToolResult, ToolResults, TraceParent, Turn,
 };
 pub use tokio_util::sync::CancellationToken;
@@ -85,12 +85,12 @@ pub use tokio_util::sync::CancellationToken;
 /// This crate escapes its log messages and error messages in this way.
 ///
 /// ```
-/// use toolrunner_std::Escaped;
+/// use toolrunner_std::EscapedText;
 ///
-/// assert_eq!(Escaped("first\nsecond \u{1b}[31m").to_string(), r"first\nsecond \u{1b}[31m");
+/// assert_eq!(EscapedText("first\nsecond \u{1b}[31m").to_string(), r"first\nsecond \u{1b}[31m");
 /// ```
 #[doc(inline)]
-pub use toolrunner_core::__private::client::Escaped;
+pub use toolrunner_core::__private::client::EscapedText;
 
 /// Implements [`ToolInput`](trait@ToolInput) for a struct or an enum, so that tools can accept it:
 /// see [`toolrunner_core::ToolInput`](derive@toolrunner_core::ToolInput).
@@ -148,9 +148,9 @@ pub use toolrunner_core::policy::{Limit, Limits, RetryPolicy};
 pub use toolrunner_core::run::{
     Call, Compaction, MakeRoom, OnBreak, Outcome, ToolAnswer, WhenFull,
 };
-pub use toolrunner_core::structured::Structured;
+pub use toolrunner_core::structured::StructuredResult;
 pub use toolrunner_core::tool::{
-    BoxTools, ContentBlock, Declared, Definition, DynTools, FromText, Json, Output, RawTool,
+    BoxTools, ContentBlock, DeclaredTool, Definition, DynTools, FromText, Json, Output, RawTool,
     Source, ToolContext, ToolError, ToolInput, ToolOutput, Tools,
 };
 pub use toolrunner_core::wire::MessageThread;

@@ -4,9 +4,10 @@
 //! ```
 //! # async fn f() -> Result<(), toolrunner_std::Error> {
 //! use toolrunner_std::machine::testing::{Reply, Script, ScriptedModel};
-//! use toolrunner_std::testing::Scripted;
+//! use toolrunner_std::testing::ScriptedServer;
 //!
-//! let scripted = Scripted::new(ScriptedModel::new(Script::new().reply(Reply::text("Hello!"))));
+//! let scripted =
+//!     ScriptedServer::new(ScriptedModel::new(Script::new().reply(Reply::text("Hello!"))));
 //! let mut run = scripted.client().run("m").user("Say hello.");
 //! assert_eq!(run.until_done().await?.text(), "Hello!");
 //! assert_eq!(scripted.requests().len(), 1);
@@ -30,7 +31,7 @@ use crate::client::Client;
 use crate::clock::{DynClock, SharedClock};
 use crate::config::ClientBuilder;
 use crate::error::Error;
-use crate::http::{DynTransport, HttpError, HttpTransport, Sending, Timeouts};
+use crate::http::{DynTransport, HttpError, HttpTransport, SendFuture, Timeouts};
 use crate::lock::lock;
 use paced::Part;
 use toolrunner_core::error::TransportKind;
@@ -40,13 +41,13 @@ const READ_TIMEOUT: Duration = Duration::from_secs(600);
 
 /// A scripted model, shared between the client that uses it and the test that inspects it.
 #[derive(Clone, Debug)]
-pub struct Scripted {
+pub struct ScriptedServer {
     model: Arc<Mutex<ScriptedModel>>,
     link: Option<Arc<Mutex<BadLink>>>,
     clock: Option<SharedClock>,
 }
 
-impl Scripted {
+impl ScriptedServer {
     /// Wraps this model.
     pub fn new(model: ScriptedModel) -> Self {
         Self { model: Arc::new(Mutex::new(model)), link: None, clock: None }
@@ -100,8 +101,8 @@ impl Scripted {
     }
 }
 
-impl DynTransport for Scripted {
-    fn send<'a>(&'a self, head: &'a Head<'_>, body: &'a Body<'_>) -> Sending<'a> {
+impl DynTransport for ScriptedServer {
+    fn send<'a>(&'a self, head: &'a Head<'_>, body: &'a Body<'_>) -> SendFuture<'a> {
         self.send_within(head, body, Timeouts::default())
     }
 
@@ -110,7 +111,7 @@ impl DynTransport for Scripted {
         head: &'a Head<'_>,
         body: &'a Body<'_>,
         timeouts: Timeouts,
-    ) -> Sending<'a> {
+    ) -> SendFuture<'a> {
         Box::pin(async move {
             let mut request =
                 Request::new(head.path, body.pieces().flatten().copied().collect::<Vec<u8>>());

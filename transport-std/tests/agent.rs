@@ -18,7 +18,7 @@ use toolrunner_core::tool::Tools;
 use toolrunner_std::builtin::{
     AgentTool, AgentToolset, BashTool, DirectoryEditor, EditorTool, Shell, ShellSettings,
 };
-use toolrunner_std::testing::Scripted;
+use toolrunner_std::testing::ScriptedServer;
 
 fn agent() -> (TempDir, AgentToolset) {
     let dir = tempfile::tempdir().unwrap();
@@ -124,7 +124,7 @@ async fn a_cancelled_run_kills_the_command() {
     let dir = tempfile::tempdir().unwrap();
     let script =
         Script::new().reply(Reply::new().tool_use("t1", "bash", r#"{"command":"sleep 98.7701"}"#));
-    let scripted = Scripted::new(ScriptedModel::new(script));
+    let scripted = ScriptedServer::new(ScriptedModel::new(script));
     let mut run =
         scripted.client().run("m").tools(BashTool::new(Shell::new(dir.path()))).user("Go.");
     let cancellation = run.cancellation();
@@ -281,7 +281,7 @@ async fn a_call_sees_the_effects_of_the_calls_before_it_in_the_turn() {
                 .tool_use("t7", "read", file),
         )
         .reply(Reply::text("ok"));
-    let scripted = Scripted::new(ScriptedModel::new(script));
+    let scripted = ScriptedServer::new(ScriptedModel::new(script));
     let mut run = scripted.client().run("m").tools(tools).user("Go.");
     run.until_done().await.unwrap();
     let requests = scripted.requests();

@@ -14,7 +14,7 @@ use toolrunner_core::error::TransportKind;
 use toolrunner_core::testing::validity::{Tail, check};
 use toolrunner_core::tool::{Input, RawTool};
 use toolrunner_core::transport::{Body, Head, Reply, ReplyHead};
-use toolrunner_std::http::{DynTransport, HttpBody, HttpError, HttpTransport, Sending};
+use toolrunner_std::http::{DynTransport, HttpBody, HttpError, HttpTransport, SendFuture};
 use toolrunner_std::{
     Client, Error, Event, Limits, OnBreak, Outcome, RetryPolicy, Run, RunBuilder,
 };
@@ -97,7 +97,7 @@ impl http_body::Body for Pieces {
 }
 
 impl DynTransport for Server {
-    fn send<'a>(&'a self, _: &'a Head<'_>, body: &'a Body<'_>) -> Sending<'a> {
+    fn send<'a>(&'a self, _: &'a Head<'_>, body: &'a Body<'_>) -> SendFuture<'a> {
         check(body.transcript(), Tail::Closed).unwrap();
         let text = String::from_utf8(body.transcript().to_vec()).unwrap();
         let is_first = !text.contains("tool_use");

@@ -13,7 +13,7 @@ use toolrunner_core::json::{Text, Value as Input};
 use toolrunner_core::tool::{Output, ToolCall, ToolError, Tools};
 use toolrunner_std::builtin::{
     Browser, BrowserChange, BrowserMember, BrowserReport, BrowserToolset, Display, FormValue,
-    Navigation, PageFilter, PageLoaded, Point, Region, Screenshot, ScrollDirection, Tab, Target,
+    LoadedPage, Navigation, PageFilter, Point, Region, Screenshot, ScrollDirection, Tab, Target,
     Upload,
 };
 use toolset::{Call, PNG, image, played, played_with, text, texts};
@@ -81,12 +81,12 @@ impl Browser for Recorder {
         &self,
         tab: Option<&str>,
         to: Navigation<'_>,
-    ) -> Result<PageLoaded, ToolError> {
+    ) -> Result<LoadedPage, ToolError> {
         self.record(format!("navigate {tab:?} {to:?}"));
         if to == Navigation::Back {
             return Err(ToolError::new("no page before this one"));
         }
-        Ok(PageLoaded {
+        Ok(LoadedPage {
             url: "https://a/\n".to_owned(),
             title: Some("A\u{202e}B".to_owned()),
             status: Some(200),

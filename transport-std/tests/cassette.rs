@@ -16,7 +16,9 @@ use toolrunner_core::error::TransportKind;
 use toolrunner_core::testing::{Answer, BadLink, Reply, Script, VirtualClock};
 use toolrunner_core::transport::{Body, Head, Reply as CoreReply, ReplyHead};
 use toolrunner_std::clock::DynClock;
-use toolrunner_std::http::{DynTransport, HttpBody, HttpError, HttpTransport, Sending, Timeouts};
+use toolrunner_std::http::{
+    DynTransport, HttpBody, HttpError, HttpTransport, SendFuture, Timeouts,
+};
 use toolrunner_std::testing::{
     Cassette, CassetteBuilder, CassetteError, CassetteMode, MODE_VARIABLE,
 };
@@ -55,7 +57,7 @@ fn start(client: &Client, prompt: &str) -> Run {
 struct Nothing;
 
 impl DynTransport for Nothing {
-    fn send<'a>(&'a self, _: &'a Head<'_>, _: &'a Body<'_>) -> Sending<'a> {
+    fn send<'a>(&'a self, _: &'a Head<'_>, _: &'a Body<'_>) -> SendFuture<'a> {
         panic!("a request was sent");
     }
 }
@@ -267,7 +269,7 @@ async fn runs_at_a_time_may_send_in_any_order() {
 struct Files;
 
 impl DynTransport for Files {
-    fn send<'a>(&'a self, _: &'a Head<'_>, _: &'a Body<'_>) -> Sending<'a> {
+    fn send<'a>(&'a self, _: &'a Head<'_>, _: &'a Body<'_>) -> SendFuture<'a> {
         let error = HttpError::new(TransportKind::Tls, "the certificate of gateway.internal");
         Box::pin(core::future::ready(Err(error)))
     }
@@ -278,7 +280,7 @@ impl DynTransport for Files {
         head: &'a Head<'_>,
         body: &'a Body<'_>,
         timeouts: Timeouts,
-    ) -> Sending<'a> {
+    ) -> SendFuture<'a> {
         let pieces: Vec<&'static [u8]> = match (method, head.path) {
             (&Method::GET, "/v1/files/f/content") => vec![b"\x89PNG", b"\r\n\xff"],
             (&Method::GET, "/v1/broken") => vec![b"half of"],

@@ -8,7 +8,7 @@ use std::sync::Arc;
 
 use toolrunner_core::testing::{Answer, Chunk, Reply, Script, Style, VirtualClock};
 use toolrunner_core::transport::{Body, Head, Reply as CoreReply, ReplyHead};
-use toolrunner_std::http::{DynTransport, HttpBody, HttpTransport, Sending};
+use toolrunner_std::http::{DynTransport, HttpBody, HttpTransport, SendFuture};
 use toolrunner_std::identity::{IdentityToken, WorkloadIdentity};
 use toolrunner_std::testing::{Cassette, CassetteBuilder, CassetteError, CassetteMode};
 use toolrunner_std::{Client, ClientBuilder, tool};
@@ -82,7 +82,7 @@ async fn no_secret_is_recorded_and_the_recording_is_replayed() {
         let path = folder.path().join(format!("{stream}.json"));
         let cassette = record(&path).start().unwrap();
         assert_clean(&format!("{cassette:?}"));
-        let scripted = toolrunner_std::testing::Scripted::new(
+        let scripted = toolrunner_std::testing::ScriptedServer::new(
             toolrunner_core::testing::ScriptedModel::new(indiscreet()).style(style(stream)),
         );
         let inner = HttpTransport::from_dyn(scripted.clone());
@@ -144,7 +144,7 @@ async fn a_secret_is_hidden_whatever_is_escaped_in_it() {
             .reply(Reply::new().tool_use("t1", "who", "{}"))
             .reply(Reply::text(&input));
         let cassette = Cassette::at(&path).mode(CassetteMode::Record).hide(NAME).start().unwrap();
-        let scripted = toolrunner_std::testing::Scripted::new(
+        let scripted = toolrunner_std::testing::ScriptedServer::new(
             toolrunner_core::testing::ScriptedModel::new(script).style(style(i % 2 == 0)),
         );
         let inner = HttpTransport::from_dyn(scripted);
@@ -198,10 +198,10 @@ async fn a_secret_that_cannot_be_removed_is_not_written() {
 }
 
 /// Exchanges an identity for a token, and then answers.
-struct WithIdentity(toolrunner_std::testing::Scripted);
+struct WithIdentity(toolrunner_std::testing::ScriptedServer);
 
 impl DynTransport for WithIdentity {
-    fn send<'a>(&'a self, head: &'a Head<'_>, body: &'a Body<'_>) -> Sending<'a> {
+    fn send<'a>(&'a self, head: &'a Head<'_>, body: &'a Body<'_>) -> SendFuture<'a> {
         if !head.path.contains("oauth") {
             return self.0.send(head, body);
         }

@@ -2,7 +2,7 @@
 
 use toolrunner_core::testing::validity::{Tail, check};
 use toolrunner_core::testing::{Reply, Script, ScriptedModel};
-use toolrunner_std::testing::Scripted;
+use toolrunner_std::testing::ScriptedServer;
 use toolrunner_std::{Compaction, Event, Outcome, StopReason, Usage, tool};
 
 /// Add two numbers together.
@@ -33,7 +33,7 @@ async fn compaction_at_80_000_tokens() {
             .reply(call("t2", 90_000))
             .reply(Reply::text("We \"added\" 1 and 2.\nNext: say so."))
             .reply(Reply::text("3"));
-        let scripted = Scripted::new(ScriptedModel::new(script));
+        let scripted = ScriptedServer::new(ScriptedModel::new(script));
         let mut run = scripted
             .client()
             .run("m")
@@ -95,7 +95,7 @@ async fn a_reply_of_thinking_and_a_call_can_be_summarised() {
             .reply(thinks)
             .reply(Reply::text("We added 1 and 2."))
             .reply(Reply::text("3"));
-        let scripted = Scripted::new(ScriptedModel::new(script));
+        let scripted = ScriptedServer::new(ScriptedModel::new(script));
         let mut run = scripted
             .client()
             .run("m")
@@ -116,7 +116,7 @@ async fn a_reply_of_thinking_and_a_call_can_be_summarised() {
 /// No compaction happens after the last turn, however long it was.
 #[tokio::test]
 async fn not_after_the_last_turn() {
-    let scripted = Scripted::new(ScriptedModel::new(
+    let scripted = ScriptedServer::new(ScriptedModel::new(
         Script::new().reply(Reply::text("3").usage(usage(90_000))),
     ));
     let mut run = scripted.client().run("m").compaction(FROM_80_000).user("What is 1 + 2?");
@@ -131,7 +131,7 @@ async fn a_failed_summary_keeps_the_history() {
         Script::new().reply(call("t1", 90_000)).reply(Reply::new()),
         Script::new().reply(call("t1", 90_000)).error(400, "invalid_request_error", "no"),
     ] {
-        let scripted = Scripted::new(ScriptedModel::new(failure.reply(Reply::text("3"))));
+        let scripted = ScriptedServer::new(ScriptedModel::new(failure.reply(Reply::text("3"))));
         let mut run = scripted
             .client()
             .run("m")
@@ -155,7 +155,7 @@ async fn by_another_model() {
         .reply(call("t1", 90_000))
         .reply(Reply::text("Summary."))
         .reply(Reply::text("3"));
-    let scripted = Scripted::new(ScriptedModel::new(script));
+    let scripted = ScriptedServer::new(ScriptedModel::new(script));
     let mut run = scripted
         .client()
         .run("big")
@@ -186,7 +186,7 @@ async fn by_the_server() {
     for stream in [true, false] {
         let script =
             Script::new().reply(call("t1", 100)).reply(server_summary()).reply(Reply::text("3"));
-        let scripted = Scripted::new(ScriptedModel::new(script).lenient());
+        let scripted = ScriptedServer::new(ScriptedModel::new(script).lenient());
         let mut run = scripted
             .client()
             .run("m")
@@ -245,7 +245,7 @@ async fn a_compaction_has_no_member_twice() {
             .reply(call("t1", 100).container("c1"))
             .reply(server_summary())
             .reply(Reply::text("3"));
-        let scripted = Scripted::new(ScriptedModel::new(script).lenient());
+        let scripted = ScriptedServer::new(ScriptedModel::new(script).lenient());
         let builder = scripted.client().run("m").tools(calculate_sum).param_json(name, json);
         let mut run = builder.user("What is 1 + 2?");
         let _turn = run.next_turn().await.unwrap().unwrap();
@@ -268,7 +268,7 @@ async fn a_compaction_has_no_member_twice() {
 #[tokio::test]
 async fn by_the_server_after_the_last_turn() {
     let script = Script::new().reply(Reply::text("3")).reply(server_summary());
-    let scripted = Scripted::new(ScriptedModel::new(script).lenient());
+    let scripted = ScriptedServer::new(ScriptedModel::new(script).lenient());
     let mut run = scripted.client().run("m").user("What is 1 + 2?");
     let _turn = run.next_turn().await.unwrap().unwrap();
     run.compact_on_server(None);
@@ -287,7 +287,8 @@ async fn by_the_server_without_a_summary() {
         Script::new().reply(call("t1", 100)).reply(Reply::text("no")),
         Script::new().reply(call("t1", 100)).error(529, "overloaded_error", "no"),
     ] {
-        let scripted = Scripted::new(ScriptedModel::new(answer.reply(Reply::text("3"))).lenient());
+        let scripted =
+            ScriptedServer::new(ScriptedModel::new(answer.reply(Reply::text("3"))).lenient());
         let mut run = scripted.client().run("m").tools(calculate_sum).user("What is 1 + 2?");
         let _turn = run.next_turn().await.unwrap().unwrap();
         run.compact_on_server(None);
@@ -307,7 +308,7 @@ async fn its_tokens_are_counted() {
         .reply(call("t1", 90_000))
         .reply(Reply::text("Summary.").usage(usage(100)))
         .reply(Reply::text("3").usage(usage(50)));
-    let scripted = Scripted::new(ScriptedModel::new(script));
+    let scripted = ScriptedServer::new(ScriptedModel::new(script));
     let mut run = scripted
         .client()
         .run("m")
@@ -328,7 +329,7 @@ async fn its_tokens_are_counted() {
         .reply(call("t1", 100))
         .reply(server_summary().usage(usage(200)))
         .reply(Reply::text("3").usage(usage(50)));
-    let scripted = Scripted::new(ScriptedModel::new(script).lenient());
+    let scripted = ScriptedServer::new(ScriptedModel::new(script).lenient());
     let mut run = scripted.client().run("m").tools(calculate_sum).user("What is 1 + 2?");
     let _turn = run.next_turn().await.unwrap().unwrap();
     run.compact_on_server(None);

@@ -11,7 +11,7 @@ use common::{assert_valid, bodies, scripted};
 use serde_json::{Value, json};
 use toolrunner_core::testing::{Reply, Script};
 use toolrunner_std::run::Content;
-use toolrunner_std::testing::Scripted;
+use toolrunner_std::testing::ScriptedServer;
 use toolrunner_std::{Decision, Event, Limits, Outcome, Run, RunBuilder};
 
 fn block_on<F: Future>(future: F) -> F::Output {
@@ -23,7 +23,7 @@ fn conversation(run: &Run) -> Value {
     serde_json::from_str(&run.messages()).unwrap()
 }
 
-fn sent(scripted: &Scripted, request: usize) -> Value {
+fn sent(scripted: &ScriptedServer, request: usize) -> Value {
     serde_json::from_str::<Value>(&bodies(scripted)[request]).unwrap()["messages"].clone()
 }
 
@@ -32,7 +32,7 @@ fn user(text: &str) -> Value {
 }
 
 /// Starts a run, and reads its first reply until half of its text was seen.
-fn half_read(configure: impl FnOnce(RunBuilder) -> RunBuilder) -> (Scripted, Run, String) {
+fn half_read(configure: impl FnOnce(RunBuilder) -> RunBuilder) -> (ScriptedServer, Run, String) {
     let reply = Reply::new()
         .thinking("Hm.", "c2ln")
         .and_text(&format!("One \"two\"{}three.", " ".repeat(80)));
@@ -109,7 +109,7 @@ fn text_is_not_kept_by_default_nor_by_another_verb() {
     assert_eq!(conversation(&run).as_array().unwrap().len(), 2);
 }
 
-fn with_tool(script: Script) -> (Scripted, RunBuilder) {
+fn with_tool(script: Script) -> (ScriptedServer, RunBuilder) {
     let scripted = scripted(script);
     let builder = scripted.client().run("m");
     (scripted, builder)

@@ -15,7 +15,7 @@ use toolrunner_core::policy::RetryPolicy;
 use toolrunner_core::run::OnBreak;
 use toolrunner_core::testing::{Answer, Chunk, Reply, Script};
 use toolrunner_core::tool::{Definition, Output, ToolCall, Tools};
-use toolrunner_std::testing::Scripted;
+use toolrunner_std::testing::ScriptedServer;
 use toolrunner_std::{Compaction, Decision, Limits, Outcome, Run, RunBuilder, ToolError};
 
 /// What happened, in order: the events that the reader received, and what the tools did.
@@ -150,7 +150,7 @@ fn call_block(name: &str, id: &str) -> String {
 const AT_ONCE: RetryPolicy = RetryPolicy { first_wait: Duration::ZERO, ..RetryPolicy::DEFAULT };
 
 struct Bench {
-    scripted: Scripted,
+    scripted: ScriptedServer,
     log: Log,
     permits: Arc<Semaphore>,
     run: Run,

@@ -10,7 +10,7 @@ use common::client_of;
 use futures_util::StreamExt;
 use serde_json::{Value, json};
 use toolrunner_core::testing::{Answer, Chunk, Reply, Script, ScriptedModel};
-use toolrunner_std::testing::Scripted;
+use toolrunner_std::testing::ScriptedServer;
 use toolrunner_std::{Error, Event, Outcome, OwnedEvent, Run, RunStream, StopReason, tool};
 
 fn block_on<F: Future>(future: F) -> F::Output {
@@ -25,8 +25,8 @@ async fn wait_a_little() -> &'static str {
     "done"
 }
 
-fn start(script: Script) -> (Scripted, Run) {
-    let scripted = Scripted::new(ScriptedModel::new(script));
+fn start(script: Script) -> (ScriptedServer, Run) {
+    let scripted = ScriptedServer::new(ScriptedModel::new(script));
     let run = scripted.client().run("m").tool(wait_a_little).user("go");
     (scripted, run)
 }
@@ -146,7 +146,7 @@ fn the_time_to_the_first_token_is_that_of_the_first_piece() {
 
 #[test]
 fn a_reply_in_one_document_has_the_same_form() {
-    let scripted = Scripted::new(ScriptedModel::new(two_turns()));
+    let scripted = ScriptedServer::new(ScriptedModel::new(two_turns()));
     let run = scripted.client().run("m").tool(wait_a_little).stream(false).user("go");
     let events = all(run.into_stream());
     let stops: Vec<&Value> =

@@ -10,7 +10,7 @@ use embedded_io_async::{BufRead, Read};
 use support::{Do, OK, Server, exchange, read, send, settings, transport};
 use toolrunner_core::error::TransportKind;
 use toolrunner_core::transport::{Body, Head, Reply, ReplyHead, Transport};
-use toolrunner_std::http::{DynTransport, HttpSettings, Sending};
+use toolrunner_std::http::{DynTransport, HttpSettings, SendFuture};
 use toolrunner_std::{ClientBuilder, HttpBody, HttpError, HttpTransport};
 
 fn impatient() -> HttpTransport {
@@ -215,7 +215,7 @@ async fn how_long_to_wait() {
 struct Script;
 
 impl DynTransport for Script {
-    fn send<'a>(&'a self, _: &'a Head<'_>, body: &'a Body<'_>) -> Sending<'a> {
+    fn send<'a>(&'a self, _: &'a Head<'_>, body: &'a Body<'_>) -> SendFuture<'a> {
         Box::pin(async {
             let text = format!("{} bytes", body.len());
             let body = HttpBody::from_pieces(

@@ -10,7 +10,7 @@ use serde_json::{Value, json};
 use toolrunner_core::testing::Answer;
 use toolrunner_core::transport::{Body, Head, Reply, ReplyHead};
 use toolrunner_std::fallback::{FALLBACK_BETA, Fallbacks};
-use toolrunner_std::http::{DynTransport, HttpTransport, Sending};
+use toolrunner_std::http::{DynTransport, HttpTransport, SendFuture};
 use toolrunner_std::{Client, ClientBuilder, Error, HttpBody, SetupError};
 
 /// A reply: its status, and its events or its whole body.
@@ -50,7 +50,7 @@ impl Models {
 }
 
 impl DynTransport for Models {
-    fn send<'a>(&'a self, head: &'a Head<'_>, body: &'a Body<'_>) -> Sending<'a> {
+    fn send<'a>(&'a self, head: &'a Head<'_>, body: &'a Body<'_>) -> SendFuture<'a> {
         let body: Vec<u8> = body.pieces().flatten().copied().collect();
         let betas = head.headers.iter().find(|(name, _)| *name == "anthropic-beta");
         let betas = betas.map_or_else(String::new, |(_, value)| (*value).to_owned());
@@ -107,7 +107,7 @@ fn seam(from: &str, to: &str) -> Value {
     json!({"type":"fallback","from":{"model":from},"to":{"model":to},"trigger":{"type":"refusal","category":"cyber"}})
 }
 
-fn message(finished: &toolrunner_std::Finished) -> Value {
+fn message(finished: &toolrunner_std::RunEnd) -> Value {
     serde_json::from_str(finished.message.as_ref().unwrap().as_json()).unwrap()
 }
 

@@ -8,7 +8,7 @@ use core::time::Duration;
 use toolrunner_core::testing::validity::{Tail, check};
 use toolrunner_core::testing::{Reply, Script, ScriptedModel};
 use toolrunner_core::tool::{Input, RawTool};
-use toolrunner_std::testing::Scripted;
+use toolrunner_std::testing::ScriptedServer;
 use toolrunner_std::{Compaction, Event, ToolError, Usage, tool};
 
 /// Double a number.
@@ -28,7 +28,7 @@ async fn a_breakpoint_on_every_result_is_refused_at_the_fifth() {
             &format!("{{\"n\":{n}}}"),
         ))
     });
-    let scripted = Scripted::new(ScriptedModel::new(turns.reply(Reply::text("ok"))));
+    let scripted = ScriptedServer::new(ScriptedModel::new(turns.reply(Reply::text("ok"))));
     let mut run = scripted.client().run("m").tools(double).user("Go.");
     let mut refused = None;
     while let Some(mut turn) = run.next_turn().await.unwrap() {
@@ -58,7 +58,7 @@ async fn a_requests_own_breakpoint_is_one_in_every_request() {
             &format!("{{\"n\":{n}}}"),
         ))
     });
-    let scripted = Scripted::new(ScriptedModel::new(turns.reply(Reply::text("ok"))));
+    let scripted = ScriptedServer::new(ScriptedModel::new(turns.reply(Reply::text("ok"))));
     let mut run = scripted.client().run("m").tools(double).user("Go.");
     run.params_mut().set_json("cache_control", EPHEMERAL).unwrap();
     assert_eq!(run.until_done().await.unwrap().text(), "ok");
@@ -89,7 +89,7 @@ async fn a_cancelled_run_is_taken_up_from_its_messages() {
         .tool_use("toolu_1", "fast", "{}")
         .tool_use("toolu_2", "slow", "{}")
         .tool_use("toolu_3", "slow", "{}");
-    let scripted = Scripted::new(ScriptedModel::new(Script::new().reply(calls)));
+    let scripted = ScriptedServer::new(ScriptedModel::new(Script::new().reply(calls)));
     let mut run = scripted
         .client()
         .run("m")
@@ -104,7 +104,7 @@ async fn a_cancelled_run_is_taken_up_from_its_messages() {
     });
     run.until_done().await.unwrap();
     let saved = run.messages();
-    let scripted = Scripted::new(ScriptedModel::new(Script::new().reply(Reply::text("ok"))));
+    let scripted = ScriptedServer::new(ScriptedModel::new(Script::new().reply(Reply::text("ok"))));
     let mut run = scripted.client().run("m").messages(&saved);
     run.user("Go on.").unwrap();
     run.until_done().await.unwrap();
@@ -124,7 +124,7 @@ async fn a_summary_that_is_none_leaves_the_conversation() {
             .thinking("Hm.", "sig")
             .tool_use("toolu_1", "double", r#"{"n":21}"#)
             .usage(long);
-        let scripted = Scripted::new(ScriptedModel::new(
+        let scripted = ScriptedServer::new(ScriptedModel::new(
             Script::new().reply(call).reply(summary).reply(Reply::text("42")),
         ));
         let compaction = Compaction { threshold: 80_000, ..Compaction::DEFAULT };
@@ -148,7 +148,7 @@ async fn a_summary_that_is_none_leaves_the_conversation() {
 
 #[tokio::test]
 async fn what_a_reply_said_is_shown_though_it_is_not_sent_back() {
-    let scripted = Scripted::new(ScriptedModel::new(
+    let scripted = ScriptedServer::new(ScriptedModel::new(
         Script::new().reply(Reply::text(" ")).reply(Reply::text("ok")),
     ));
     let mut run = scripted.client().run("m").user("Hi");
@@ -160,7 +160,7 @@ async fn what_a_reply_said_is_shown_though_it_is_not_sent_back() {
 
 #[tokio::test]
 async fn a_parameter_with_a_lone_surrogate_is_refused() {
-    let scripted = Scripted::new(ScriptedModel::new(Script::new().reply(Reply::text("ok"))));
+    let scripted = ScriptedServer::new(ScriptedModel::new(Script::new().reply(Reply::text("ok"))));
     let mut run = scripted.client().run("m").param_json("system", r#""\ud800""#).user("Hi");
     let error = run.until_done().await.unwrap_err().to_string();
     assert!(error.contains("\"system\" has an unpaired surrogate"), "{error}");

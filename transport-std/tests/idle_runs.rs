@@ -5,7 +5,7 @@ use allocation_counter::measure;
 use bytes::Bytes;
 use toolrunner_core::testing::{Reply as ModelReply, Request, Script, ScriptedModel};
 use toolrunner_core::transport::{Body, Head, Reply, ReplyHead};
-use toolrunner_std::http::{DynTransport, HttpBody, HttpTransport, Sending};
+use toolrunner_std::http::{DynTransport, HttpBody, HttpTransport, SendFuture};
 use toolrunner_std::run::GatedCall;
 use toolrunner_std::{Client, Decision, Outcome, Run, tool};
 
@@ -37,7 +37,7 @@ fn calculate_sum(
 struct Same(Bytes);
 
 impl DynTransport for Same {
-    fn send<'a>(&'a self, _: &'a Head<'_>, _: &'a Body<'_>) -> Sending<'a> {
+    fn send<'a>(&'a self, _: &'a Head<'_>, _: &'a Body<'_>) -> SendFuture<'a> {
         Box::pin(async {
             Ok(Reply { head: ReplyHead::new(200), body: HttpBody::from_pieces([self.0.clone()]) })
         })

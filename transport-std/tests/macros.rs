@@ -158,7 +158,7 @@ async fn a_tool_may_take_its_context() {
     let script = Script::new()
         .reply(Reply::new().tool_use("t1", "whereabouts", r#"{"prefix":"at"}"#))
         .reply(Reply::text("ok"));
-    let scripted = toolrunner_std::testing::Scripted::new(ScriptedModel::new(script));
+    let scripted = toolrunner_std::testing::ScriptedServer::new(ScriptedModel::new(script));
     let mut run =
         scripted.client().run("m").tools(whereabouts).state("home".to_owned()).user("Go.");
     run.until_done().await.unwrap();

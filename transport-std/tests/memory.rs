@@ -12,7 +12,7 @@ use call::{called, input};
 use tempfile::TempDir;
 use toolrunner_core::testing::{Reply, Request, Script, ScriptedModel};
 use toolrunner_std::builtin::{DirectoryMemory, MemoryPath, MemoryTool};
-use toolrunner_std::testing::Scripted;
+use toolrunner_std::testing::ScriptedServer;
 
 type Tool = MemoryTool<DirectoryMemory>;
 
@@ -66,7 +66,7 @@ async fn a_run_sends_the_definition_without_a_schema_and_runs_the_calls_here() {
     let script = Script::new()
         .reply(Reply::new().tool_use("t1", "memory", create))
         .reply(Reply::text("Noted."));
-    let scripted = Scripted::new(ScriptedModel::new(script));
+    let scripted = ScriptedServer::new(ScriptedModel::new(script));
     let mut run = scripted.client().run("m").tools(tool).user("I like coffee.");
     assert_eq!(run.until_done().await.unwrap().text(), "Noted.");
     assert_eq!(fs::read_to_string(dir.path().join("memories/a.md")).unwrap(), "coffee\n");

@@ -5,7 +5,7 @@ mod common;
 use common::{assert_valid, calls, echo, scripted};
 use toolrunner_core::testing::{Reply, Request, Script, ScriptedModel, ThreadSupport};
 use toolrunner_std::fallback::Fallbacks;
-use toolrunner_std::testing::Scripted;
+use toolrunner_std::testing::ScriptedServer;
 use toolrunner_std::{Event, MessageThread, Outcome, Run};
 
 const BETA: &str = "message-threads-2026-08-12";
@@ -17,7 +17,7 @@ fn long(count: usize) -> Script {
     script.reply(Reply::text("Done.")).reply(Reply::text("And more."))
 }
 
-fn start(scripted: &Scripted, thread: MessageThread) -> Run {
+fn start(scripted: &ScriptedServer, thread: MessageThread) -> Run {
     let client = scripted.builder().beta("one").build().unwrap();
     client.run("m").system("Be brief.").tools(echo("echo")).message_thread(thread).user("Go.")
 }
@@ -44,7 +44,7 @@ fn shape(request: &Request) -> (String, String) {
     (format!("{kind} {}{kept}", request.messages().count()), betas.join(";"))
 }
 
-fn shapes(scripted: &Scripted) -> Vec<String> {
+fn shapes(scripted: &ScriptedServer) -> Vec<String> {
     scripted.requests().iter().map(|request| shape(request).0).collect()
 }
 
@@ -62,7 +62,7 @@ async fn the_beta_joins_the_others_while_there_is_a_thread() {
         assert_eq!(kept.requests().iter().map(shape).collect::<Vec<_>>(), expected);
 
         let model = ScriptedModel::new(long(1)).threads(ThreadSupport::Refuse);
-        let refused = Scripted::new(model);
+        let refused = ScriptedServer::new(model);
         let client = refused.client();
         let builder = client.run("m").tools(echo("echo")).stream(stream);
         let mut run = builder.message_thread(MessageThread::Keep).user("Go.");
@@ -142,7 +142,7 @@ async fn no_call_of_an_ignored_thread_starts_early() {
         .reply(calls(&["wrong"], "echo").and_text("Hm."))
         .reply(calls(&["t1"], "echo"))
         .reply(Reply::text("Done."));
-    let scripted = Scripted::new(ScriptedModel::new(script).threads(ThreadSupport::Ignore));
+    let scripted = ScriptedServer::new(ScriptedModel::new(script).threads(ThreadSupport::Ignore));
     let tool = echo("echo");
     let client = scripted.client();
     let builder = client.run("m").tools(tool.clone()).eager(true);
@@ -168,7 +168,7 @@ async fn a_parameter_of_the_same_name_is_an_error() {
 
 #[tokio::test]
 async fn fallbacks_of_the_client_are_refused() {
-    let scripted = Scripted::new(ScriptedModel::new(long(1)));
+    let scripted = ScriptedServer::new(ScriptedModel::new(long(1)));
     let fallbacks = Fallbacks::new().model("other");
     let client = scripted.builder().fallbacks(fallbacks).build().unwrap();
     let mut run = client.run("m").message_thread(MessageThread::Keep).user("Hello");

@@ -10,7 +10,7 @@ use serde_json::{Value, json};
 use toolrunner_core::message::{self, OwnedMessage, Role};
 use toolrunner_core::testing::{Reply, Script};
 use toolrunner_std::run::Content;
-use toolrunner_std::testing::Scripted;
+use toolrunner_std::testing::ScriptedServer;
 use toolrunner_std::{ContentBlock, Error, Limits, Outcome, Run, Source, tool};
 
 fn block_on<F: Future>(future: F) -> F::Output {
@@ -21,11 +21,11 @@ fn block_on<F: Future>(future: F) -> F::Output {
 const PNG: &[u8] = b"\x89PNG\r\n\x1a\n\0\0\0\rIHDR";
 const PDF: &[u8] = b"%PDF-1.7\n%abc";
 
-fn replies(count: usize) -> Scripted {
+fn replies(count: usize) -> ScriptedServer {
     scripted((0..count).fold(Script::new(), |script, _| script.reply(Reply::text("Yes."))))
 }
 
-fn sent(scripted: &Scripted, request: usize) -> Value {
+fn sent(scripted: &ScriptedServer, request: usize) -> Value {
     serde_json::from_str(&bodies(scripted)[request]).unwrap()
 }
 

@@ -9,22 +9,22 @@ use core::time::Duration;
 use common::{assert_valid, bodies, scripted};
 use toolrunner_core::message::Block;
 use toolrunner_core::testing::{Reply, Script};
-use toolrunner_std::testing::Scripted;
+use toolrunner_std::testing::ScriptedServer;
 use toolrunner_std::{Event, Outcome, RawTool, Run, StopReason, ToolError, ToolInput, Tools, tool};
 
 /// The model calls one tool and then answers.
-fn one_call(name: &str, input: &str, answer: &str) -> Scripted {
+fn one_call(name: &str, input: &str, answer: &str) -> ScriptedServer {
     scripted(
         Script::new().reply(Reply::new().tool_use("t1", name, input)).reply(Reply::text(answer)),
     )
 }
 
-fn start(scripted: &Scripted, tools: impl Tools, prompt: &str) -> Run {
+fn start(scripted: &ScriptedServer, tools: impl Tools, prompt: &str) -> Run {
     scripted.client().run("claude-opus-4-7").max_tokens(1024).tools(tools).user(prompt)
 }
 
 /// Checks that the second request has a result with this text, and that it is valid.
-fn assert_result(run: &Run, scripted: &Scripted, text: &str) {
+fn assert_result(run: &Run, scripted: &ScriptedServer, text: &str) {
     let second = &bodies(scripted)[1];
     assert!(second.contains(&format!(r#""content":"{text}""#)), "{second}");
     assert_valid(run, scripted);

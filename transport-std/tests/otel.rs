@@ -25,7 +25,7 @@ use toolrunner_core::testing::{Reply, Script, VirtualClock};
 use toolrunner_std::ToolError;
 use toolrunner_std::otel::Traces;
 use toolrunner_std::run::TraceParent;
-use toolrunner_std::testing::Scripted;
+use toolrunner_std::testing::ScriptedServer;
 use tracing::Instrument;
 use tracing::instrument::WithSubscriber;
 use tracing_subscriber::layer::SubscriberExt;
@@ -100,7 +100,7 @@ fn conversation() -> Script {
 }
 
 /// Drives a run of two turns, with two concurrent calls: a good one and a bad one.
-async fn converse(scripted: &Scripted, parent: Option<&str>, content: Option<usize>) {
+async fn converse(scripted: &ScriptedServer, parent: Option<&str>, content: Option<usize>) {
     let tools =
         (fun("good", |_| Ok("fine".to_owned())), fun("bad", |_| Err(ToolError::new("not today"))));
     let run = scripted.client().run("claude-x").max_tokens(77).tools(tools);

@@ -11,7 +11,7 @@ use common::{assert_valid, conversations, scripted};
 use tokio::sync::Notify;
 use toolrunner_core::testing::{Reply, Script};
 use toolrunner_core::tool::{Definition, Output, ToolCall, Tools};
-use toolrunner_std::testing::Scripted;
+use toolrunner_std::testing::ScriptedServer;
 use toolrunner_std::{Decision, Outcome, Run, ToolError};
 
 /// Panics when it is dropped, even during another panic, which aborts the process.
@@ -70,7 +70,7 @@ fn tool(name: &'static str, kind: Kind) -> Tool {
 }
 
 /// Returns a model that calls these tools and then ends.
-fn model(names: &[&str]) -> Scripted {
+fn model(names: &[&str]) -> ScriptedServer {
     let calls = names
         .iter()
         .enumerate()
@@ -78,7 +78,7 @@ fn model(names: &[&str]) -> Scripted {
     scripted(Script::new().reply(calls).reply(Reply::text("Done.")))
 }
 
-fn results(scripted: &Scripted) -> String {
+fn results(scripted: &ScriptedServer) -> String {
     conversations(scripted)[1].split_once("tool_result").expect("a result").1.to_owned()
 }
 

@@ -3,7 +3,7 @@
 use core::cell::Cell;
 
 use toolrunner_core::testing::{Reply, Script, ScriptedModel};
-use toolrunner_std::testing::Scripted;
+use toolrunner_std::testing::ScriptedServer;
 use toolrunner_std::{Outcome, Run, ToolContext, ToolError, tool};
 
 thread_local! {
@@ -20,9 +20,9 @@ async fn paint(context: &ToolContext<'_>, what: String) -> Result<String, ToolEr
     Ok(format!("{what}: {coats} coats of {colour}"))
 }
 
-fn scripted() -> Scripted {
+fn scripted() -> ScriptedServer {
     let call = Reply::text("").tool_use("t1", "paint", r#"{"what":"door"}"#).stop("tool_use");
-    Scripted::new(ScriptedModel::new(Script::new().reply(call).reply(Reply::text("Done."))))
+    ScriptedServer::new(ScriptedModel::new(Script::new().reply(call).reply(Reply::text("Done."))))
 }
 
 fn result_of(run: &Run) -> String {

@@ -7,11 +7,11 @@ use core::time::Duration;
 
 use common::{Fun, answers, assert_valid, bodies, busy, calls, conversations, echo, fun, scripted};
 use toolrunner_core::testing::{Answer, Reply, Script};
-use toolrunner_std::testing::Scripted;
+use toolrunner_std::testing::ScriptedServer;
 use toolrunner_std::{Limit, Outcome, Run, StopReason, ToolError};
 
 /// Starts a run with the tool `a` and this script.
-fn start(script: Script) -> (Scripted, Fun, Run) {
+fn start(script: Script) -> (ScriptedServer, Fun, Run) {
     let (scripted, tool) = (scripted(script), echo("a"));
     let run = scripted.client().run("m").tools(tool.clone()).user("Go.");
     (scripted, tool, run)
@@ -22,7 +22,7 @@ fn one_call() -> Script {
     Script::new().reply(calls(&["t1"], "a")).reply(Reply::text("ok"))
 }
 
-fn requests(scripted: &Scripted) -> usize {
+fn requests(scripted: &ScriptedServer) -> usize {
     scripted.model().requests().len()
 }
 

@@ -1,12 +1,13 @@
 //! Runs with a scripted model, in the same process.
 
 use toolrunner_core::testing::{Reply, Script, ScriptedModel};
-use toolrunner_std::testing::Scripted;
+use toolrunner_std::testing::ScriptedServer;
 use toolrunner_std::{Event, Outcome, StopReason};
 
 #[tokio::test]
 async fn says_hello() {
-    let scripted = Scripted::new(ScriptedModel::new(Script::new().reply(Reply::text("Hello!"))));
+    let scripted =
+        ScriptedServer::new(ScriptedModel::new(Script::new().reply(Reply::text("Hello!"))));
     let mut run = scripted.client().run("m").user("Say hello.");
     let finished = run.until_done().await.unwrap();
     assert_eq!(finished.text(), "Hello!");
@@ -17,7 +18,7 @@ async fn says_hello() {
 #[tokio::test]
 async fn tells_events() {
     for stream in [true, false] {
-        let scripted = Scripted::new(ScriptedModel::new(
+        let scripted = ScriptedServer::new(ScriptedModel::new(
             Script::new()
                 .reply(Reply::text("Hi").tool_use("t1", "nope", "{}").stop("tool_use"))
                 .reply(Reply::text("Hello!")),
@@ -71,7 +72,7 @@ async fn tells_thinking_signatures_and_citations() {
         "\n\n",
     );
     let script = Script::new().raw(200, &[], STREAM).reply(Reply::text("ok"));
-    let scripted = Scripted::new(ScriptedModel::new(script));
+    let scripted = ScriptedServer::new(ScriptedModel::new(script));
     let mut run = scripted.client().run("m").user("Think.");
     let mut log = Vec::new();
     while let Some(event) = run.next_event().await.unwrap() {
@@ -105,7 +106,8 @@ async fn tells_thinking_signatures_and_citations() {
 
 #[tokio::test]
 async fn can_be_spawned() {
-    let scripted = Scripted::new(ScriptedModel::new(Script::new().reply(Reply::text("Hello!"))));
+    let scripted =
+        ScriptedServer::new(ScriptedModel::new(Script::new().reply(Reply::text("Hello!"))));
     let mut run = scripted.client().run("m").user("Say hello.");
     let finished = tokio::spawn(async move { run.until_done().await }).await.unwrap().unwrap();
     assert_eq!(finished.text(), "Hello!");
@@ -152,7 +154,7 @@ async fn runs_tools() {
                 .stop("tool_use"),
         )
         .reply(Reply::text("done"));
-    let scripted = Scripted::new(ScriptedModel::new(script));
+    let scripted = ScriptedServer::new(ScriptedModel::new(script));
     let mut run =
         scripted.client().run("m").tools((tools::get_weather, tools::calculate_sum)).user("go");
     let finished = run.until_done().await.unwrap();
@@ -176,7 +178,7 @@ async fn a_message_in_the_pieces_of_a_gateway() {
         r#"{"type":"message_delta","delta":{}}"#,
     ];
     let body: String = body.iter().map(|event| format!("data: {event}\n\n")).collect();
-    let scripted = Scripted::new(ScriptedModel::new(Script::new().raw(200, &[], body)));
+    let scripted = ScriptedServer::new(ScriptedModel::new(Script::new().raw(200, &[], body)));
     let mut run = scripted.client().run("m").user("Go.");
     let mut shown = String::new();
     while let Some(event) = run.next_event().await.unwrap() {

@@ -5,7 +5,7 @@ mod common;
 
 use common::{bodies, conversations, scripted};
 use toolrunner_core::testing::{Reply, Script};
-use toolrunner_core::tool::{Declared, Definition, Input, Output, RawTool, ToolCall, Tools};
+use toolrunner_core::tool::{DeclaredTool, Definition, Input, Output, RawTool, ToolCall, Tools};
 use toolrunner_std::ToolError;
 
 const FOLDED: &str =
@@ -20,8 +20,8 @@ fn raw(schema: &str) -> impl Tools {
     RawTool::new("attach", "Attach something.", schema, attach).unwrap()
 }
 
-fn declared(schema: &str) -> Declared {
-    Declared::new(format!(r#"{{"name":"attach","input_schema":{schema}}}"#)).unwrap()
+fn declared(schema: &str) -> DeclaredTool {
+    DeclaredTool::new(format!(r#"{{"name":"attach","input_schema":{schema}}}"#)).unwrap()
 }
 
 /// A toolbox that is written by hand.

@@ -9,7 +9,7 @@ use common::{assert_valid, calls, echo, fun, scripted};
 use smol::Timer;
 use toolrunner_core::testing::{Reply, Script};
 use toolrunner_core::time::Instant;
-use toolrunner_std::clock::{DynClock, Waiting};
+use toolrunner_std::clock::{DynClock, WaitFuture};
 use toolrunner_std::{Client, RetryPolicy};
 
 /// smol's timers.
@@ -20,7 +20,7 @@ impl DynClock for SmolClock {
         Instant::ZERO.after(self.0.elapsed())
     }
 
-    fn wait_until(&self, deadline: Instant) -> Waiting<'_> {
+    fn wait_until(&self, deadline: Instant) -> WaitFuture<'_> {
         Box::pin(async move {
             Timer::at(self.0 + Duration::from_micros(deadline.as_micros())).await;
         })

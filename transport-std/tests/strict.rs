@@ -5,7 +5,7 @@ mod common;
 
 use common::{bodies, echo, scripted};
 use toolrunner_core::testing::{Reply, Script};
-use toolrunner_core::tool::Declared;
+use toolrunner_core::tool::DeclaredTool;
 use toolrunner_std::{RawTool, tool};
 
 /// Adds.
@@ -26,8 +26,8 @@ fn label(labels: std::collections::BTreeMap<String, String>) -> String {
     format!("{labels:?}")
 }
 
-fn strict(properties: &str) -> Declared {
-    Declared::new(format!(
+fn strict(properties: &str) -> DeclaredTool {
+    DeclaredTool::new(format!(
         r##"{{"name":"f","strict":true,"input_schema":{{"type":"object","additionalProperties":false,"required":["a"],"properties":{properties},"$defs":{{"b":{{"type":"string"}},"r":{{"type":"array","items":{{"$ref":"#/$defs/r"}}}}}}}}}}"##
     ))
     .unwrap()
@@ -88,7 +88,7 @@ async fn what_strict_mode_supports_is_sent() {
     }
     assert_eq!(fault(add).await, None);
     // Not strict: anything may be sent.
-    let loose = Declared::new(
+    let loose = DeclaredTool::new(
         r#"{"name":"f","strict":false,"input_schema":{"type":"object","properties":{"a":{"minimum":1}}}}"#,
     );
     assert_eq!(fault(loose.unwrap()).await, None);
@@ -133,7 +133,7 @@ async fn generated_and_raw_tools_are_checked_too() {
 #[tokio::test]
 async fn the_limits_of_a_request_count_all_strict_tools() {
     let named = |i: usize, properties: &str| {
-        Declared::new(format!(
+        DeclaredTool::new(format!(
             r#"{{"name":"f{i}","strict":true,"input_schema":{{"type":"object","additionalProperties":false,"properties":{properties}}}}}"#
         ))
         .unwrap()
@@ -166,9 +166,9 @@ async fn a_choice_of_a_tool_that_does_not_exist() {
     run.set_tools((echo("note"), echo("pay"))).unwrap();
     assert_eq!(run.until_done().await.unwrap().text(), "Done.");
     // A choice without a name, a tool of the conversation, and the tools of an MCP server.
-    let mcp = Declared::new(r#"{"type":"mcp_toolset","mcp_server_name":"s"}"#).unwrap();
+    let mcp = DeclaredTool::new(r#"{"type":"mcp_toolset","mcp_server_name":"s"}"#).unwrap();
     let addition = r#"[{"role":"user","content":"Go."},{"role":"system","content":[{"type":"tool_addition","tool":{"type":"tool_definition","definition":{"name":"pay","input_schema":{"type":"object"}}}}]}]"#;
-    let client = |model: &toolrunner_std::testing::Scripted| model.client().run("m");
+    let client = |model: &toolrunner_std::testing::ScriptedServer| model.client().run("m");
     for mut run in [
         client(&start())
             .tools(echo("note"))

@@ -5,8 +5,8 @@
 use serde_json::{Value, json};
 use toolrunner_core::testing::{Reply, Script, ScriptedModel};
 use toolrunner_std::run::RunBuilder;
-use toolrunner_std::testing::Scripted;
-use toolrunner_std::{Error, Json, Outcome, Run, StopReason, Structured, ToolInput, tool};
+use toolrunner_std::testing::ScriptedServer;
+use toolrunner_std::{Error, Json, Outcome, Run, StopReason, StructuredResult, ToolInput, tool};
 
 fn block_on<F: Future>(future: F) -> F::Output {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
@@ -17,14 +17,14 @@ fn block_on<F: Future>(future: F) -> F::Output {
 fn start(
     replies: impl IntoIterator<Item = Reply>,
     configure: impl FnOnce(RunBuilder) -> RunBuilder,
-) -> (Scripted, Run) {
+) -> (ScriptedServer, Run) {
     let script = replies.into_iter().fold(Script::new(), Script::reply);
-    let scripted = Scripted::new(ScriptedModel::new(script));
+    let scripted = ScriptedServer::new(ScriptedModel::new(script));
     let run = configure(scripted.client().run("m")).user("go");
     (scripted, run)
 }
 
-fn bodies(scripted: &Scripted) -> Vec<Value> {
+fn bodies(scripted: &ScriptedServer) -> Vec<Value> {
     let requests = scripted.requests();
     requests.iter().map(|request| serde_json::from_slice(&request.body).unwrap()).collect()
 }
@@ -57,7 +57,7 @@ fn the_last_reply_is_a_value() {
             run.tool(look_up).param("output_config", json!({"effort": "low"}))
         });
     let value = block_on(run.output::<Invoice>()).unwrap();
-    assert_eq!(value, Structured::Value(invoice(1200)));
+    assert_eq!(value, StructuredResult::Value(invoice(1200)));
     assert_eq!(run.message().unwrap().text(), GOOD);
     let bodies = bodies(&scripted);
     assert_eq!(bodies.len(), 2);
@@ -84,7 +84,7 @@ fn the_last_reply_is_a_value() {
 fn a_mismatch_is_asked_for_once_more() {
     let bad = r#"{"number":"7","due":"soon","total":1}"#;
     let (scripted, mut run) = start([Reply::text(bad), Reply::text(GOOD)], |run| run);
-    assert_eq!(block_on(run.output()).unwrap(), Structured::Value(invoice(1200)));
+    assert_eq!(block_on(run.output()).unwrap(), StructuredResult::Value(invoice(1200)));
     let bodies = bodies(&scripted);
     assert_eq!(
         bodies[1]["messages"][2]["content"],
@@ -96,7 +96,7 @@ fn a_mismatch_is_asked_for_once_more() {
 
     let (scripted, mut run) = start([Reply::text(bad), Reply::text("Sorry.")], |run| run);
     let value = block_on(run.output::<Invoice>()).unwrap();
-    let Structured::Mismatch(reason) = value else { panic!("{value:?}") };
+    let StructuredResult::Mismatch(reason) = value else { panic!("{value:?}") };
     assert_eq!(reason.as_str(), "expected a value at byte 0");
     assert_eq!(
         (scripted.requests().len(), run.message().unwrap().text()),
@@ -107,9 +107,12 @@ fn a_mismatch_is_asked_for_once_more() {
 #[test]
 fn other_ends_are_told_apart() {
     for (reply, expected) in [
-        (Reply::text("No.").stop("refusal"), Structured::Refused),
-        (Reply::text(r#"{"number""#).stop("max_tokens"), Structured::Truncated),
-        (Reply::text(r#"{"number""#).stop("model_context_window_exceeded"), Structured::Truncated),
+        (Reply::text("No.").stop("refusal"), StructuredResult::Refused),
+        (Reply::text(r#"{"number""#).stop("max_tokens"), StructuredResult::Truncated),
+        (
+            Reply::text(r#"{"number""#).stop("model_context_window_exceeded"),
+            StructuredResult::Truncated,
+        ),
     ] {
         let (scripted, mut run) = start([reply], |run| run);
         assert_eq!(block_on(run.output::<Invoice>()).unwrap(), expected);
@@ -117,13 +120,13 @@ fn other_ends_are_told_apart() {
     }
     let (_, mut run) = start([], |run| run.max_turns(0));
     let value = block_on(run.output::<Invoice>()).unwrap();
-    assert!(matches!(value, Structured::Ended(Outcome::Limit(_))), "{value:?}");
+    assert!(matches!(value, StructuredResult::Ended(Outcome::Limit(_))), "{value:?}");
 }
 
 #[test]
 fn lists_and_enums_are_wrapped() {
     let (scripted, mut run) = start([Reply::text(r#"{"value":[3,4]}"#)], |run| run);
-    assert_eq!(block_on(run.output::<Vec<u8>>()).unwrap(), Structured::Value(vec![3, 4]));
+    assert_eq!(block_on(run.output::<Vec<u8>>()).unwrap(), StructuredResult::Value(vec![3, 4]));
     let schema = &bodies(&scripted)[0]["output_config"]["format"]["schema"];
     assert_eq!(schema["properties"]["value"]["type"], "array");
     assert_eq!(schema["required"], json!(["value"]));
@@ -149,7 +152,7 @@ fn types_of_serde() {
     let text = r#"{"title":"t","findings":[{"kind":"Fact","text":"x","sure":null}]}"#;
     let (scripted, mut run) = start([Reply::text(text)], |run| run);
     let value = block_on(run.output::<Json<Report>>()).unwrap();
-    let Structured::Value(Json(report)) = value else { panic!("{value:?}") };
+    let StructuredResult::Value(Json(report)) = value else { panic!("{value:?}") };
     let fact = Finding::Fact { text: "x".to_owned(), sure: None };
     assert_eq!(report, Report { title: "t".to_owned(), findings: vec![fact] });
     let format = &bodies(&scripted)[0]["output_config"]["format"];
@@ -192,7 +195,7 @@ fn an_unsupported_type_of_serde_is_reported_before_anything_is_sent() {
         children: Vec<Self>,
     }
     type Map = std::collections::BTreeMap<String, u8>;
-    let refused = |result: Result<(), Error>, scripted: Scripted| {
+    let refused = |result: Result<(), Error>, scripted: ScriptedServer| {
         assert_eq!(scripted.requests().len(), 0);
         match result {
             Err(Error::Invalid(text)) => text,
@@ -222,17 +225,17 @@ fn one_turn_is_a_value() {
     block_on(async {
         while let Some(mut turn) = run.next_turn().await.unwrap() {
             let value = turn.output::<Invoice>().unwrap();
-            if matches!(value, Structured::Mismatch(_)) {
+            if matches!(value, StructuredResult::Mismatch(_)) {
                 turn.append_user("The rest is missing.").unwrap();
             }
             seen.push(value);
         }
     });
-    assert_eq!(seen[0], Structured::Ended(Outcome::Ended(Some(StopReason::ToolUse))));
+    assert_eq!(seen[0], StructuredResult::Ended(Outcome::Ended(Some(StopReason::ToolUse))));
     assert!(
-        matches!(&seen[1], Structured::Mismatch(reason) if reason.as_str() == "due: expected string, got nothing"),
+        matches!(&seen[1], StructuredResult::Mismatch(reason) if reason.as_str() == "due: expected string, got nothing"),
         "{seen:?}"
     );
-    assert_eq!(seen[2], Structured::Value(invoice(1200)));
+    assert_eq!(seen[2], StructuredResult::Value(invoice(1200)));
     assert_eq!(seen.len(), 3);
 }

@@ -6,8 +6,8 @@ mod common;
 use common::{assert_valid, bodies, conversations, echo, fun, scripted};
 use toolrunner_core::json::Value;
 use toolrunner_core::testing::{Reply, Script};
-use toolrunner_core::tool::Declared;
-use toolrunner_std::testing::Scripted;
+use toolrunner_core::tool::DeclaredTool;
+use toolrunner_std::testing::ScriptedServer;
 use toolrunner_std::{Outcome, tool};
 
 /// Click.
@@ -21,7 +21,7 @@ fn call(id: &str, name: &str) -> Reply {
 }
 
 /// Returns the messages of request `i`, each as JSON.
-fn sent(scripted: &Scripted, i: usize) -> Vec<String> {
+fn sent(scripted: &ScriptedServer, i: usize) -> Vec<String> {
     let body = conversations(scripted)[i].clone();
     let list = Value::first(body.as_bytes()).unwrap();
     list.elements().map(|message| message.as_json().to_owned()).collect()
@@ -157,10 +157,12 @@ async fn a_declared_tool_replaces_one_that_runs() {
     let pay = echo("pay");
     let scripted = scripted(Script::new().reply(call("t1", "pay")).reply(Reply::text("Done.")));
     let mut run = scripted.client().run("m").tools(pay.clone()).user("Go.");
-    run.add_tools(Declared::new(r#"{"name":"pay","input_schema":{"type":"object"}}"#).unwrap())
+    run.add_tools(DeclaredTool::new(r#"{"name":"pay","input_schema":{"type":"object"}}"#).unwrap())
         .unwrap();
-    run.add_tools(Declared::new(r#"{"type":"web_search_20250305","name":"web_search"}"#).unwrap())
-        .unwrap();
+    run.add_tools(
+        DeclaredTool::new(r#"{"type":"web_search_20250305","name":"web_search"}"#).unwrap(),
+    )
+    .unwrap();
     // A change before the first request is part of it.
     assert_eq!(run.until_done().await.unwrap().outcome, Outcome::NeedsAnswer);
     assert!(sent(&scripted, 0)[1].contains("web_search_20250305"));
@@ -232,7 +234,7 @@ async fn the_fifth_breakpoint_is_refused_on_an_added_tool_too() {
     let scripted = scripted(Script::new().reply(Reply::text("Done.")).reply(Reply::text("More.")));
     let mut run = scripted.client().run("m").user("Go.");
     let marked = |name: &str| {
-        Declared::new(format!(
+        DeclaredTool::new(format!(
             r#"{{"name":"{name}","input_schema":{{"type":"object"}},"cache_control":{{"type":"ephemeral"}}}}"#
         ))
         .unwrap()

@@ -5,7 +5,7 @@
 use std::sync::Arc;
 
 use toolrunner_core::testing::{Reply, Script, ScriptedModel};
-use toolrunner_std::testing::Scripted;
+use toolrunner_std::testing::ScriptedServer;
 use toolrunner_std::{BoxTools, DynTools, Error, RawTool, Run, Tools, tool, toolbox};
 
 #[tool]
@@ -61,7 +61,7 @@ fn results(
         reply = reply.tool_use(&format!("toolu_{i}"), name, input);
     }
     let script = Script::new().reply(reply).reply(Reply::text("done"));
-    let scripted = Scripted::new(ScriptedModel::new(script));
+    let scripted = ScriptedServer::new(ScriptedModel::new(script));
     let mut run = start(scripted.client().run("m"));
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
     runtime.block_on(run.until_done()).unwrap();
@@ -144,7 +144,7 @@ fn more_than_a_tuple_holds() {
 
 #[test]
 fn a_name_in_use_is_reported() {
-    let scripted = Scripted::new(ScriptedModel::new(Script::new()));
+    let scripted = ScriptedServer::new(ScriptedModel::new(Script::new()));
     let mut run = scripted.client().run("m").tool(one).tool(from_file("one")).user("go");
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
     let error = runtime.block_on(run.until_done()).unwrap_err();

@@ -8,7 +8,7 @@ use std::sync::{Arc, Mutex};
 
 use common::{assert_valid, conversations, scripted};
 use toolrunner_core::testing::{Reply, Script};
-use toolrunner_core::tool::{Declared, RawTool, ToolError};
+use toolrunner_core::tool::{DeclaredTool, RawTool, ToolError};
 
 /// Builds a call of a member of `toolset`.
 fn member(id: &str, toolset: &str) -> String {
@@ -52,7 +52,7 @@ async fn members_run_one_after_another_and_not_after_a_failure() {
             .member_of(toolset)
         };
         let declared =
-            |toolset| Declared::new(format!(r#"{{"type":"{toolset}_toolset"}}"#)).unwrap();
+            |toolset| DeclaredTool::new(format!(r#"{{"type":"{toolset}_toolset"}}"#)).unwrap();
         let mut run = scripted
             .client()
             .run("m")

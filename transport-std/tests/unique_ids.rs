@@ -8,7 +8,7 @@ use std::sync::{Arc, Mutex};
 use toolrunner_core::json::Value;
 use toolrunner_core::testing::{Reply, Script, ScriptedModel};
 use toolrunner_core::tool::{Definition, Output, ToolCall, Tools};
-use toolrunner_std::testing::Scripted;
+use toolrunner_std::testing::ScriptedServer;
 use toolrunner_std::{Event, ToolError};
 
 /// Answers with the call's id, and records it.
@@ -59,7 +59,7 @@ fn ids(messages: &str) -> Vec<String> {
 #[tokio::test]
 async fn calls_events_and_results_have_the_new_id_however_calls_start() {
     for (eager, stream) in [(false, true), (true, true), (false, false)] {
-        let (echo, scripted) = (Echo::default(), Scripted::new(ScriptedModel::new(script())));
+        let (echo, scripted) = (Echo::default(), ScriptedServer::new(ScriptedModel::new(script())));
         let mut run = scripted
             .client()
             .run("m")
@@ -98,7 +98,7 @@ async fn calls_events_and_results_have_the_new_id_however_calls_start() {
 
 #[tokio::test]
 async fn histories_and_snapshots_are_made_unique() {
-    let scripted = Scripted::new(ScriptedModel::new(script()));
+    let scripted = ScriptedServer::new(ScriptedModel::new(script()));
     let mut run = scripted.client().run("m").tools(Echo::default()).user("Go.");
     run.until_done().await.unwrap();
     let same = ["call_0", "call_1", "call_0", "call_1", "call_0", "call_1", "call_0", "call_1"];
@@ -106,7 +106,7 @@ async fn histories_and_snapshots_are_made_unique() {
     let unique =
         ["call_0-2", "call_1-2", "call_0-2", "call_1-2", "call_0", "call_1", "call_0", "call_1"];
 
-    let client = Scripted::new(ScriptedModel::new(script())).client();
+    let client = ScriptedServer::new(ScriptedModel::new(script())).client();
     let history = client.run("m").unique_ids(true).messages(run.messages());
     assert_eq!(ids(&history.messages()), unique);
     let mut restored =

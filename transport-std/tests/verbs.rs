@@ -16,7 +16,7 @@ use toolrunner_core::testing::validity::{Rule, Tail, check};
 use toolrunner_core::testing::{Answer, Chunk, Reply, Rng, Script, VirtualClock};
 use toolrunner_core::tool::{Definition, Output, ToolCall, Tools};
 use toolrunner_core::transcript::Transcript;
-use toolrunner_std::testing::Scripted;
+use toolrunner_std::testing::ScriptedServer;
 use toolrunner_std::{Decision, Error, Limits, Run, ToolError};
 
 /// Tools of every kind, as their names say, and how often each call ran.
@@ -218,7 +218,7 @@ async fn say(run: &mut Run, rng: &mut Rng) -> Result<&'static str, Error> {
 }
 
 #[track_caller]
-fn assert_sound(run: &Run, scripted: &Scripted, ran: &Kinds, seed: u64, log: &[String]) {
+fn assert_sound(run: &Run, scripted: &ScriptedServer, ran: &Kinds, seed: u64, log: &[String]) {
     let machine = run.machine();
     // A message that was appended after a turn that is still open: the turn's results will be
     // inserted before it.

@@ -4,7 +4,7 @@ mod common;
 
 use common::{assert_valid, conversations, echo, scripted};
 use toolrunner_core::testing::{Reply, Script};
-use toolrunner_core::tool::Declared;
+use toolrunner_core::tool::DeclaredTool;
 use toolrunner_std::{Outcome, ToolAnswer, tool};
 
 /// Click.
@@ -19,8 +19,8 @@ fn click_elsewhere() -> &'static str {
     "elsewhere"
 }
 
-fn computer() -> Declared {
-    Declared::new(r#"{"type":"computer_toolset_20260801"}"#).unwrap()
+fn computer() -> DeclaredTool {
+    DeclaredTool::new(r#"{"type":"computer_toolset_20260801"}"#).unwrap()
 }
 
 /// Builds a call block with more members than the scripted model's own.
@@ -119,7 +119,7 @@ async fn a_removed_tool_does_not_start_early() {
 /// A removed tool that is only declared: its call does not wait for the caller.
 #[tokio::test]
 async fn a_removed_tool_that_is_declared_does_not_wait_for_the_caller() {
-    let pay = Declared::new(r#"{"name":"pay","input_schema":{"type":"object"}}"#).unwrap();
+    let pay = DeclaredTool::new(r#"{"name":"pay","input_schema":{"type":"object"}}"#).unwrap();
     let scripted = scripted(
         Script::new().reply(Reply::new().tool_use("t1", "pay", "{}")).reply(Reply::text("Done.")),
     );

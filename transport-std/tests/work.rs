@@ -10,7 +10,7 @@ use std::time::Instant;
 
 use common::{answers, echo};
 use toolrunner_core::testing::{Answer, Reply, ScriptedModel};
-use toolrunner_std::testing::Scripted;
+use toolrunner_std::testing::ScriptedServer;
 
 /// Builds a complete reply with 128 calls and many small blocks.
 fn many_blocks(texts: usize) -> Vec<u8> {
@@ -40,7 +40,7 @@ fn many_pieces(count: usize) -> Vec<u8> {
 fn drive(body: Vec<u8>) -> (usize, Duration) {
     // The model's own check of the requests must not be measured.
     let script = answers([Answer::raw(200, body)]).reply(Reply::text("Done."));
-    let scripted = Scripted::new(ScriptedModel::new(script).lenient());
+    let scripted = ScriptedServer::new(ScriptedModel::new(script).lenient());
     let mut run = scripted.client().run("m").tools(echo("t")).user("Go.");
     let (mut polls, start) = (0, Instant::now());
     let mut future = pin!(run.until_done());

@@ -14,7 +14,7 @@ use crate::raw;
 use crate::types::*;
 
 /// The result of examining a call before C receives it.
-enum Found {
+enum CallTarget {
     /// The call was answered, because no tool here can run it.
     Answered,
     /// This tool runs the call; -1 for a member of a toolset.
@@ -25,7 +25,7 @@ impl Machine {
     /// Returns the next call that C can run. Calls that it cannot run are answered first.
     fn next_call(&mut self) -> Result<Option<(CallIndex, i32)>, Error> {
         while let Some(i) = self.run.next_call() {
-            if let Found::Tool(tool) = find(&mut self.run, self.tools, i)?
+            if let CallTarget::Tool(tool) = find(&mut self.run, self.tools, i)?
                 && self.run.mark_started(i)
             {
                 return Ok(Some((i, tool)));
@@ -48,25 +48,25 @@ impl Machine {
     }
 }
 
-fn find(run: &mut Run<'_>, tools: Tools, i: CallIndex) -> Result<Found, Error> {
+fn find(run: &mut Run<'_>, tools: Tools, i: CallIndex) -> Result<CallTarget, Error> {
     if run.refuse_bad_input(i)? {
-        return Ok(Found::Answered);
+        return Ok(CallTarget::Answered);
     }
     let is_withdrawn = run.is_withdrawn(i);
     let call = run.call(i).ok_or(Misuse::NoSuchCall)?;
     if call.toolset.is_some() {
-        return Ok(Found::Tool(-1));
+        return Ok(CallTarget::Tool(-1));
     }
     let Some(tool) = tools.find(call.name).filter(|_| !is_withdrawn) else {
         run.answer_not_found(i)?;
-        return Ok(Found::Answered);
+        return Ok(CallTarget::Answered);
     };
     // The definition was checked, so a schema is valid if there is one.
     let schema = tools.schema(tool).and_then(|schema| RawSchema::new(schema.as_json()).ok());
     let wrong = schema.and_then(|schema| schema.check(call.input).err());
     let number = i32::try_from(tool).unwrap_or(-1);
     if wrong.is_none() {
-        return Ok(Found::Tool(number));
+        return Ok(CallTarget::Tool(number));
     }
     let definition = tools.definition(tool);
     let name = definition.as_ref().map_or("", |tool| tool.name);
@@ -77,7 +77,7 @@ fn find(run: &mut Run<'_>, tools: Tools, i: CallIndex) -> Result<Found, Error> {
     };
     let written = WrittenResult::new(result, out);
     run.end_in_place(i, written)?;
-    Ok(Found::Answered)
+    Ok(CallTarget::Answered)
 }
 
 /// Hands out the next call, after `TOOLRUNNER_STEP_CALL`. Returns 1, 0 if there are no more calls,

@@ -14,13 +14,13 @@ pub(crate) const MAGIC: u32 = 0x7472_6d31;
 
 /// The contents of a `toolrunner_t` after its initialization.
 #[repr(C)]
-pub(crate) struct Held {
+pub(crate) struct Instance {
     magic: u32,
     machine: Machine,
 }
 
-const _: () = assert!(size_of::<Held>() <= size_of::<toolrunner_t>());
-const _: () = assert!(align_of::<Held>() <= align_of::<toolrunner_t>());
+const _: () = assert!(size_of::<Instance>() <= size_of::<toolrunner_t>());
+const _: () = assert!(align_of::<Instance>() <= align_of::<toolrunner_t>());
 
 /// Writes a machine to its place.
 ///
@@ -31,7 +31,7 @@ pub(crate) unsafe fn put(place: *mut toolrunner_t, machine: Machine) {
     // SAFETY: by the caller's contract the place is valid for writes, and the assertions above
     // check that its size and alignment suffice. The previous contents need no drop, because a
     // machine owns nothing without `alloc`.
-    unsafe { place.cast::<Held>().write(Held { magic: MAGIC, machine }) }
+    unsafe { place.cast::<Instance>().write(Instance { magic: MAGIC, machine }) }
 }
 
 /// Returns the machine at `place`, or `None` if there is none.
@@ -51,7 +51,7 @@ pub(crate) unsafe fn machine<'a>(place: *const toolrunner_t) -> Option<&'a mut M
     // SAFETY: only `put` writes the magic number, together with a machine. By the caller's contract
     // nothing else uses the machine during this call. `place` is const because functions that only
     // read do not change the machine. `&mut` alone does not break this promise.
-    Some(unsafe { &mut (*place.cast::<Held>().cast_mut()).machine })
+    Some(unsafe { &mut (*place.cast::<Instance>().cast_mut()).machine })
 }
 
 /// Calls `work` with the machine at `place` and returns its code. An error is stored for

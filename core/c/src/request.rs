@@ -19,9 +19,9 @@ const BEFORE_SYSTEM: usize = 4;
 
 /// The contents of the array of definitions, presented as one definition. A request may contain any
 /// number of definitions.
-struct Inside(&'static str);
+struct DefinitionList(&'static str);
 
-impl Toolbox for Inside {
+impl Toolbox for DefinitionList {
     fn count(&self) -> usize {
         usize::from(!self.0.is_empty())
     }
@@ -75,7 +75,7 @@ impl Machine {
         // This is a copy, because the run is modified while the front is borrowed.
         let container = self.run.container_copy();
         let rules = self.run.compaction_rules();
-        let tools = Inside(self.tools.inside());
+        let tools = DefinitionList(self.tools.inside());
         let mut pieces = Pieces::empty();
         pieces.fill(Front::new(&config, &max_tokens).with(container.as_deref(), rules), &tools)?;
         work(&mut self.run, pieces.as_slices())

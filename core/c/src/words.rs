@@ -11,12 +11,12 @@ use crate::raw;
 use crate::types::{TOOLRUNNER_OK, toolrunner_error_info, toolrunner_text};
 
 /// Stores as much of a text as fits, and counts all of its bytes.
-pub(crate) struct Cut<'o> {
+pub(crate) struct BoundedText<'o> {
     out: &'o mut [u8],
     len: usize,
 }
 
-impl Sink for Cut<'_> {
+impl Sink for BoundedText<'_> {
     fn put(&mut self, bytes: &[u8]) -> Result<(), Capacity> {
         // The last byte is reserved for the terminating zero.
         let end = self.out.len().saturating_sub(1);
@@ -29,7 +29,7 @@ impl Sink for Cut<'_> {
     }
 }
 
-impl Cut<'_> {
+impl BoundedText<'_> {
     pub(crate) fn put_text(&mut self, text: &str) -> Result<(), Capacity> {
         self.put(text.as_bytes())
     }
@@ -55,14 +55,14 @@ impl Cut<'_> {
 /// text in bytes. The caller has zeroed `out`.
 pub(crate) fn written(
     out: &mut [u8],
-    write: impl FnOnce(&mut Cut<'_>) -> Result<(), Capacity>,
+    write: impl FnOnce(&mut BoundedText<'_>) -> Result<(), Capacity>,
 ) -> usize {
-    let mut cut = Cut { out, len: 0 };
+    let mut cut = BoundedText { out, len: 0 };
     let _never_full = write(&mut cut);
     cut.len
 }
 
-pub(crate) fn put_last_text(run: &Run<'_>, out: &mut Cut<'_>) -> Result<(), Capacity> {
+pub(crate) fn put_last_text(run: &Run<'_>, out: &mut BoundedText<'_>) -> Result<(), Capacity> {
     let Some(message) = run.last_message() else { return Ok(()) };
     for text in message.texts() {
         out.put_meaning(text)?;
@@ -70,7 +70,7 @@ pub(crate) fn put_last_text(run: &Run<'_>, out: &mut Cut<'_>) -> Result<(), Capa
     Ok(())
 }
 
-pub(crate) fn put_error(machine: &Machine, out: &mut Cut<'_>) -> Result<(), Capacity> {
+pub(crate) fn put_error(machine: &Machine, out: &mut BoundedText<'_>) -> Result<(), Capacity> {
     let Some(error) = machine.error else { return Ok(()) };
     match error {
         Error::Api(error) => {
@@ -132,7 +132,7 @@ pub(crate) fn put_error(machine: &Machine, out: &mut Cut<'_>) -> Result<(), Capa
     }
 }
 
-fn put_misuse(misuse: Misuse, out: &mut Cut<'_>) -> Result<(), Capacity> {
+fn put_misuse(misuse: Misuse, out: &mut BoundedText<'_>) -> Result<(), Capacity> {
     let (before, number, after) = match misuse {
         Misuse::Setting(text) | Misuse::State(text) | Misuse::Json(text) => {
             return out.put_text(text);

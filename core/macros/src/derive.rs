@@ -10,12 +10,12 @@ use syn::{
     Data, DeriveInput, Error, Field, Fields, GenericParam, Ident, Lifetime, Result, Variant,
 };
 
-use crate::For;
+use crate::TargetCrate;
 use crate::arguments::{self, Argument};
 use crate::case::Case;
 use crate::options::{ContainerOptions, FieldOptions, Fill, VariantOptions, docs};
 
-pub(crate) fn expand(item: TokenStream, target: For) -> TokenStream {
+pub(crate) fn expand(item: TokenStream, target: TargetCrate) -> TokenStream {
     match syn::parse2(item).and_then(|input| generate(&input, target)) {
         Ok(generated) => generated,
         Err(error) => error.into_compile_error(),
@@ -24,7 +24,7 @@ pub(crate) fn expand(item: TokenStream, target: For) -> TokenStream {
 
 /// The code that is generated for a type: the schema, and the body of `decode`, which can use
 /// `value` and `decoder`.
-struct Generated {
+struct GeneratedCode {
     schema: TokenStream,
     decode: TokenStream,
     /// Items outside the trait implementation.
@@ -45,7 +45,7 @@ struct Context<'i> {
     constants: RefCell<Vec<(Ident, TokenStream, TokenStream)>>,
 }
 
-fn generate(input: &DeriveInput, target: For) -> Result<TokenStream> {
+fn generate(input: &DeriveInput, target: TargetCrate) -> Result<TokenStream> {
     let core = target.core();
     let ident = &input.ident;
     let mut lifetimes = input.generics.lifetimes();
@@ -84,7 +84,7 @@ fn generate(input: &DeriveInput, target: For) -> Result<TokenStream> {
         options: ContainerOptions::of(&input.attrs)?,
         constants: RefCell::default(),
     };
-    let Generated { schema, decode, more } = match &input.data {
+    let GeneratedCode { schema, decode, more } = match &input.data {
         Data::Struct(data) => context.of_struct(&data.fields)?,
         Data::Enum(data) => context.of_enum(&data.variants.iter().collect::<Vec<_>>())?,
         Data::Union(data) => {
@@ -155,7 +155,7 @@ impl Context<'_> {
         (name, path)
     }
 
-    fn object(&self, fields: &Named) -> Result<TokenStream> {
+    fn object(&self, fields: &NamedFields) -> Result<TokenStream> {
         let core = &self.core;
         let properties = arguments::properties(&fields.list, core, &self.lifetime)?;
         let mut constant = self.constant(&quote!(#core::schema::Property), &properties);
@@ -179,7 +179,7 @@ impl Context<'_> {
         Ok(quote!(#core::schema::Schema::object(#constant)))
     }
 
-    fn of_struct(&self, fields: &Fields) -> Result<Generated> {
+    fn of_struct(&self, fields: &Fields) -> Result<GeneratedCode> {
         let (core, lifetime) = (&self.core, &self.lifetime);
         let more = quote!();
         match fields {
@@ -190,13 +190,13 @@ impl Context<'_> {
                     let #pattern = <#ty as #core::tool::ToolInput<'_>>::decode(value, decoder)?;
                     ::core::result::Result::Ok(Self(#fields))
                 };
-                Ok(Generated { schema, decode, more })
+                Ok(GeneratedCode { schema, decode, more })
             }
             Fields::Named(_) | Fields::Unit => {
                 let fields = self.fields(fields, self.options.rename_all, self.options.default)?;
                 let schema = self.object(&fields)?;
                 let read = fields.construct(&quote!(value), core);
-                Ok(Generated {
+                Ok(GeneratedCode {
                     schema,
                     decode: quote!(::core::result::Result::Ok(Self #read)),
                     more,
@@ -205,8 +205,8 @@ impl Context<'_> {
         }
     }
 
-    fn fields(&self, fields: &Fields, case: Option<Case>, default: bool) -> Result<Named> {
-        let mut named = Named { list: Vec::new(), idents: Vec::new() };
+    fn fields(&self, fields: &Fields, case: Option<Case>, default: bool) -> Result<NamedFields> {
+        let mut named = NamedFields { list: Vec::new(), idents: Vec::new() };
         for field in fields {
             let Field { ident: Some(ident), ty, .. } = field else { continue };
             let mut options = FieldOptions::take(&mut field.attrs.clone(), false)?;
@@ -225,7 +225,7 @@ impl Context<'_> {
         Ok(named)
     }
 
-    fn of_enum(&self, variants: &[&Variant]) -> Result<Generated> {
+    fn of_enum(&self, variants: &[&Variant]) -> Result<GeneratedCode> {
         let mut cases = Vec::new();
         for variant in variants {
             let options = VariantOptions::of(&variant.attrs)?;
@@ -255,7 +255,7 @@ impl Context<'_> {
     }
 
     /// Generates code for an enum without contents: strings.
-    fn of_names(&self, cases: &[EnumCase<'_>]) -> Generated {
+    fn of_names(&self, cases: &[EnumCase<'_>]) -> GeneratedCode {
         let (core, ident) = (&self.core, self.ident);
         let names: Vec<_> = cases.iter().map(|case| &case.name).collect();
         let idents: Vec<_> = cases.iter().map(|case| &case.variant.ident).collect();
@@ -281,11 +281,11 @@ impl Context<'_> {
                 }
             }
         };
-        Generated { schema: all, decode, more }
+        GeneratedCode { schema: all, decode, more }
     }
 
     /// Generates code for the form `"unit"` or `{"name": content}`.
-    fn by_key(&self, cases: &[EnumCase<'_>]) -> Result<Generated> {
+    fn by_key(&self, cases: &[EnumCase<'_>]) -> Result<GeneratedCode> {
         let core = &self.core;
         let (mut schemas, mut arms, mut units) = (Vec::new(), Vec::new(), Vec::new());
         for case in cases {
@@ -320,11 +320,11 @@ impl Context<'_> {
         let constant = self.constant(&quote!(#core::__private::Variant), &quote!([#(#schemas),*]));
         let schema =
             quote!(#core::__private::choice(#core::__private::Discriminator::Key, #constant));
-        Ok(Generated { schema, decode, more: quote!() })
+        Ok(GeneratedCode { schema, decode, more: quote!() })
     }
 
     /// Generates code for the form `{"tag": "name", …}` or `{"tag": "name", "content": …}`.
-    fn by_tag(&self, tag: &str, cases: &[EnumCase<'_>]) -> Result<Generated> {
+    fn by_tag(&self, tag: &str, cases: &[EnumCase<'_>]) -> Result<GeneratedCode> {
         let core = &self.core;
         let (mut schemas, mut arms) = (Vec::new(), Vec::new());
         for case in cases {
@@ -357,12 +357,12 @@ impl Context<'_> {
         let constant = self.constant(&quote!(#core::__private::Variant), &quote!([#(#schemas),*]));
         let schema =
             quote!(#core::__private::choice(#core::__private::Discriminator::Tag(#tag), #constant));
-        Ok(Generated { schema, decode, more: quote!() })
+        Ok(GeneratedCode { schema, decode, more: quote!() })
     }
 
     /// Generates code for an enum whose variants have nothing to tell them apart but their form:
     /// the first that fits is read.
-    fn by_fit(&self, cases: &[EnumCase<'_>]) -> Result<Generated> {
+    fn by_fit(&self, cases: &[EnumCase<'_>]) -> Result<GeneratedCode> {
         let core = &self.core;
         let (mut schemas, mut reads) = (Vec::new(), Vec::new());
         for case in cases {
@@ -398,7 +398,7 @@ impl Context<'_> {
         };
         let schema =
             quote!(#core::__private::choice(#core::__private::Discriminator::Fit, #constant));
-        Ok(Generated { schema, decode, more: quote!() })
+        Ok(GeneratedCode { schema, decode, more: quote!() })
     }
 
     /// Generates the schema of a variant's contents, and the expression that reads the variant from
@@ -436,12 +436,12 @@ struct EnumCase<'v> {
     rename_all: Option<Case>,
 }
 
-struct Named {
+struct NamedFields {
     list: Vec<Argument>,
     idents: Vec<Ident>,
 }
 
-impl Named {
+impl NamedFields {
     /// Generates `{ field: …, }`.
     fn construct(&self, source: &TokenStream, core: &TokenStream) -> TokenStream {
         let reads = self.list.iter().map(|argument| argument.read(source, core));

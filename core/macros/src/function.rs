@@ -5,7 +5,7 @@ use quote::{ToTokens, quote};
 use syn::spanned::Spanned;
 use syn::{Error, FnArg, Ident, ItemFn, Pat, Result, ReturnType, Signature, Type};
 
-use crate::For;
+use crate::TargetCrate;
 use crate::arguments::{self, Argument};
 use crate::options::{FieldOptions, ToolOptions, check_name, docs};
 
@@ -325,7 +325,7 @@ fn given(ty: &Type) -> Result<Option<Parameter>> {
 /// Generates the implementation of `Toolbox`, and for servers also that of `Tools`. `count` is the
 /// number of tools; `definitions` and `arms` are indexed by `i`.
 pub(crate) fn implementations(
-    target: For,
+    target: TargetCrate,
     generics: &syn::Generics,
     ty: &TokenStream,
     count: usize,
@@ -382,7 +382,7 @@ pub(crate) fn implementations(
     }
 }
 
-pub(crate) fn expand(options: TokenStream, item: TokenStream, target: For) -> TokenStream {
+pub(crate) fn expand(options: TokenStream, item: TokenStream, target: TargetCrate) -> TokenStream {
     if let Ok(block) = syn::parse2::<syn::ItemImpl>(item.clone()) {
         return crate::typed::expand(options, &block, target);
     }
@@ -409,7 +409,11 @@ pub(crate) fn expand(options: TokenStream, item: TokenStream, target: For) -> To
     }
 }
 
-fn generate(options: TokenStream, function: &mut ItemFn, target: For) -> Result<TokenStream> {
+fn generate(
+    options: TokenStream,
+    function: &mut ItemFn,
+    target: TargetCrate,
+) -> Result<TokenStream> {
     if let Some(receiver) = function.sig.receiver() {
         return Err(Error::new(
             receiver.span(),

@@ -20,14 +20,14 @@ use quote::quote;
 
 /// The crate for which code is generated.
 #[derive(Clone, Copy)]
-enum For {
+enum TargetCrate {
     Blocking,
     Core,
     Std,
     Embassy,
 }
 
-impl For {
+impl TargetCrate {
     /// Returns the path of toolrunner-core.
     fn core(self) -> Tokens {
         match self {
@@ -50,19 +50,19 @@ macro_rules! macros {
         #[doc = concat!("`#[tool]` of ", $crate_name, ".")]
         #[proc_macro_attribute]
         pub fn $tool(options: TokenStream, item: TokenStream) -> TokenStream {
-            function::expand(options.into(), item.into(), For::$for).into()
+            function::expand(options.into(), item.into(), TargetCrate::$for).into()
         }
 
         #[doc = concat!("`#[toolbox]` of ", $crate_name, ".")]
         #[proc_macro_attribute]
         pub fn $toolbox(options: TokenStream, item: TokenStream) -> TokenStream {
-            toolbox::expand(&options.into(), item.into(), For::$for).into()
+            toolbox::expand(&options.into(), item.into(), TargetCrate::$for).into()
         }
 
         #[doc = concat!("`derive(ToolInput)` of ", $crate_name, ".")]
         #[proc_macro_derive($derive, attributes(tool, serde))]
         pub fn $input(item: TokenStream) -> TokenStream {
-            derive::expand(item.into(), For::$for).into()
+            derive::expand(item.into(), TargetCrate::$for).into()
         }
     };
 }

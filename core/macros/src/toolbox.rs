@@ -6,11 +6,11 @@ use syn::spanned::Spanned;
 use syn::visit::Visit;
 use syn::{Error, FnArg, ImplItem, ImplItemFn, ItemImpl, Lifetime, Result, Type};
 
-use crate::For;
+use crate::TargetCrate;
 use crate::function::{Tool, implementations};
 use crate::options::{ToolOptions, docs};
 
-pub(crate) fn expand(options: &TokenStream, item: TokenStream, target: For) -> TokenStream {
+pub(crate) fn expand(options: &TokenStream, item: TokenStream, target: TargetCrate) -> TokenStream {
     if !options.is_empty() {
         let error = Error::new(
             options.span(),
@@ -56,8 +56,8 @@ fn strip(block: &mut ItemImpl) {
 /// Refuses a type that contains a lifetime. A server's calls run on other threads, and the compiler
 /// would report this only through the bounds of `Tools`.
 fn owns(ty: &Type) -> Result<()> {
-    struct Borrowed(Option<Error>);
-    impl Visit<'_> for Borrowed {
+    struct LifetimeVisitor(Option<Error>);
+    impl Visit<'_> for LifetimeVisitor {
         fn visit_lifetime(&mut self, lifetime: &Lifetime) {
             if lifetime.ident != "static" {
                 let text = "a server's toolbox must not borrow, because its calls run on other threads: use `Arc` instead of a lifetime";
@@ -65,12 +65,12 @@ fn owns(ty: &Type) -> Result<()> {
             }
         }
     }
-    let mut borrowed = Borrowed(None);
+    let mut borrowed = LifetimeVisitor(None);
     borrowed.visit_type(ty);
     borrowed.0.map_or(Ok(()), Err)
 }
 
-fn generate(block: &mut ItemImpl, target: For) -> Result<TokenStream> {
+fn generate(block: &mut ItemImpl, target: TargetCrate) -> Result<TokenStream> {
     let core = target.core();
     if let Some((_, path, _)) = &block.trait_ {
         return Err(Error::new(

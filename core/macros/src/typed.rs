@@ -5,12 +5,12 @@ use quote::{ToTokens, quote};
 use syn::spanned::Spanned;
 use syn::{Error, FnArg, ImplItem, ImplItemFn, ItemImpl, LitStr, Result, Signature, Type};
 
-use crate::For;
+use crate::TargetCrate;
 use crate::case::Case;
 use crate::function::{Tool, implementations};
 use crate::options::{ToolOptions, docs};
 
-pub(crate) fn expand(options: TokenStream, block: &ItemImpl, target: For) -> TokenStream {
+pub(crate) fn expand(options: TokenStream, block: &ItemImpl, target: TargetCrate) -> TokenStream {
     match generate(options, block, target) {
         Ok(generated) => quote!(#block #generated),
         Err(error) => {
@@ -20,7 +20,7 @@ pub(crate) fn expand(options: TokenStream, block: &ItemImpl, target: For) -> Tok
     }
 }
 
-fn generate(options: TokenStream, block: &ItemImpl, target: For) -> Result<TokenStream> {
+fn generate(options: TokenStream, block: &ItemImpl, target: TargetCrate) -> Result<TokenStream> {
     let core = target.core();
     if let Some((_, path, _)) = &block.trait_ {
         return Err(Error::new(

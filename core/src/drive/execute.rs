@@ -124,7 +124,7 @@ pub fn put_own(
 
 /// A call that is done.
 #[derive(Clone, Copy, Debug)]
-pub struct Finished {
+pub struct CallEnd {
     /// The call.
     pub call: CallIndex,
     /// The executor's own number for it.
@@ -157,7 +157,7 @@ pub trait Execute<B: Toolbox + ?Sized, H: Hooks, C: Clock> {
     fn start(&mut self, run: &Run<'_>, job: Job, env: Env<'_, B, H, C>) -> Result<(), Error>;
 
     /// Returns the next call that is done. Pending if none is running.
-    fn poll_finished(&mut self, context: &mut Context<'_>) -> Poll<Finished>;
+    fn poll_finished(&mut self, context: &mut Context<'_>) -> Poll<CallEnd>;
 
     /// Waits for the next call that is done. Override it to run calls in the memory of `run`.
     ///
@@ -167,14 +167,14 @@ pub trait Execute<B: Toolbox + ?Sized, H: Hooks, C: Clock> {
         &mut self,
         run: &mut Run<'_>,
         env: Env<'_, B, H, C>,
-    ) -> Result<Finished, Error> {
+    ) -> Result<CallEnd, Error> {
         let _ = (run, env);
         Ok(poll_fn(|context| self.poll_finished(context)).await)
     }
 
     /// Returns whether a finished call is the one that `run` has under its number: the run may have
     /// moved on to another turn. By default it is.
-    fn holds(&self, run: &Run<'_>, finished: Finished) -> bool {
+    fn holds(&self, run: &Run<'_>, finished: CallEnd) -> bool {
         let _ = (run, finished);
         true
     }
@@ -187,12 +187,12 @@ pub trait Execute<B: Toolbox + ?Sized, H: Hooks, C: Clock> {
     fn put(
         &mut self,
         run: &mut Run<'_>,
-        finished: Finished,
+        finished: CallEnd,
         after: impl FnOnce(&mut Draft<'_, '_>),
     ) -> Result<(), Error>;
 
     /// Frees the memory of a finished call, whose answer nobody needs.
-    fn discard(&mut self, finished: Finished);
+    fn discard(&mut self, finished: CallEnd);
 
     /// Drops this call, if it is running.
     fn abort(&mut self, call: CallIndex);
@@ -299,7 +299,7 @@ impl<B: Toolbox + ?Sized, H: Hooks, C: Clock> Execute<B, H, C> for Serial {
         Ok(())
     }
 
-    fn poll_finished(&mut self, _: &mut Context<'_>) -> Poll<Finished> {
+    fn poll_finished(&mut self, _: &mut Context<'_>) -> Poll<CallEnd> {
         Poll::Pending
     }
 
@@ -307,18 +307,18 @@ impl<B: Toolbox + ?Sized, H: Hooks, C: Clock> Execute<B, H, C> for Serial {
         &mut self,
         run: &mut Run<'_>,
         env: Env<'_, B, H, C>,
-    ) -> Result<Finished, Error> {
+    ) -> Result<CallEnd, Error> {
         // Taken before the tool runs: if this future is dropped, the call does not run again.
         let Some(job) = self.0.take() else { return pending().await };
         let CallInFlight { call, out } = run.start_in_place(job.call)?;
         let verdict = work(env, job, call, out).await;
-        Ok(Finished { call: job.call, slot: 0, verdict })
+        Ok(CallEnd { call: job.call, slot: 0, verdict })
     }
 
     fn put(
         &mut self,
         run: &mut Run<'_>,
-        Finished { call, verdict, .. }: Finished,
+        CallEnd { call, verdict, .. }: CallEnd,
         after: impl FnOnce(&mut Draft<'_, '_>),
     ) -> Result<(), Error> {
         if let Verdict::Answer(written) = verdict {
@@ -332,7 +332,7 @@ impl<B: Toolbox + ?Sized, H: Hooks, C: Clock> Execute<B, H, C> for Serial {
         Ok(())
     }
 
-    fn discard(&mut self, _: Finished) {}
+    fn discard(&mut self, _: CallEnd) {}
 
     fn abort(&mut self, call: CallIndex) {
         if self.0.is_some_and(|job| job.call == call) {

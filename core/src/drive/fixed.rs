@@ -8,7 +8,7 @@ use heapless::Vec;
 
 #[cfg(feature = "alloc")]
 use super::execute::put_own;
-use super::execute::{Env, Execute, Finished, Job, Verdict, work};
+use super::execute::{CallEnd, Env, Execute, Job, Verdict, work};
 use super::hooks::{Draft, Hooks};
 use crate::error::{Error, Misuse};
 use crate::json::{Decimal, Text, Value, copy};
@@ -185,7 +185,7 @@ where
         Ok(())
     }
 
-    fn poll_finished(&mut self, context: &mut Context<'_>) -> Poll<Finished> {
+    fn poll_finished(&mut self, context: &mut Context<'_>) -> Poll<CallEnd> {
         for (slot, lane) in self.lanes.iter_mut().enumerate() {
             let Some((call, _)) = lane.call else { continue };
             if let Some(future) = lane.future.as_mut().as_pin_mut()
@@ -197,14 +197,14 @@ where
             }
             if let Some(LaneEnd { verdict, .. }) = lane.over {
                 let verdict = verdict.unwrap_or(Verdict::NotRun);
-                return Poll::Ready(Finished { call, slot, verdict });
+                return Poll::Ready(CallEnd { call, slot, verdict });
             }
         }
         Poll::Pending
     }
 
     /// Compares the ids, because the run may have moved on to another turn.
-    fn holds(&self, run: &Run<'_>, finished: Finished) -> bool {
+    fn holds(&self, run: &Run<'_>, finished: CallEnd) -> bool {
         let lane = self.lanes.get(finished.slot).and_then(|lane| lane.call);
         let buffer = self.buffers.get(finished.slot).and_then(|buffer| buffer.try_borrow().ok());
         let (Some((call, len)), Some(buffer)) = (lane, buffer) else { return false };
@@ -216,7 +216,7 @@ where
     fn put(
         &mut self,
         run: &mut Run<'_>,
-        Finished { call, slot, verdict }: Finished,
+        CallEnd { call, slot, verdict }: CallEnd,
         after: impl FnOnce(&mut Draft<'_, '_>),
     ) -> Result<(), Error> {
         let over = self.lanes.get(slot).and_then(|lane| lane.over);
@@ -249,7 +249,7 @@ where
         Ok(())
     }
 
-    fn discard(&mut self, finished: Finished) {
+    fn discard(&mut self, finished: CallEnd) {
         self.free(finished.slot);
     }
 

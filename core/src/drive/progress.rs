@@ -9,7 +9,7 @@ use core::time::Duration;
 
 use embedded_io_async::BufRead;
 
-use super::execute::{Env, Execute, Finished, Verdict};
+use super::execute::{CallEnd, Env, Execute, Verdict};
 use super::hooks::Hooks;
 use super::reply::{DRAIN, DriveError, Exchange};
 use super::wait::{is_over, poll_apart, unless_over, while_wanted};
@@ -183,8 +183,8 @@ pub struct Loop<T, C, H, X> {
 }
 
 /// The next result of the reply or of a running call.
-enum Brought<E> {
-    Finished(Finished),
+enum Arrival<E> {
+    Finished(CallEnd),
     StreamEvent(Result<Option<StreamEvent>, DriveError<E>>),
 }
 
@@ -381,9 +381,9 @@ where
                         && !executor.is_idle()
                         && let Poll::Ready(finished) = executor.poll_finished(context)
                     {
-                        Poll::Ready(Brought::Finished(finished))
+                        Poll::Ready(Arrival::Finished(finished))
                     } else if let Some(next) = next.as_mut().as_pin_mut() {
-                        poll_apart(next, context).map(Brought::StreamEvent)
+                        poll_apart(next, context).map(Arrival::StreamEvent)
                     } else {
                         Poll::Pending
                     };
@@ -397,13 +397,13 @@ where
                 .await
             };
             match brought {
-                Some(Brought::Finished(finished)) => self.finish(run, finished)?,
-                Some(Brought::StreamEvent(Ok(Some(stream_event)))) => {
+                Some(Arrival::Finished(finished)) => self.finish(run, finished)?,
+                Some(Arrival::StreamEvent(Ok(Some(stream_event)))) => {
                     self.has_news |= stream_event.is_of_block() || stream_event.is_of_message();
                     return Ok(Progress::StreamEvent(stream_event));
                 }
-                Some(Brought::StreamEvent(Err(error))) => *exchange = Exchange::Failed(error),
-                Some(Brought::StreamEvent(Ok(None))) => {
+                Some(Arrival::StreamEvent(Err(error))) => *exchange = Exchange::Failed(error),
+                Some(Arrival::StreamEvent(Ok(None))) => {
                     *exchange = Exchange::Idle;
                     return Ok(self.end_reply(run));
                 }
@@ -480,7 +480,7 @@ where
 
     /// Waits for the next call that is done: as long as the run is wanted, and then for the grace
     /// period. Returns `None` after that.
-    async fn next_finished(&mut self, run: &mut Run<'_>) -> Option<Result<Finished, Error>> {
+    async fn next_finished(&mut self, run: &mut Run<'_>) -> Option<Result<CallEnd, Error>> {
         let deadline = run.deadline();
         let Self { tools, executor, clock, hooks, winding, .. } = self;
         let env = Env { tools: &**tools, hooks: &*hooks, clock: &*clock };
@@ -518,7 +518,7 @@ where
 
     /// Makes the answer of a finished call its result, unless the run has answered the call by
     /// itself.
-    fn finish(&mut self, run: &mut Run<'_>, finished: Finished) -> Result<(), Error> {
+    fn finish(&mut self, run: &mut Run<'_>, finished: CallEnd) -> Result<(), Error> {
         let call = finished.call;
         if !run.is_running(call) || !self.executor.holds(run, finished) {
             self.executor.discard(finished);

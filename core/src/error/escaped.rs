@@ -9,9 +9,9 @@ use core::fmt::{self, Display, Formatter, Write};
 /// DEL and C1) and the characters that change the direction of text are shown as escapes: `\n`,
 /// `\u{1b}`, `\u{2028}`. Everything else is unchanged, including a backslash.
 #[derive(Clone, Copy, Debug)]
-pub struct Escaped<T>(pub T);
+pub struct EscapedText<T>(pub T);
 
-impl<T: Display> Display for Escaped<T> {
+impl<T: Display> Display for EscapedText<T> {
     fn fmt(&self, f: &mut Formatter<'_>) -> fmt::Result {
         write!(Writer(f), "{}", self.0)
     }
@@ -47,7 +47,7 @@ mod tests {
     fn nothing_starts_a_line_or_an_escape_sequence() {
         let others = ['\u{2028}', '\u{2029}', '\u{202e}', '\u{2066}'];
         for c in ('\0'..' ').chain('\x7f'..'\u{a0}').chain(others) {
-            let shown = Escaped(format!("a{c}b")).to_string();
+            let shown = EscapedText(format!("a{c}b")).to_string();
             assert!(
                 shown.starts_with("a\\") && shown.ends_with('b') && !shown.contains(c),
                 "{shown:?}"
@@ -58,12 +58,15 @@ mod tests {
     #[test]
     fn what_is_harmless_stays() {
         for text in ["", "plain", r"C:\new\table", "Zürich 東京 🦀", "\u{a0}"] {
-            assert_eq!(Escaped(text).to_string(), text);
+            assert_eq!(EscapedText(text).to_string(), text);
         }
     }
 
     #[test]
     fn what_is_written_in_parts_is_escaped_in_each() {
-        assert_eq!(Escaped(format_args!("{}\n{}", "a\r", "\u{85}b")).to_string(), r"a\r\n\u{85}b");
+        assert_eq!(
+            EscapedText(format_args!("{}\n{}", "a\r", "\u{85}b")).to_string(),
+            r"a\r\n\u{85}b"
+        );
     }
 }

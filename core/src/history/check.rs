@@ -23,7 +23,7 @@ pub enum Tail {
 
 /// The part of the conversation that precedes the checked messages.
 #[derive(Clone, Copy)]
-pub(crate) enum Before<'a> {
+pub(crate) enum PriorMessages<'a> {
     /// Nothing: the checked messages are the whole conversation.
     Nothing,
     /// These messages. No call in them may have the id of a checked call.
@@ -34,7 +34,7 @@ pub(crate) enum Before<'a> {
 
 /// The properties of valid messages that [`check`] finds.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub(crate) struct Checked {
+pub(crate) struct MessageCheck {
     /// The number of cache breakpoints.
     pub(crate) breakpoints: usize,
     /// Whether the last message is an assistant message that ends with white space. The model
@@ -53,7 +53,7 @@ struct Turn<'a> {
 struct Checks<'a> {
     at: usize,
     /// The conversation that the message is appended to, and the checked messages before it.
-    before: Before<'a>,
+    before: PriorMessages<'a>,
     earlier: &'a [u8],
     /// The assistant message directly before the message, if there is one.
     turn: Option<Turn<'a>>,
@@ -105,8 +105,12 @@ const fn fail<T>(message: usize, block: Option<usize>, rule: Rule) -> Result<T, 
 ///
 /// # Errors
 /// Returns the first violation. Its position counts the checked messages from 0.
-pub(crate) fn check(messages: &[u8], before: Before<'_>, tail: Tail) -> Result<Checked, Invalid> {
-    let mut found = Checked::default();
+pub(crate) fn check(
+    messages: &[u8],
+    before: PriorMessages<'_>,
+    tail: Tail,
+) -> Result<MessageCheck, Invalid> {
+    let mut found = MessageCheck::default();
     let mut turn: Option<Turn<'_>> = None;
     // The first call without a result, in a turn that has some results.
     let mut missing: Option<Invalid> = None;
@@ -140,7 +144,7 @@ pub(crate) fn check(messages: &[u8], before: Before<'_>, tail: Tail) -> Result<C
                 }
             }
             Role::System => {
-                if at == 0 && matches!(before, Before::Nothing) {
+                if at == 0 && matches!(before, PriorMessages::Nothing) {
                     return fail(at, None, Rule::SystemFirst);
                 }
                 if let Some(unanswered) = turn.take().and_then(|turn| unanswered(turn, Value::NULL))
@@ -279,7 +283,7 @@ impl<'a> Checks<'a> {
             let mut each = Messages::new(messages).map(|message| message.content().elements());
             each.any(|blocks| has_call(blocks.take(usize::MAX), id))
         };
-        let is_in_use = || matches!(self.before, Before::Messages(before) if has_id(before) || has_id(self.earlier));
+        let is_in_use = || matches!(self.before, PriorMessages::Messages(before) if has_id(before) || has_id(self.earlier));
         if id.is_empty() || name.is_empty() {
             Some(Rule::NamelessCall)
         } else if input.is_none_or(|input| input.kind() != Kind::Object) {

@@ -21,7 +21,7 @@ mod check;
 mod marks;
 
 pub use check::Tail;
-pub(crate) use check::{Before, Checked, check, is_unfit_prefill, wrong_content};
+pub(crate) use check::{MessageCheck, PriorMessages, check, is_unfit_prefill, wrong_content};
 pub(crate) use marks::{
     MAX_BREAKPOINTS, breakpoints, breakpoints_in, breakpoints_in_front, breakpoints_of_member,
     is_marked,
@@ -153,7 +153,10 @@ pub(crate) enum Ending {
 /// Determines how many blocks of a reply are sent back. The blocks after them are cut off, and
 /// among them the blocks that are [always removed](is_left_out) are removed. The number is 0 if the
 /// rest is not a message that the API accepts: there must be more than thinking and white space.
-pub(crate) fn kept<'a>(blocks: impl Iterator<Item = Value<'a>> + Clone, ending: Ending) -> Kept {
+pub(crate) fn kept<'a>(
+    blocks: impl Iterator<Item = Value<'a>> + Clone,
+    ending: Ending,
+) -> KeptBlocks {
     let least = if let Ending::Broken { least } = ending { Some(least) } else { None };
     let (mut end, mut says_something) = (0, false);
     // Computed in the same pass, because a reply may be long.
@@ -199,11 +202,11 @@ pub(crate) fn kept<'a>(blocks: impl Iterator<Item = Value<'a>> + Clone, ending: 
     }
     // After a `break`, `seen` includes a block that is not kept.
     let count = if says_something { end } else { 0 };
-    Kept { count, is_all: is_all && seen == count }
+    KeptBlocks { count, is_all: is_all && seen == count }
 }
 
 /// The part of a reply that is sent back.
-pub(crate) struct Kept {
+pub(crate) struct KeptBlocks {
     /// The number of its blocks, from the first one. It includes the empty text blocks that are
     /// removed.
     pub(crate) count: usize,

@@ -18,7 +18,7 @@ const TOO_DEEP: Phrase = phrase!("at most 122 levels");
 
 /// The properties of a valid JSON text that [`check`] finds.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Checked {
+pub struct JsonCheck {
     /// The offset at which the value ends. Only white space follows it.
     pub end: usize,
     /// The offset of the first unpaired surrogate, an escape from `\uD800` to `\uDFFF` that is not
@@ -64,12 +64,12 @@ pub(crate) const SNAPSHOT_DEPTH: usize = MESSAGE_DEPTH + 2;
 ///
 /// # Errors
 /// Returns the offset of the first error and what was expected there.
-pub fn check(bytes: &[u8]) -> Result<Checked, JsonError> {
+pub fn check(bytes: &[u8]) -> Result<JsonCheck, JsonError> {
     check_to(MAX_DEPTH, bytes)
 }
 
 /// Checks like [`check`], but with a maximum nesting of `most`, which must be at most 160 levels.
-pub(crate) fn check_to(most: usize, bytes: &[u8]) -> Result<Checked, JsonError> {
+pub(crate) fn check_to(most: usize, bytes: &[u8]) -> Result<JsonCheck, JsonError> {
     let mut walk = Walk::new(bytes);
     walk.most = most;
     let walked = walk.value();
@@ -77,7 +77,7 @@ pub(crate) fn check_to(most: usize, bytes: &[u8]) -> Result<Checked, JsonError> 
 }
 
 /// Checks that `bytes` is the inside of an object, without the braces.
-pub(crate) fn check_members(bytes: &[u8]) -> Result<Checked, JsonError> {
+pub(crate) fn check_members(bytes: &[u8]) -> Result<JsonCheck, JsonError> {
     let mut walk = Walk { is_first: true, ..Walk::new(bytes) };
     let walked = walk.members();
     walk.end(walked)
@@ -178,7 +178,7 @@ impl<'a> Walk<'a> {
 
     /// Ends the check, with the result of the last step. Checks that only white space follows the
     /// outermost value, and that the whole text is valid UTF-8. If it is not, that is the error.
-    pub(crate) fn end(&mut self, walked: Step) -> Result<Checked, JsonError> {
+    pub(crate) fn end(&mut self, walked: Step) -> Result<JsonCheck, JsonError> {
         // Most texts are ASCII, and the check for ASCII takes larger steps than the check for
         // UTF-8.
         if (!IS_LARGE || !self.bytes.is_ascii())
@@ -191,7 +191,7 @@ impl<'a> Walk<'a> {
             if self.at < self.bytes.len() { Err(phrase!("the end")) } else { Ok(()) }
         });
         match walked {
-            Ok(()) => Ok(Checked { end: self.at, lone_surrogate: self.lone_surrogate }),
+            Ok(()) => Ok(JsonCheck { end: self.at, lone_surrogate: self.lone_surrogate }),
             Err(expected) => Err(JsonError { at: self.at, expected }),
         }
     }

@@ -29,7 +29,7 @@ pub(crate) use scan::{
 };
 pub use text::Text;
 pub(crate) use text::{
-    Each, Piece, chars, count_parts, join, number_parts, same, text_parts, unescape, write_parts,
+    PartFn, Piece, chars, count_parts, join, number_parts, same, text_parts, unescape, write_parts,
 };
 pub use value::{Array, Kind, Object, Value};
 pub(crate) use value::{TYPE_NAMES, means, meant};

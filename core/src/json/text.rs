@@ -280,10 +280,10 @@ fn escaped_char(bytes: &[u8]) -> Option<(char, usize)> {
 /// A function that receives a text part by part. All callers use this one type, so that a
 /// microcontroller needs only one copy of the code that writes texts. It returns nothing: a
 /// function that can fail remembers that, so that the code before each part need not look.
-pub(crate) type Each<'e> = dyn FnMut(&str) + 'e;
+pub(crate) type PartFn<'e> = dyn FnMut(&str) + 'e;
 
 /// Calls `each` with the parts of the unescaped text, in order.
-pub(crate) fn text_parts(text: Text<'_>, each: &mut Each<'_>) {
+pub(crate) fn text_parts(text: Text<'_>, each: &mut PartFn<'_>) {
     for piece in text.pieces() {
         match piece {
             Piece::Plain(plain) => each(plain),
@@ -295,7 +295,7 @@ pub(crate) fn text_parts(text: Text<'_>, each: &mut Each<'_>) {
 /// Writes a text to a formatter. `parts` passes its parts to the function that it receives.
 pub(crate) fn write_parts(
     f: &mut fmt::Formatter<'_>,
-    parts: impl FnOnce(&mut Each<'_>),
+    parts: impl FnOnce(&mut PartFn<'_>),
 ) -> fmt::Result {
     let mut written = Ok(());
     parts(&mut |part| {
@@ -307,12 +307,12 @@ pub(crate) fn write_parts(
 }
 
 /// Calls `each` with the decimal digits of a number.
-pub(crate) fn number_parts(number: u64, each: &mut Each<'_>) {
+pub(crate) fn number_parts(number: u64, each: &mut PartFn<'_>) {
     each(core::str::from_utf8(super::Decimal::new(number).as_bytes()).unwrap_or_default());
 }
 
 /// Calls `each` with the decimal digits of a count.
-pub(crate) fn count_parts(count: usize, each: &mut Each<'_>) {
+pub(crate) fn count_parts(count: usize, each: &mut PartFn<'_>) {
     number_parts(u64::try_from(count).unwrap_or(u64::MAX), each);
 }
 

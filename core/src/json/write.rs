@@ -21,18 +21,18 @@ impl Sink for alloc::vec::Vec<u8> {
 
 /// Returns the escaped form of `text`, for use inside a JSON string: `"`, `\` and control
 /// characters are escaped, and all other characters are unchanged.
-pub const fn escape(text: &str) -> Escaped<'_> {
-    Escaped { rest: text.as_bytes(), code: [0; 6] }
+pub const fn escape(text: &str) -> EscapedString<'_> {
+    EscapedString { rest: text.as_bytes(), code: [0; 6] }
 }
 
-/// The escaped form of a text. Use [`Escaped::write_to`] to write it.
+/// The escaped form of a text. Use [`EscapedString::write_to`] to write it.
 #[derive(Clone, Debug)]
-pub struct Escaped<'a> {
+pub struct EscapedString<'a> {
     rest: &'a [u8],
     code: [u8; 6],
 }
 
-impl<'a> Escaped<'a> {
+impl<'a> EscapedString<'a> {
     /// Returns the length of the escaped form in bytes.
     pub fn len(&self) -> usize {
         let mut each = self.clone();

@@ -26,7 +26,7 @@ pub use block::{
     Thinking, ToolResult, ToolUse,
 };
 #[cfg(feature = "alloc")]
-pub use owned::{NotAMessage, OwnedMessage, ReplyMessage};
+pub use owned::{MessageError, OwnedMessage, ReplyMessage};
 pub use stop::StopReason;
 pub use usage::Usage;
 

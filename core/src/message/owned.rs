@@ -10,7 +10,7 @@ use crate::json::{JsonError, Text, Value, check, escape};
 /// The reason why a text is not a message.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
-pub enum NotAMessage {
+pub enum MessageError {
     /// The text is not valid JSON.
     Json(JsonError),
     /// A string contains an unpaired surrogate, which no request can carry. Contains its offset in
@@ -20,7 +20,7 @@ pub enum NotAMessage {
     Shape,
 }
 
-impl fmt::Display for NotAMessage {
+impl fmt::Display for MessageError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Json(e) => write!(f, "not valid JSON: {e}"),
@@ -32,7 +32,7 @@ impl fmt::Display for NotAMessage {
     }
 }
 
-impl core::error::Error for NotAMessage {}
+impl core::error::Error for MessageError {}
 
 /// A message that owns its JSON text. The text is sent back to the API byte for byte as it was
 /// received.
@@ -45,20 +45,20 @@ impl OwnedMessage {
     /// Creates a message from its JSON text. White space around the text is removed.
     ///
     /// # Errors
-    /// Returns [`NotAMessage`] if `json` is not valid JSON, contains an unpaired surrogate, or is
+    /// Returns [`MessageError`] if `json` is not valid JSON, contains an unpaired surrogate, or is
     /// not an object with a role and a content. Roles and kinds of blocks are not checked, because
     /// the server may know values that are unknown here.
-    pub fn from_json(json: &str) -> Result<Self, NotAMessage> {
-        let checked = check(json.as_bytes()).map_err(NotAMessage::Json)?;
+    pub fn from_json(json: &str) -> Result<Self, MessageError> {
+        let checked = check(json.as_bytes()).map_err(MessageError::Json)?;
         if let Some(at) = checked.lone_surrogate {
-            return Err(NotAMessage::LoneSurrogate(at));
+            return Err(MessageError::LoneSurrogate(at));
         }
         let json = json.trim_ascii();
-        let value = Value::first(json.as_bytes()).ok_or(NotAMessage::Shape)?;
-        let message = Message::new(value).ok_or(NotAMessage::Shape)?;
+        let value = Value::first(json.as_bytes()).ok_or(MessageError::Shape)?;
+        let message = Message::new(value).ok_or(MessageError::Shape)?;
         let has = |name| message.value().member(name).is_some_and(|value| !value.is_null());
         if !has("role") || !has("content") {
-            return Err(NotAMessage::Shape);
+            return Err(MessageError::Shape);
         }
         Ok(Self { json: json.into() })
     }
@@ -144,9 +144,9 @@ impl ReplyMessage {
     /// Creates a reply from its JSON text. White space around the text is removed.
     ///
     /// # Errors
-    /// Returns [`NotAMessage`] if `json` is not valid JSON, contains an unpaired surrogate, or is
+    /// Returns [`MessageError`] if `json` is not valid JSON, contains an unpaired surrogate, or is
     /// not an object with a role and a content.
-    pub fn from_json(json: &str) -> Result<Self, NotAMessage> {
+    pub fn from_json(json: &str) -> Result<Self, MessageError> {
         OwnedMessage::from_json(json).map(|message| Self { message })
     }
 

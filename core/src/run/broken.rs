@@ -5,7 +5,7 @@
 
 use super::state::Turn;
 use super::table::Input;
-use super::turns::CallsFound;
+use super::turns::TurnCalls;
 use super::{MAX_CALLS, Run};
 use crate::error::{Capacity, CapacityKind, Error};
 use crate::history::{Ending, is_left_out, is_space, is_type};
@@ -115,7 +115,7 @@ impl Run<'_> {
                 Capacity { what: CapacityKind::Calls, needed: calls, free: MAX_CALLS }.into()
             );
         }
-        let CallsFound { found, first, .. } =
+        let TurnCalls { found, first, .. } =
             Self::find_calls(self.turn.message(self.transcript.bytes()), self.transcript.grows())?;
         (self.turn.found, self.turn.first, self.turn.calls) = (found, first, calls);
         let answers = if self.turn.is_open() {

@@ -1,7 +1,7 @@
 //! The calls of a turn: started, answered, left to the caller.
 
 use super::results::{SHORTEST, TOOLSET};
-use super::state::{CallState, Found, Place, Turn};
+use super::state::{CallPlaces, CallState, Place, Turn};
 use super::table::Input;
 use super::{CallIndex, Run, ToolAnswer};
 use crate::error::{Capacity, CapacityKind, Error, Misuse};
@@ -371,7 +371,7 @@ pub(super) fn call_in<'a>(
     i: CallIndex,
 ) -> Option<[Option<Value<'a>>; 4]> {
     let message = turn.message(transcript);
-    if let Some(Found { id, name, input, toolset }) = turn.found.get(i.0) {
+    if let Some(CallPlaces { id, name, input, toolset }) = turn.found.get(i.0) {
         return Some([id, name, input, toolset].map(|place| place.value(message)));
     }
     let call = blocks_in(message)

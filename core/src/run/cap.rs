@@ -89,13 +89,13 @@ fn next_text(content: Value<'_>, bytes: &[u8], after: usize) -> Option<Span> {
 
 /// The part that is cut out of a JSON string's content: its start and end, and the length of its
 /// text.
-struct Cut {
+struct CutRange {
     from: usize,
     to: usize,
     bytes: usize,
 }
 
-fn cut_of(raw: &[u8], most: usize) -> Option<Cut> {
+fn cut_of(raw: &[u8], most: usize) -> Option<CutRange> {
     // Escapes only make a text longer.
     if raw.len() <= most {
         return None;
@@ -116,7 +116,7 @@ fn cut_of(raw: &[u8], most: usize) -> Option<Cut> {
             found = true;
         }
     }
-    Some(Cut { from: from.0, to: to.0, bytes: to.1.saturating_sub(from.1) })
+    Some(CutRange { from: from.0, to: to.0, bytes: to.1.saturating_sub(from.1) })
 }
 
 /// Iterates over the characters of a JSON string's content. Each item is the end of a character and

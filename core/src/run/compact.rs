@@ -53,7 +53,7 @@ impl Default for Compaction {
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Summary {
     /// The summary in progress.
-    pub(super) current: Option<Compacting>,
+    pub(super) current: Option<PendingSummary>,
     /// Whether a summary of the last turn was tried.
     pub(super) tried: bool,
     /// Whether the server compacts before the next turn.
@@ -73,7 +73,7 @@ impl Summary {
 
 /// A summary in progress.
 #[derive(Clone, Copy, Debug)]
-pub(super) struct Compacting {
+pub(super) struct PendingSummary {
     /// Whether the server generates it, as a `compaction` block.
     pub(super) by_server: bool,
     /// The end of the history that is sent unchanged.
@@ -152,7 +152,7 @@ impl Run<'_> {
             return false;
         }
         let keep = self.transcript.len();
-        self.summary.current = Some(Compacting {
+        self.summary.current = Some(PendingSummary {
             by_server: true,
             cut: keep,
             keep,
@@ -164,7 +164,7 @@ impl Run<'_> {
     }
 
     /// Ends the server's reply: it becomes the conversation, if it contains a summary.
-    fn end_server_compaction(&mut self, compacting: Compacting, reply: &Turn) {
+    fn end_server_compaction(&mut self, compacting: PendingSummary, reply: &Turn) {
         let says_something = |content: Value<'_>| {
             content.as_text().is_none_or(|text| !is_blank(text)) && !content.is_null()
         };
@@ -224,7 +224,7 @@ impl Run<'_> {
             self.transcript.truncate(keep);
             return false;
         }
-        self.summary.current = Some(Compacting {
+        self.summary.current = Some(PendingSummary {
             by_server: false,
             cut,
             keep,
@@ -275,7 +275,7 @@ impl Run<'_> {
     }
 
     /// Ends a summary: it becomes the conversation, if it is valid.
-    pub(super) fn end_compaction(&mut self, compacting: Compacting) -> Result<(), Error> {
+    pub(super) fn end_compaction(&mut self, compacting: PendingSummary) -> Result<(), Error> {
         const HEAD: &[u8] = b"{\"role\":\"user\",\"content\":\"";
         self.ledger.usage.add(&self.reply.usage);
         self.exchange.attempt = 0;
@@ -349,7 +349,7 @@ impl Run<'_> {
     }
 
     /// Restores the conversation, and continues with what the run was about to do.
-    pub(super) fn restore(&mut self, compacting: Compacting) {
+    pub(super) fn restore(&mut self, compacting: PendingSummary) {
         self.transcript.truncate(compacting.keep);
         (self.reply.stop, self.reply.usage) = (compacting.stop, compacting.usage);
         self.summary.current = None;

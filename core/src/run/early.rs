@@ -19,7 +19,7 @@ use super::broken::keep_part;
 use super::calls::{address_bytes, blocks_in, is_sound, is_type, same_id, toolset_of};
 use super::ledger::Ledger;
 use super::results::{FRAME_LEN, SHORTEST};
-use super::state::{CallState, CallStates, Found, FoundCalls, Turn};
+use super::state::{CallPlaces, CallState, CallStates, FoundCalls, Turn};
 use super::table::{Input, State, Wish};
 use super::{Call, CallIndex, MAX_CALLS, Run, ToolAnswer};
 use crate::error::{Error, Misuse};
@@ -46,7 +46,7 @@ pub(super) struct Early {
     /// answers to its calls.
     hold: usize,
     /// The results that wait for the end of the reply.
-    results: Vec<Waiting>,
+    results: Vec<EarlyResult>,
     /// The number of replies in a row that ended early after a call had started.
     breaks: u32,
     /// No request is sent before this instant. Zero if one may be sent now.
@@ -54,7 +54,7 @@ pub(super) struct Early {
 }
 
 #[derive(Clone, Debug)]
-struct Waiting {
+struct EarlyResult {
     call: CallIndex,
     content: Vec<u8>,
     is_error: bool,
@@ -62,7 +62,7 @@ struct Waiting {
 
 /// The calls that started before their reply was complete. The results of the answered ones are in
 /// [`Early::results`].
-pub(super) struct Begun {
+pub(super) struct StartedCalls {
     states: CallStates,
     first: usize,
 }
@@ -222,7 +222,7 @@ impl Run<'_> {
             }
             let is_known = found.iter().any(|other| same_id(other.id.value(message), id));
             let parts = [id, name, input].map(Option::unwrap_or_default);
-            let Some(place) = Found::of(parts, toolset, message) else { return false };
+            let Some(place) = CallPlaces::of(parts, toolset, message) else { return false };
             if is_known || !is_sound(parts) || !found.note(found.len(), place, true) {
                 return false;
             }
@@ -295,7 +295,7 @@ impl Run<'_> {
         };
         let mut content = Vec::with_capacity(answer.len());
         answer.write_to(&mut content)?;
-        self.early.results.push(Waiting { call: i, content, is_error });
+        self.early.results.push(EarlyResult { call: i, content, is_error });
         self.turn.states.set(i, CallState::Answered);
         Ok(())
     }
@@ -324,7 +324,7 @@ impl Run<'_> {
         for waiting in &results {
             self.turn.states.set(waiting.call, CallState::Running);
         }
-        for Waiting { call, content, is_error } in results {
+        for EarlyResult { call, content, is_error } in results {
             self.answer_checked(call, ToolAnswer::ok_json(&content).with_error(is_error))?;
         }
         Ok(())
@@ -332,14 +332,14 @@ impl Run<'_> {
 
     /// Returns the states of the calls that started, before the complete reply becomes the turn, or
     /// `None` if no call did.
-    pub(super) fn begun_early(&self) -> Option<Begun> {
+    pub(super) fn begun_early(&self) -> Option<StartedCalls> {
         let first = first_of(&self.turn);
         self.early.has_begun.then(|| {
             let mut states = self.turn.states;
             for waiting in &self.early.results {
                 states.set(waiting.call, CallState::Running);
             }
-            Begun { states, first }
+            StartedCalls { states, first }
         })
     }
 
@@ -358,7 +358,7 @@ impl Run<'_> {
     /// Restores the states of the calls that started, including those before a `fallback` block,
     /// after the reply has become the turn. Returns the end of the calls that such a block forbids
     /// to start.
-    pub(super) fn take_over(&mut self, begun: Begun) -> usize {
+    pub(super) fn take_over(&mut self, begun: StartedCalls) -> usize {
         let closed = self.turn.first;
         self.turn.states = begun.states;
         self.turn.first = closed.min(begun.first);

@@ -19,7 +19,7 @@ use crate::wire::{ServerCompaction, ThreadContinuation};
 /// The features that are enabled.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Extras {
-    pub(super) given: Option<&'static Given>,
+    pub(super) given: Option<&'static CallerMessages>,
     /// Keeps a part of a reply that broke off. Returns whether there is one.
     pub(super) keep: Option<fn(&mut Run<'_>) -> bool>,
     /// Returns the limit that forbids another request, if one does.
@@ -33,7 +33,7 @@ pub(super) struct Extras {
 
 /// The code for what only messages from the caller contain.
 #[derive(Debug)]
-pub(super) struct Given {
+pub(super) struct CallerMessages {
     /// Returns whether the conversation removes the tool of a call. Only messages from the caller
     /// do that, and compaction blocks that summarize them.
     pub(super) is_withdrawn: fn(&mut Run<'_>, CallIndex) -> bool,
@@ -135,7 +135,7 @@ impl Extras {
     /// 1,036 bytes in the agent of `examples/firmware`, without the checks of the messages. Not in
     /// `extras.py`, because the image that it builds always takes messages from the caller.
     pub(super) const fn enable_given_messages(&mut self) {
-        const CODE: Given = Given {
+        const CODE: CallerMessages = CallerMessages {
             is_withdrawn: |run, i| run.finds_removal(i),
             ensure_prefill: |run| run.ensure_given_prefill(),
         };

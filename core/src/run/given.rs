@@ -6,7 +6,7 @@ use super::state::{CallState, Turn};
 use super::table::Wish;
 use super::{CallIndex, MAX_CALLS, Run};
 use crate::error::{Capacity, CapacityKind, Error, Invalid, Misuse, Rule};
-use crate::history::{Before, Checked, Tail, check, is_type, is_unfit_prefill};
+use crate::history::{MessageCheck, PriorMessages, Tail, check, is_type, is_unfit_prefill};
 use crate::json::{Array, Value, same};
 use crate::message::{Messages, Role};
 use crate::transcript::Span;
@@ -40,7 +40,7 @@ fn open_turn(messages: &[u8]) -> Option<Open> {
     // The check finds out whether all calls are answered. It has already refused a turn that no
     // message answers.
     let turn = Span::new(reply.start, span(answers.value())?.end);
-    check(turn.of(messages), Before::Others, Tail::Closed)
+    check(turn.of(messages), PriorMessages::Others, Tail::Closed)
         .is_err()
         .then_some(Open { reply, answers: Span::new(reply.end, turn.end) })
 }
@@ -50,7 +50,11 @@ impl Run<'_> {
     ///
     /// # Errors
     /// `Capacity` if they do not fit. In this case the old conversation stays.
-    pub(super) fn take_history(&mut self, messages: &[u8], checked: Checked) -> Result<(), Error> {
+    pub(super) fn take_history(
+        &mut self,
+        messages: &[u8],
+        checked: MessageCheck,
+    ) -> Result<(), Error> {
         #[cfg(feature = "alloc")]
         let renamed = self
             .settings
@@ -189,9 +193,12 @@ impl Run<'_> {
         } else {
             appended
         };
-        let before = if results_end > 0 { Before::Others } else { Before::Nothing };
-        let mut checked =
-            check(bytes.get(..results_end).unwrap_or_default(), Before::Nothing, Tail::Open)?;
+        let before = if results_end > 0 { PriorMessages::Others } else { PriorMessages::Nothing };
+        let mut checked = check(
+            bytes.get(..results_end).unwrap_or_default(),
+            PriorMessages::Nothing,
+            Tail::Open,
+        )?;
         if !appended.is_empty() {
             checked = check(appended, before, Tail::Closed)?;
         }
@@ -199,13 +206,13 @@ impl Run<'_> {
         let sent_back = self.reply.stop.filter(|&stop| Wish::of(Some(stop)) == Wish::Resend);
         self.turn.sent_back = sent_back.filter(|_| start < end);
         self.turn.is_given = start < end && !self.turn.runs && sent_back.is_none();
-        self.note_given(if sent_back.is_some() { Checked::default() } else { checked });
+        self.note_given(if sent_back.is_some() { MessageCheck::default() } else { checked });
         Ok(())
     }
 
     /// Records that the conversation has messages from the caller, and whether it ends with a text
     /// that the model cannot continue.
-    pub(super) fn note_given(&mut self, checked: Checked) {
+    pub(super) fn note_given(&mut self, checked: MessageCheck) {
         self.settings.extras.enable_given_messages();
         self.unfit_prefill = checked.ends_in_space;
     }

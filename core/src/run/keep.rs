@@ -4,7 +4,7 @@
 use super::Run;
 use super::calls::blocks_in;
 use super::state::Place;
-use crate::history::{Ending, Kept, is_left_out, kept};
+use crate::history::{Ending, KeptBlocks, is_left_out, kept};
 use crate::json::{Value, skip_space};
 use crate::message::Message;
 use crate::transcript::Span;
@@ -16,7 +16,7 @@ impl Run<'_> {
     pub(super) fn keep_message(&mut self, mark: usize, start: usize, ending: Ending) -> bool {
         let message = Span::new(start, self.transcript.len());
         let blocks = blocks_in(message.of(self.transcript.bytes()));
-        let Kept { count: stays, is_all } = kept(blocks, ending);
+        let KeptBlocks { count: stays, is_all } = kept(blocks, ending);
         if is_all {
             return true;
         }

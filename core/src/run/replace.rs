@@ -14,7 +14,7 @@ use crate::message::Messages;
 use crate::transcript::Span;
 
 /// The parts of a result that do not change.
-struct Sent {
+struct ResultSpans {
     block: Span,
     id: Span,
     /// Empty if the result names none.
@@ -55,7 +55,7 @@ impl Run<'_> {
         let address = sent.id.len() + if toolset > 0 { TOOLSET.len() + toolset } else { 0 };
         let new = HEAD.len() + address + CONTENT.len() + answer.len() + end;
         self.reserve_beyond_answers(new)?;
-        let Sent { block: old, id, toolset } = sent;
+        let ResultSpans { block: old, id, toolset } = sent;
         let mut tail = self.transcript.tail();
         Parts { id, toolset, content: Content::Answer(answer), is_error }.write_to(&mut tail)?;
         tail.replace(old)?;
@@ -72,7 +72,7 @@ impl Run<'_> {
     }
 
     /// Returns the last result of a call with this id.
-    fn find_sent(&self, id: &str) -> Option<Sent> {
+    fn find_sent(&self, id: &str) -> Option<ResultSpans> {
         let bytes = self.transcript.bytes();
         let blocks = Messages::new(bytes).flat_map(|message| message.content().elements());
         let is_its = |block: &Value<'_>| {
@@ -89,7 +89,7 @@ impl Run<'_> {
             .pick(["tool_use_id", "toolset_name"])
             .map(|value| value.and_then(Value::as_text));
         let start = result.offset_in(bytes)?;
-        Some(Sent {
+        Some(ResultSpans {
             block: Span::new(start, start + result.raw().len()),
             id: place(own?)?,
             toolset: toolset.and_then(place).unwrap_or_default(),

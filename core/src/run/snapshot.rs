@@ -94,7 +94,7 @@ impl<'b> Run<'b> {
         let (state, detail) = words_of(self.machine.state());
         let Turn { mark, start, end, results_end, first, calls, ref states, ref bad, runs, .. } =
             self.turn;
-        let out = &mut Summed { out, sum: sum(&[]) };
+        let out = &mut HashSink { out, sum: sum(&[]) };
         out.put(b"{\"toolrunner_snapshot\":")?;
         number(out, u64::from(self.snapshot_version()))?;
         text(out, "state", state)?;
@@ -169,7 +169,7 @@ impl<'b> Run<'b> {
     /// total number of bytes needed, if the snapshot does not fit.
     pub fn snapshot_into(&self, memory: &mut [u8]) -> Result<usize, Error> {
         let free = memory.len();
-        let mut out = Fixed { memory, len: 0 };
+        let mut out = FixedSink { memory, len: 0 };
         self.snapshot(&mut out)?;
         if out.len > free {
             return Err(Capacity { what: CapacityKind::Snapshot, needed: out.len, free }.into());
@@ -411,12 +411,12 @@ fn add(sum: u32, bytes: &[u8]) -> u32 {
 }
 
 /// A sink that hashes what passes through it.
-struct Summed<'o, S: ?Sized> {
+struct HashSink<'o, S: ?Sized> {
     out: &'o mut S,
     sum: u32,
 }
 
-impl<S: Sink + ?Sized> Sink for Summed<'_, S> {
+impl<S: Sink + ?Sized> Sink for HashSink<'_, S> {
     fn put(&mut self, bytes: &[u8]) -> Result<(), Capacity> {
         self.sum = add(self.sum, bytes);
         self.out.put(bytes)
@@ -424,12 +424,12 @@ impl<S: Sink + ?Sized> Sink for Summed<'_, S> {
 }
 
 /// A sink that writes what fits, and counts all bytes.
-struct Fixed<'m> {
+struct FixedSink<'m> {
     memory: &'m mut [u8],
     len: usize,
 }
 
-impl Sink for Fixed<'_> {
+impl Sink for FixedSink<'_> {
     fn put(&mut self, bytes: &[u8]) -> Result<(), Capacity> {
         if let Some(place) =
             self.memory.get_mut(self.len..).and_then(|rest| rest.get_mut(..bytes.len()))

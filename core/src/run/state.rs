@@ -258,9 +258,9 @@ pub(super) struct Turn {
 /// two, and on a chip of none. There are no gaps.
 #[derive(Clone, Debug)]
 pub(super) struct FoundCalls {
-    first: heapless::Vec<Found, { Self::FIRST }>,
+    first: heapless::Vec<CallPlaces, { Self::FIRST }>,
     #[cfg(feature = "alloc")]
-    rest: alloc::vec::Vec<Found>,
+    rest: alloc::vec::Vec<CallPlaces>,
 }
 
 impl FoundCalls {
@@ -277,7 +277,7 @@ impl FoundCalls {
 
     /// Stores the position of call `i` and returns whether it did. `grows`: whether memory may be
     /// allocated for any number of calls.
-    pub(super) fn note(&mut self, i: usize, place: Found, grows: bool) -> bool {
+    pub(super) fn note(&mut self, i: usize, place: CallPlaces, grows: bool) -> bool {
         if Self::FIRST == 0 || i != self.len() {
             return false;
         }
@@ -298,7 +298,7 @@ impl FoundCalls {
         if Self::FIRST == 0 { 0 } else { self.first.len() }
     }
 
-    pub(super) fn get(&self, i: usize) -> Option<&Found> {
+    pub(super) fn get(&self, i: usize) -> Option<&CallPlaces> {
         #[cfg(feature = "alloc")]
         return self.first.get(i).or_else(|| self.rest.get(i.checked_sub(self.first.len())?));
         #[cfg(not(feature = "alloc"))]
@@ -306,14 +306,14 @@ impl FoundCalls {
     }
 
     #[cfg(feature = "alloc")]
-    pub(super) fn iter(&self) -> impl Iterator<Item = &Found> {
+    pub(super) fn iter(&self) -> impl Iterator<Item = &CallPlaces> {
         self.first.iter().chain(&self.rest)
     }
 }
 
 /// The positions of the parts of a call, relative to the start of the message.
 #[derive(Clone, Copy, Debug)]
-pub(super) struct Found {
+pub(super) struct CallPlaces {
     pub(super) id: Place,
     pub(super) name: Place,
     pub(super) input: Place,
@@ -321,7 +321,7 @@ pub(super) struct Found {
     pub(super) toolset: Place,
 }
 
-impl Found {
+impl CallPlaces {
     /// Returns the positions of the id, the name, the input and the optional toolset of a call in
     /// `message`, or `None` if one of the first three is missing.
     pub(super) fn of(

@@ -146,12 +146,12 @@ impl Wish {
 
 /// An input is not possible in the current state.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) struct Refused;
+pub(super) struct TransitionError;
 
-impl From<Refused> for Error {
+impl From<TransitionError> for Error {
     #[cold]
     #[cfg_attr(target_os = "none", inline(never))]
-    fn from(_: Refused) -> Self {
+    fn from(_: TransitionError) -> Self {
         Misuse::State("a request is in progress: finish it, or stop the run").into()
     }
 }
@@ -159,17 +159,17 @@ impl From<Refused> for Error {
 /// The state that follows `state` after `input`.
 // No wildcard: a new state or input does not compile until each of its cells is decided.
 #[rustfmt::skip]
-pub(super) const fn next(state: State, input: Input) -> Result<State, Refused> {
+pub(super) const fn next(state: State, input: Input) -> Result<State, TransitionError> {
     use State::{Calling, Done, ErrorBody, Ready, Receiving, Sending, Waiting};
     Ok(match input {
         Input::Request => match state {
             Ready | Sending | Calling => Sending,
             Done(outcome) if outcome.continues_on(Verb::Compact) => Sending,
-            Receiving | ErrorBody | Waiting | Done(_) => return Err(Refused),
+            Receiving | ErrorBody | Waiting | Done(_) => return Err(TransitionError),
         },
         Input::Head { is_success } => match state {
             Sending => if is_success { Receiving } else { ErrorBody },
-            Ready | Receiving | ErrorBody | Waiting | Calling | Done(_) => return Err(Refused),
+            Ready | Receiving | ErrorBody | Waiting | Calling | Done(_) => return Err(TransitionError),
         },
         Input::Reply { stop, calls } => match state {
             Receiving => match Wish::of(stop) {
@@ -177,35 +177,35 @@ pub(super) const fn next(state: State, input: Input) -> Result<State, Refused> {
                 Wish::Resend => Ready,
                 Wish::End(outcome) => Done(outcome),
             },
-            Ready | Sending | ErrorBody | Waiting | Calling | Done(_) => return Err(Refused),
+            Ready | Sending | ErrorBody | Waiting | Calling | Done(_) => return Err(TransitionError),
         },
         Input::KeptBlocks => match state {
             Receiving => Done(Outcome::Broken),
-            Ready | Sending | ErrorBody | Waiting | Calling | Done(_) => return Err(Refused),
+            Ready | Sending | ErrorBody | Waiting | Calling | Done(_) => return Err(TransitionError),
         },
         Input::KeptCalls => match state {
             Receiving => Calling,
-            Ready | Sending | ErrorBody | Waiting | Calling | Done(_) => return Err(Refused),
+            Ready | Sending | ErrorBody | Waiting | Calling | Done(_) => return Err(TransitionError),
         },
         Input::Failure => match state {
             Sending | Receiving | ErrorBody => Ready,
-            Ready | Waiting | Calling | Done(_) => return Err(Refused),
+            Ready | Waiting | Calling | Done(_) => return Err(TransitionError),
         },
         Input::Backoff => match state {
             Ready | Sending | Receiving | ErrorBody => Waiting,
-            Waiting | Calling | Done(_) => return Err(Refused),
+            Waiting | Calling | Done(_) => return Err(TransitionError),
         },
         Input::TimeOver => match state {
             Waiting => Ready,
-            Ready | Sending | Receiving | ErrorBody | Calling | Done(_) => return Err(Refused),
+            Ready | Sending | Receiving | ErrorBody | Calling | Done(_) => return Err(TransitionError),
         },
         Input::NoCall => match state {
             Calling => Ready,
-            Ready | Sending | Receiving | ErrorBody | Waiting | Done(_) => return Err(Refused),
+            Ready | Sending | Receiving | ErrorBody | Waiting | Done(_) => return Err(TransitionError),
         },
         Input::OnlyForCaller => match state {
             Calling => Done(Outcome::NeedsAnswer),
-            Ready | Sending | Receiving | ErrorBody | Waiting | Done(_) => return Err(Refused),
+            Ready | Sending | Receiving | ErrorBody | Waiting | Done(_) => return Err(TransitionError),
         },
         Input::ForTools => match state {
             Done(outcome) if outcome.continues_on(Verb::Answer) => Calling,
@@ -213,28 +213,28 @@ pub(super) const fn next(state: State, input: Input) -> Result<State, Refused> {
         },
         Input::Limit(limit) => match state {
             Ready | Calling => Done(Outcome::Limit(limit)),
-            Sending | Receiving | ErrorBody | Waiting | Done(_) => return Err(Refused),
+            Sending | Receiving | ErrorBody | Waiting | Done(_) => return Err(TransitionError),
         },
         Input::NoLimit { calls } => match state {
             Done(outcome) if outcome.continues_on(Verb::RaiseLimit) => open(calls),
-            Ready | Sending | Receiving | ErrorBody | Waiting | Calling | Done(_) => return Err(Refused),
+            Ready | Sending | Receiving | ErrorBody | Waiting | Calling | Done(_) => return Err(TransitionError),
         },
         Input::ThreadLost => match state {
             Ready | Sending | Receiving | ErrorBody => Done(Outcome::ThreadLost),
-            Waiting | Calling | Done(_) => return Err(Refused),
+            Waiting | Calling | Done(_) => return Err(TransitionError),
         },
         Input::Summary(then) => match state {
             Ready | Sending | Receiving | ErrorBody | Waiting => then,
-            Calling | Done(_) => return Err(Refused),
+            Calling | Done(_) => return Err(TransitionError),
         },
         Input::Prompt | Input::AskAgain => match state {
             Ready | Waiting | Calling | Done(_) => Ready,
-            Sending | Receiving | ErrorBody => return Err(Refused),
+            Sending | Receiving | ErrorBody => return Err(TransitionError),
         },
         Input::Append => match state {
             Done(outcome) if outcome.continues_on(Verb::Append) => Ready,
             Ready | Waiting | Calling | Done(_) => state,
-            Sending | Receiving | ErrorBody => return Err(Refused),
+            Sending | Receiving | ErrorBody => return Err(TransitionError),
         },
         Input::Resume { calls } => match state {
             Done(outcome) if outcome.continues_on(Verb::Resume) => open(calls),
@@ -278,8 +278,8 @@ impl Machine {
     /// Waits until this instant before the next request.
     ///
     /// # Errors
-    /// `Refused` if the current state has nothing to wait for.
-    pub(super) fn wait(&mut self, until: Instant) -> Result<(), Refused> {
+    /// `TransitionError` if the current state has nothing to wait for.
+    pub(super) fn wait(&mut self, until: Instant) -> Result<(), TransitionError> {
         self.go(Input::Backoff)?;
         self.until = until;
         Ok(())
@@ -288,10 +288,10 @@ impl Machine {
     /// Changes the state.
     ///
     /// # Errors
-    /// `Refused` if the input is not possible in the current state, which then stays.
+    /// `TransitionError` if the input is not possible in the current state, which then stays.
     // Not inlined, because there are many callers.
     #[inline(never)]
-    pub(super) fn go(&mut self, input: Input) -> Result<(), Refused> {
+    pub(super) fn go(&mut self, input: Input) -> Result<(), TransitionError> {
         self.state = next(self.state, input)?;
         Ok(())
     }

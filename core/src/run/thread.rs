@@ -59,7 +59,7 @@ enum Position {
 
 /// What the current request does.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Sent {
+enum ThreadRequest {
     /// It has no thread, or there is no request.
     Nothing,
     Create,
@@ -71,7 +71,7 @@ enum Sent {
 pub(super) struct Thread {
     mode: MessageThread,
     position: Position,
-    sent: Sent,
+    sent: ThreadRequest,
     /// Whether messages of the conversation exist only on the server.
     is_freed: bool,
     /// Whether the thread replaces one that the server did not find, and was not continued yet.
@@ -101,7 +101,7 @@ impl Thread {
     pub(super) const NONE: Self = Self {
         mode: MessageThread::Off,
         position: Position::New,
-        sent: Sent::Nothing,
+        sent: ThreadRequest::Nothing,
         is_freed: false,
         replaces_lost: false,
         is_proven: false,
@@ -142,7 +142,7 @@ impl Thread {
     /// Returns whether the current reply may come from a server that ignores the thread.
     #[cfg(feature = "alloc")]
     pub(super) fn is_unproven(&self) -> bool {
-        self.sent == Sent::Continue && !self.is_proven
+        self.sent == ThreadRequest::Continue && !self.is_proven
     }
 
     /// Returns the values for a snapshot: the id, and the numbers for [`restored`](Self::restored).
@@ -239,15 +239,15 @@ impl Run<'_> {
     /// header `anthropic-beta`. `None` if it has no thread.
     pub fn thread_beta(&self) -> Option<&'static str> {
         let code = self.settings.extras.threads?;
-        (self.thread.sent != Sent::Nothing).then_some(code.beta)
+        (self.thread.sent != ThreadRequest::Nothing).then_some(code.beta)
     }
 
     /// Returns the rules for the members of the current request, or `None` if it does not continue
     /// a thread.
     pub fn thread_continuation(&self) -> Option<crate::wire::ThreadContinuation> {
         let code = self.settings.extras.threads?;
-        let continues =
-            matches!(self.machine.state(), State::Sending) && self.thread.sent == Sent::Continue;
+        let continues = matches!(self.machine.state(), State::Sending)
+            && self.thread.sent == ThreadRequest::Continue;
         continues.then_some(code.continuation)
     }
 
@@ -308,7 +308,7 @@ pub(super) fn begin(run: &mut Run<'_>) -> Result<bool, Error> {
     let thread = &mut run.thread;
     // The last reply did not become complete. The server has kept all of it or nothing. If nothing
     // else is possible, the request is repeated.
-    if thread.sent == Sent::Continue && !thread.coming.is_empty() && !thread.is_freed {
+    if thread.sent == ThreadRequest::Continue && !thread.coming.is_empty() && !thread.is_freed {
         thread.leave();
     }
     thread.coming.clear();
@@ -318,12 +318,12 @@ pub(super) fn begin(run: &mut Run<'_>) -> Result<bool, Error> {
 
 fn choose(run: &mut Run<'_>) -> Result<bool, Error> {
     let Run { thread, transcript, .. } = run;
-    thread.sent = Sent::Nothing;
+    thread.sent = ThreadRequest::Nothing;
     let is_on = thread.mode != MessageThread::Off;
     if let Some(summary) = run.summary.current {
         // The official runner asks for a compaction in a new thread, too, and never continues it.
         if is_on && summary.by_server && thread.position != Position::Unthreaded {
-            thread.sent = Sent::Create;
+            thread.sent = ThreadRequest::Create;
         }
         return Ok(true);
     }
@@ -333,7 +333,7 @@ fn choose(run: &mut Run<'_>) -> Result<bool, Error> {
             tail.put(CONTINUE.0)?;
             tail.put(thread.id.as_bytes())?;
             tail.put(CONTINUE.1)?;
-            thread.sent = Sent::Continue;
+            thread.sent = ThreadRequest::Continue;
             return Ok(true);
         }
         if thread.is_freed {
@@ -347,7 +347,7 @@ fn choose(run: &mut Run<'_>) -> Result<bool, Error> {
         return Ok(false);
     }
     if is_on && thread.position != Position::Unthreaded {
-        (thread.position, thread.sent) = (Position::New, Sent::Create);
+        (thread.position, thread.sent) = (Position::New, ThreadRequest::Create);
         thread.created_with = thread.front;
     }
     Ok(true)
@@ -358,9 +358,9 @@ fn choose(run: &mut Run<'_>) -> Result<bool, Error> {
 pub(super) fn parts<'a>(run: &'a Run<'_>) -> Option<Parts<'a>> {
     let bytes = run.transcript.bytes();
     match run.thread.sent {
-        Sent::Nothing => None,
-        Sent::Create => Some((bytes, CREATE)),
-        Sent::Continue => {
+        ThreadRequest::Nothing => None,
+        ThreadRequest::Create => Some((bytes, CREATE)),
+        ThreadRequest::Continue => {
             let new = bytes.get(run.thread.held..).unwrap_or_default().trim_ascii_start();
             let end = CONTINUE.0.len() + run.thread.id.len() + CONTINUE.1.len();
             let closing = Span::new(bytes.len(), bytes.len() + end).of(run.transcript.whole());
@@ -376,7 +376,7 @@ pub(super) fn parts<'a>(run: &'a Run<'_>) -> Option<Parts<'a>> {
 /// `ThreadIgnored` if it does not.
 pub(super) fn see(run: &mut Run<'_>, stream_event: StreamEvent) -> Result<(), Error> {
     let Run { thread, transcript, reply, .. } = run;
-    if thread.sent == Sent::Nothing {
+    if thread.sent == ThreadRequest::Nothing {
         return Ok(());
     }
     let event = Value::whole(stream_event.span.of(transcript.whole())).unwrap_or_default();
@@ -409,7 +409,7 @@ pub(super) fn see(run: &mut Run<'_>, stream_event: StreamEvent) -> Result<(), Er
             false
         }
     };
-    if thread.sent == Sent::Continue && !thread.is_proven && (reported > 0 || is_end) {
+    if thread.sent == ThreadRequest::Continue && !thread.is_proven && (reported > 0 || is_end) {
         if reported < thread.tokens.max(1) {
             return Err(Protocol::ThreadIgnored.into());
         }
@@ -430,11 +430,11 @@ fn has_server_tools(message: Value<'_>) -> bool {
 /// what the server keeps.
 pub(super) fn end(run: &mut Run<'_>) {
     let Run { thread, transcript, .. } = run;
-    let sent = core::mem::replace(&mut thread.sent, Sent::Nothing);
-    if sent == Sent::Nothing {
+    let sent = core::mem::replace(&mut thread.sent, ThreadRequest::Nothing);
+    if sent == ThreadRequest::Nothing {
         return;
     }
-    let is_first = sent == Sent::Create;
+    let is_first = sent == ThreadRequest::Create;
     if is_first || thread.tokens_at_start > 0 {
         thread.tokens = thread.tokens_at_start;
     }
@@ -488,7 +488,7 @@ fn free(run: &mut Run<'_>) {
 
 /// Returns whether another request, which differs from this one, may succeed after `error`.
 pub(super) fn recovers(run: &mut Run<'_>, error: &Error) -> bool {
-    if run.thread.sent == Sent::Nothing {
+    if run.thread.sent == ThreadRequest::Nothing {
         return false;
     }
     let (position, is_lost) = match error {
@@ -501,7 +501,7 @@ pub(super) fn recovers(run: &mut Run<'_>, error: &Error) -> bool {
             let code = error.member("details").and_then(|details| details.member("error_code"));
             let code = code.unwrap_or_default();
             if REPLAYED.iter().any(|known| code.is_text(known)) {
-                if run.thread.sent != Sent::Continue {
+                if run.thread.sent != ThreadRequest::Continue {
                     return false;
                 }
                 match code.is_text(NOT_FOUND) {

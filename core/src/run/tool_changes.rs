@@ -6,7 +6,7 @@ use alloc::string::String;
 
 use super::Run;
 use crate::error::{Error, Misuse};
-use crate::history::{Before, Tail, breakpoints, check as check_messages, is_marked};
+use crate::history::{PriorMessages, Tail, breakpoints, check as check_messages, is_marked};
 use crate::json::{Kind, Sink as _, Value, check, escape};
 use crate::message::Role;
 
@@ -121,7 +121,7 @@ impl Run<'_> {
     pub(super) fn restore_tool_changes(&mut self, message: Value<'_>) -> Result<(), Error> {
         let is_system =
             message.member("role").is_some_and(|role| role.is_text(Role::System.name()));
-        check_messages(message.raw(), Before::Others, Tail::Closed)?;
+        check_messages(message.raw(), PriorMessages::Others, Tail::Closed)?;
         if !is_system || !message.as_json().ends_with(END) {
             return Err(Misuse::Setting("not a run snapshot").into());
         }

@@ -2,7 +2,7 @@
 //! reason.
 
 use super::calls::{blocks_in, is_type};
-use super::state::{Found, FoundCalls, Turn};
+use super::state::{CallPlaces, FoundCalls, Turn};
 use super::table::{Input, Wish};
 use super::{MAX_CALLS, Run};
 use crate::error::{Capacity, CapacityKind, Error, Protocol, phrase};
@@ -12,7 +12,7 @@ use crate::message::{Messages, Role};
 use crate::transcript::Span;
 
 /// What a turn knows about its calls from the start.
-pub(super) struct CallsFound {
+pub(super) struct TurnCalls {
     pub(super) found: FoundCalls,
     /// The number of calls before the last `fallback` block.
     pub(super) first: usize,
@@ -21,7 +21,7 @@ pub(super) struct CallsFound {
 }
 
 /// A turn as far as the transcript shows it.
-pub(super) struct Before {
+pub(super) struct StoredTurn {
     mark: usize,
     start: usize,
     first: usize,
@@ -86,7 +86,7 @@ impl Run<'_> {
             core::mem::swap(&mut turn.bad, &mut self.reply.bad);
             turn.runs = matches!(wish, Wish::Answers);
             turn.sent_back = self.reply.stop.filter(|_| matches!(wish, Wish::Resend));
-            if let Some(CallsFound { found, first, fingerprint }) = calls_found {
+            if let Some(TurnCalls { found, first, fingerprint }) = calls_found {
                 (turn.found, turn.first) = (found, first);
                 self.ledger.add_calls(fingerprint);
             }
@@ -117,7 +117,7 @@ impl Run<'_> {
     ///
     /// # Errors
     /// `Protocol` if a call has no name or no id of its own, because it could not be answered.
-    pub(super) fn find_calls(message: &[u8], grows: bool) -> Result<CallsFound, Error> {
+    pub(super) fn find_calls(message: &[u8], grows: bool) -> Result<TurnCalls, Error> {
         let (mut seen, mut first) = (0, 0);
         let mut fingerprint = 0x811c_9dc5_u32;
         let mut found = FoundCalls::new();
@@ -133,7 +133,7 @@ impl Run<'_> {
                     fingerprint = (fingerprint ^ u32::from(byte)).wrapping_mul(0x0100_0193);
                 }
                 // The list has no gaps. Calls that are not in it are searched for.
-                if let Some(place) = Found::of(parts, toolset, message) {
+                if let Some(place) = CallPlaces::of(parts, toolset, message) {
                     found.note(seen - 1, place, grows);
                 }
                 if !is_answerable([id, name], &mut ids, blocks_in(message).take(i)) {
@@ -146,7 +146,7 @@ impl Run<'_> {
                 first = seen;
             }
         }
-        Ok(CallsFound { found, first, fingerprint })
+        Ok(TurnCalls { found, first, fingerprint })
     }
 
     /// Makes the turn at the end of the first `end` bytes the last turn: see
@@ -154,7 +154,7 @@ impl Run<'_> {
     // Not inlined: this is rare.
     #[inline(never)]
     pub(super) fn go_back_to_turn_before(&mut self, end: usize) {
-        let Before { mark, start, first, calls, found } = self.turn_before(end);
+        let StoredTurn { mark, start, first, calls, found } = self.turn_before(end);
         let turn = &mut self.turn;
         turn.begin(end);
         (turn.mark, turn.start, turn.first, turn.calls, turn.found) =
@@ -168,9 +168,9 @@ impl Run<'_> {
     /// Finds the turn at the end of the first `end` bytes of the conversation, from the transcript
     /// alone: a paused turn whose continuation was dropped, or a turn of a history that the caller
     /// provided. Its calls do not run. They are closed when something else is said.
-    pub(super) fn turn_before(&self, end: usize) -> Before {
+    pub(super) fn turn_before(&self, end: usize) -> StoredTurn {
         let mut turn =
-            Before { mark: end, start: end, first: 0, calls: 0, found: FoundCalls::new() };
+            StoredTurn { mark: end, start: end, first: 0, calls: 0, found: FoundCalls::new() };
         let bytes = self.transcript.bytes().get(..end).unwrap_or_default();
         let last =
             Messages::new(bytes).last().filter(|message| message.role() == Some(Role::Assistant));
@@ -186,9 +186,11 @@ impl Run<'_> {
                 let [id, name, input, toolset] =
                     block.pick(["id", "name", "input", "toolset_name"]);
                 #[cfg(feature = "alloc")]
-                if let Some(place) =
-                    Found::of([id, name, input].map(Option::unwrap_or_default), toolset, message)
-                {
+                if let Some(place) = CallPlaces::of(
+                    [id, name, input].map(Option::unwrap_or_default),
+                    toolset,
+                    message,
+                ) {
                     turn.found.note(turn.calls, place, self.transcript.grows());
                 }
                 turn.calls += 1;

@@ -4,9 +4,9 @@
 use super::Run;
 use super::compact::Summary;
 use super::state::{CallState, Outcome, Verb};
-use super::table::{Input, Refused};
+use super::table::{Input, TransitionError};
 use crate::error::{Error, Misuse};
-use crate::history::{Before, Checked, Tail, check, is_space};
+use crate::history::{MessageCheck, PriorMessages, Tail, check, is_space};
 use crate::message::{Messages, Role, StopReason};
 use crate::tool::Notice;
 
@@ -66,9 +66,9 @@ impl Run<'_> {
         self.ensure_idle()?;
         self.cancel_compaction();
         let before = if self.transcript.is_empty() {
-            Before::Nothing
+            PriorMessages::Nothing
         } else {
-            Before::Messages(self.transcript.bytes())
+            PriorMessages::Messages(self.transcript.bytes())
         };
         let checked = check_some(messages.as_bytes(), before, Tail::Closed)?;
         let messages = messages.trim_ascii().as_bytes();
@@ -114,7 +114,7 @@ impl Run<'_> {
     }
 
     /// Removes the last reply and its results. Appended messages stay.
-    pub(super) fn drop_reply(&mut self) -> Result<(), Refused> {
+    pub(super) fn drop_reply(&mut self) -> Result<(), TransitionError> {
         let span = crate::transcript::Span::new(self.turn.mark, self.turn.results_end);
         // At the very start, a comma remains after the gap if something follows.
         let comma = usize::from(self.turn.mark == 0 && span.end < self.transcript.len());
@@ -174,7 +174,7 @@ impl Run<'_> {
         self.ensure_idle()?;
         self.cancel_compaction();
         let bytes = inside(messages.trim_ascii().as_bytes());
-        let checked = check_some(bytes, Before::Nothing, Tail::Open)?;
+        let checked = check_some(bytes, PriorMessages::Nothing, Tail::Open)?;
         self.marks.ensure(checked.breakpoints)?;
         self.take_history(bytes, checked)?;
         self.prompt()
@@ -245,7 +245,7 @@ impl Run<'_> {
     }
 
     pub(super) fn ensure_idle(&self) -> Result<(), Error> {
-        if self.machine.state().is_in_progress() { Err(Refused.into()) } else { Ok(()) }
+        if self.machine.state().is_in_progress() { Err(TransitionError.into()) } else { Ok(()) }
     }
 
     /// Returns whether the run is over, and would continue after `verb`.
@@ -277,7 +277,11 @@ fn inside(bytes: &[u8]) -> &[u8] {
 }
 
 /// Checks one or more messages.
-fn check_some(messages: &[u8], before: Before<'_>, tail: Tail) -> Result<Checked, Error> {
+fn check_some(
+    messages: &[u8],
+    before: PriorMessages<'_>,
+    tail: Tail,
+) -> Result<MessageCheck, Error> {
     if messages.trim_ascii().is_empty() {
         return Err(Misuse::Json(
             "a message must be an object with `role` (user, assistant or system) and `content`",

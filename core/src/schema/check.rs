@@ -6,10 +6,12 @@
 use core::cmp::Ordering;
 
 use super::compose::Presence;
-use super::{Bounds, Discriminator, Expected, Got, InputError, Names, Schema, Shape, Types};
+use super::{
+    ActualValue, Bounds, Discriminator, Expectation, InputError, Names, Schema, Shape, Types,
+};
 use crate::json::{Array, Kind, Object, Piece, Text, Value, compare};
 
-type Checked<T = ()> = Result<T, InputError<'static>>;
+type CheckResult<T = ()> = Result<T, InputError<'static>>;
 
 /// The maximum nesting of arrays, objects and maps in a [`Schema`].
 ///
@@ -44,34 +46,36 @@ impl Schema {
     /// # Errors
     /// Returns the first error. Missing members are found in the order of the schema, all other
     /// errors in the order of the input.
-    pub fn check(&self, value: Value<'_>) -> Checked {
+    pub fn check(&self, value: Value<'_>) -> CheckResult {
         self.check_in(value.raw(), value)
     }
 
     /// Checks a value that is part of the input `root`.
-    pub(crate) fn check_in(&self, root: &[u8], value: Value<'_>) -> Checked {
+    pub(crate) fn check_in(&self, root: &[u8], value: Value<'_>) -> CheckResult {
         let check = Check { root };
         let mut levels: [Option<Level<'_, '_>>; SCHEMA_DEPTH] = [const { None }; SCHEMA_DEPTH];
         let mut depth = 0_usize;
         let (mut schema, mut value) = (self, value);
         loop {
             let entered = if schema.nullable && value.is_null() {
-                Entered::Whole
+                RemainingChecks::Whole
             } else {
                 (schema.rule)(&check, schema, value)?
             };
             match entered {
-                Entered::Whole => {}
+                RemainingChecks::Whole => {}
                 // The next check is for a value inside this one, or for the form of a variant,
                 // which is not itself a set of variants. Therefore the loop terminates.
-                Entered::As(form, content) => {
+                RemainingChecks::As(form, content) => {
                     (schema, value) = (form, content);
                     continue;
                 }
-                Entered::Level(level) => {
+                RemainingChecks::Level(level) => {
                     match levels.get_mut(depth) {
                         Some(slot) => *slot = Some(level),
-                        None => return check.wrong(value, Expected::Count("at most", 16, "level")),
+                        None => {
+                            return check.wrong(value, Expectation::Count("at most", 16, "level"));
+                        }
                     }
                     depth += 1;
                 }
@@ -93,10 +97,10 @@ impl Schema {
 
 /// A function that checks a value on its own against a schema of the rule's shape.
 pub(super) type Rule =
-    for<'s, 'v> fn(&Check<'v>, &'s Schema, Value<'v>) -> Checked<Entered<'s, 'v>>;
+    for<'s, 'v> fn(&Check<'v>, &'s Schema, Value<'v>) -> CheckResult<RemainingChecks<'s, 'v>>;
 
 /// The checks that remain after a value's own check.
-pub(super) enum Entered<'s, 'v> {
+pub(super) enum RemainingChecks<'s, 'v> {
     Whole,
     /// Check this value against this schema.
     As(&'s Schema, Value<'v>),
@@ -108,14 +112,14 @@ pub(super) enum Entered<'s, 'v> {
 /// the next value.
 pub(super) struct Level<'s, 'v> {
     schema: &'s Schema,
-    rest: Rest<'v>,
-    next: Next,
+    rest: RemainingValues<'v>,
+    next: ChildFn,
 }
 
-type Next =
-    for<'s, 'v> fn(&Check<'v>, &mut Level<'s, 'v>) -> Checked<Option<(&'s Schema, Value<'v>)>>;
+type ChildFn =
+    for<'s, 'v> fn(&Check<'v>, &mut Level<'s, 'v>) -> CheckResult<Option<(&'s Schema, Value<'v>)>>;
 
-enum Rest<'v> {
+enum RemainingValues<'v> {
     Items(Array<'v>),
     Members(Object<'v>),
     /// The remaining items, and the index of the next.
@@ -131,39 +135,47 @@ impl Check<'_> {
     fn error(
         &self,
         value: Value<'_>,
-        expected: Expected<'static>,
-        got: Got,
+        expected: Expectation<'static>,
+        got: ActualValue,
     ) -> InputError<'static> {
         InputError::new(value.offset_in(self.root).unwrap_or(0), expected, got)
     }
 
-    fn wrong<T>(&self, value: Value<'_>, expected: Expected<'static>) -> Checked<T> {
-        Err(self.error(value, expected, Got::Value))
+    fn wrong<T>(&self, value: Value<'_>, expected: Expectation<'static>) -> CheckResult<T> {
+        Err(self.error(value, expected, ActualValue::Value))
     }
 
     fn missing(&self, object: Value<'_>, name: &'static str, types: Types) -> InputError<'static> {
         InputError::missing(object.offset_in(self.root).unwrap_or(0), name, types)
     }
 
-    fn of_type(&self, schema: &Schema, value: Value<'_>) -> Checked {
+    fn of_type(&self, schema: &Schema, value: Value<'_>) -> CheckResult {
         let types = schema.types();
-        if types.fit(value) { Ok(()) } else { self.wrong(value, Expected::Type(types)) }
+        if types.fit(value) { Ok(()) } else { self.wrong(value, Expectation::Type(types)) }
     }
 
-    fn count(&self, bounds: Bounds, unit: &'static str, count: usize, value: Value<'_>) -> Checked {
+    fn count(
+        &self,
+        bounds: Bounds,
+        unit: &'static str,
+        count: usize,
+        value: Value<'_>,
+    ) -> CheckResult {
         let bound = |bound| usize::try_from(bound).unwrap_or(usize::MAX);
         let min = bound(bounds.min);
         if count < min {
             return Err(self.error(
                 value,
-                Expected::Count("at least", min, unit),
-                Got::Count(count),
+                Expectation::Count("at least", min, unit),
+                ActualValue::Count(count),
             ));
         }
         match bounds.max.map(bound) {
-            Some(max) if count > max => {
-                Err(self.error(value, Expected::Count("at most", max, unit), Got::Count(count)))
-            }
+            Some(max) if count > max => Err(self.error(
+                value,
+                Expectation::Count("at most", max, unit),
+                ActualValue::Count(count),
+            )),
             _ => Ok(()),
         }
     }
@@ -173,29 +185,29 @@ pub(super) const fn any<'s, 'v>(
     _: &Check<'v>,
     _: &'s Schema,
     _: Value<'v>,
-) -> Checked<Entered<'s, 'v>> {
-    Ok(Entered::Whole)
+) -> CheckResult<RemainingChecks<'s, 'v>> {
+    Ok(RemainingChecks::Whole)
 }
 
 pub(super) fn typed<'s, 'v>(
     check: &Check<'v>,
     schema: &'s Schema,
     value: Value<'v>,
-) -> Checked<Entered<'s, 'v>> {
-    check.of_type(schema, value).map(|()| Entered::Whole)
+) -> CheckResult<RemainingChecks<'s, 'v>> {
+    check.of_type(schema, value).map(|()| RemainingChecks::Whole)
 }
 
 pub(super) fn names<'s, 'v>(
     check: &Check<'v>,
     schema: &'s Schema,
     value: Value<'v>,
-) -> Checked<Entered<'s, 'v>> {
-    let Shape::Names(names) = schema.shape else { return Ok(Entered::Whole) };
+) -> CheckResult<RemainingChecks<'s, 'v>> {
+    let Shape::Names(names) = schema.shape else { return Ok(RemainingChecks::Whole) };
     let known = value.as_text().is_some_and(|text| names.iter().any(|name| text == **name));
     if known {
-        Ok(Entered::Whole)
+        Ok(RemainingChecks::Whole)
     } else {
-        check.wrong(value, Expected::one_of(Names::plain(names), schema.nullable))
+        check.wrong(value, Expectation::one_of(Names::plain(names), schema.nullable))
     }
 }
 
@@ -203,51 +215,56 @@ pub(super) fn range<'s, 'v>(
     check: &Check<'v>,
     schema: &'s Schema,
     value: Value<'v>,
-) -> Checked<Entered<'s, 'v>> {
+) -> CheckResult<RemainingChecks<'s, 'v>> {
     check.of_type(schema, value)?;
     let (Shape::Integer(range) | Shape::Number(range)) = schema.shape else {
-        return Ok(Entered::Whole);
+        return Ok(RemainingChecks::Whole);
     };
     if !range.minimum.is_empty()
         && compare(value.raw(), range.minimum.as_bytes()) == Some(Ordering::Less)
     {
-        return check.wrong(value, Expected::Bound("at least", range.minimum));
+        return check.wrong(value, Expectation::Bound("at least", range.minimum));
     }
     if !range.maximum.is_empty()
         && compare(value.raw(), range.maximum.as_bytes()) == Some(Ordering::Greater)
     {
-        return check.wrong(value, Expected::Bound("at most", range.maximum));
+        return check.wrong(value, Expectation::Bound("at most", range.maximum));
     }
-    Ok(Entered::Whole)
+    Ok(RemainingChecks::Whole)
 }
 
 pub(super) fn length<'s, 'v>(
     check: &Check<'v>,
     schema: &'s Schema,
     value: Value<'v>,
-) -> Checked<Entered<'s, 'v>> {
+) -> CheckResult<RemainingChecks<'s, 'v>> {
     check.of_type(schema, value)?;
-    let Shape::String(bounds, _) = schema.shape else { return Ok(Entered::Whole) };
+    let Shape::String(bounds, _) = schema.shape else { return Ok(RemainingChecks::Whole) };
     let count = characters(value.as_text().unwrap_or_default());
-    check.count(bounds, "character", count, value).map(|()| Entered::Whole)
+    check.count(bounds, "character", count, value).map(|()| RemainingChecks::Whole)
 }
 
 pub(super) fn array<'s, 'v>(
     check: &Check<'v>,
     schema: &'s Schema,
     value: Value<'v>,
-) -> Checked<Entered<'s, 'v>> {
+) -> CheckResult<RemainingChecks<'s, 'v>> {
     check.of_type(schema, value)?;
-    let Shape::Array(_, bounds, _) = schema.shape else { return Ok(Entered::Whole) };
+    let Shape::Array(_, bounds, _) = schema.shape else { return Ok(RemainingChecks::Whole) };
     check.count(bounds, "item", value.elements().count(), value)?;
-    Ok(Entered::Level(Level { schema, rest: Rest::Items(value.elements()), next: next_item }))
+    Ok(RemainingChecks::Level(Level {
+        schema,
+        rest: RemainingValues::Items(value.elements()),
+        next: next_item,
+    }))
 }
 
 fn next_item<'s, 'v>(
     _: &Check<'v>,
     level: &mut Level<'s, 'v>,
-) -> Checked<Option<(&'s Schema, Value<'v>)>> {
-    let (Shape::Array(schema, ..), Rest::Items(items)) = (level.schema.shape, &mut level.rest)
+) -> CheckResult<Option<(&'s Schema, Value<'v>)>> {
+    let (Shape::Array(schema, ..), RemainingValues::Items(items)) =
+        (level.schema.shape, &mut level.rest)
     else {
         return Ok(None);
     };
@@ -258,20 +275,25 @@ pub(super) fn tuple<'s, 'v>(
     check: &Check<'v>,
     schema: &'s Schema,
     value: Value<'v>,
-) -> Checked<Entered<'s, 'v>> {
+) -> CheckResult<RemainingChecks<'s, 'v>> {
     check.of_type(schema, value)?;
-    let Shape::Tuple(items) = schema.shape else { return Ok(Entered::Whole) };
+    let Shape::Tuple(items) = schema.shape else { return Ok(RemainingChecks::Whole) };
     let bound = u32::try_from(items.len()).unwrap_or(u32::MAX);
     let bounds = Bounds { min: bound, max: Some(bound) };
     check.count(bounds, "item", value.elements().count(), value)?;
-    Ok(Entered::Level(Level { schema, rest: Rest::Places(value.elements(), 0), next: next_place }))
+    Ok(RemainingChecks::Level(Level {
+        schema,
+        rest: RemainingValues::Places(value.elements(), 0),
+        next: next_place,
+    }))
 }
 
 fn next_place<'s, 'v>(
     _: &Check<'v>,
     level: &mut Level<'s, 'v>,
-) -> Checked<Option<(&'s Schema, Value<'v>)>> {
-    let (Shape::Tuple(schemas), Rest::Places(items, index)) = (level.schema.shape, &mut level.rest)
+) -> CheckResult<Option<(&'s Schema, Value<'v>)>> {
+    let (Shape::Tuple(schemas), RemainingValues::Places(items, index)) =
+        (level.schema.shape, &mut level.rest)
     else {
         return Ok(None);
     };
@@ -284,16 +306,22 @@ pub(super) fn map<'s, 'v>(
     check: &Check<'v>,
     schema: &'s Schema,
     value: Value<'v>,
-) -> Checked<Entered<'s, 'v>> {
+) -> CheckResult<RemainingChecks<'s, 'v>> {
     check.of_type(schema, value)?;
-    Ok(Entered::Level(Level { schema, rest: Rest::Members(value.members()), next: next_of_map }))
+    Ok(RemainingChecks::Level(Level {
+        schema,
+        rest: RemainingValues::Members(value.members()),
+        next: next_of_map,
+    }))
 }
 
 fn next_of_map<'s, 'v>(
     _: &Check<'v>,
     level: &mut Level<'s, 'v>,
-) -> Checked<Option<(&'s Schema, Value<'v>)>> {
-    let (Shape::Map(values), Rest::Members(members)) = (level.schema.shape, &mut level.rest) else {
+) -> CheckResult<Option<(&'s Schema, Value<'v>)>> {
+    let (Shape::Map(values), RemainingValues::Members(members)) =
+        (level.schema.shape, &mut level.rest)
+    else {
         return Ok(None);
     };
     Ok(members.next().map(|(_, inner)| (values, inner)))
@@ -303,9 +331,9 @@ pub(super) fn object<'s, 'v>(
     check: &Check<'v>,
     schema: &'s Schema,
     value: Value<'v>,
-) -> Checked<Entered<'s, 'v>> {
+) -> CheckResult<RemainingChecks<'s, 'v>> {
     check.of_type(schema, value)?;
-    let Shape::Object { tag, properties } = schema.shape else { return Ok(Entered::Whole) };
+    let Shape::Object { tag, properties } = schema.shape else { return Ok(RemainingChecks::Whole) };
     if let Some((name, _)) = tag
         && !value.has_member(name)
     {
@@ -316,14 +344,18 @@ pub(super) fn object<'s, 'v>(
             return Err(check.missing(value, property.name, property.schema.types()));
         }
     }
-    Ok(Entered::Level(Level { schema, rest: Rest::Members(value.members()), next: next_member }))
+    Ok(RemainingChecks::Level(Level {
+        schema,
+        rest: RemainingValues::Members(value.members()),
+        next: next_member,
+    }))
 }
 
 fn next_member<'s, 'v>(
     check: &Check<'v>,
     level: &mut Level<'s, 'v>,
-) -> Checked<Option<(&'s Schema, Value<'v>)>> {
-    let (Shape::Object { tag, properties }, Rest::Members(rest)) =
+) -> CheckResult<Option<(&'s Schema, Value<'v>)>> {
+    let (Shape::Object { tag, properties }, RemainingValues::Members(rest)) =
         (level.schema.shape, &mut level.rest)
     else {
         return Ok(None);
@@ -333,7 +365,7 @@ fn next_member<'s, 'v>(
             && name == *tag
         {
             if inner.as_text().is_none_or(|text| text != *expected) {
-                return check.wrong(inner, Expected::Bound("the string", expected));
+                return check.wrong(inner, Expectation::Bound("the string", expected));
             }
             (tag, None)
         } else {
@@ -341,8 +373,11 @@ fn next_member<'s, 'v>(
             let unknown = || {
                 check.error(
                     inner,
-                    Expected::member(Names::properties(tag.map_or("", |(tag, _)| tag), properties)),
-                    Got::Unknown,
+                    Expectation::member(Names::properties(
+                        tag.map_or("", |(tag, _)| tag),
+                        properties,
+                    )),
+                    ActualValue::Unknown,
                 )
             };
             let known = known.ok_or_else(unknown)?;
@@ -350,7 +385,7 @@ fn next_member<'s, 'v>(
         };
         // All names are known here, and there are few of them.
         if rest.given().filter(|(other, _)| *other == *known).count() > 1 {
-            return check.wrong(inner, Expected::Words("one member of this name"));
+            return check.wrong(inner, Expectation::Words("one member of this name"));
         }
         if let Some(property) = property {
             return Ok(Some((&property.schema, inner)));
@@ -363,10 +398,10 @@ pub(super) fn by_tag<'s, 'v>(
     check: &Check<'v>,
     schema: &'s Schema,
     value: Value<'v>,
-) -> Checked<Entered<'s, 'v>> {
+) -> CheckResult<RemainingChecks<'s, 'v>> {
     check.of_type(schema, value)?;
     let Shape::Variants(Discriminator::Tag(tag), variants) = schema.shape else {
-        return Ok(Entered::Whole);
+        return Ok(RemainingChecks::Whole);
     };
     let Some(named) = value.member(tag) else {
         return Err(check.missing(value, tag, Types::STRING));
@@ -374,8 +409,8 @@ pub(super) fn by_tag<'s, 'v>(
     let chosen =
         named.as_text().and_then(|name| variants.iter().find(|variant| name == *variant.name));
     match chosen {
-        Some(variant) => Ok(Entered::As(&variant.schema, value)),
-        None => check.wrong(named, Expected::one_of(Names::variants(variants), false)),
+        Some(variant) => Ok(RemainingChecks::As(&variant.schema, value)),
+        None => check.wrong(named, Expectation::one_of(Names::variants(variants), false)),
     }
 }
 
@@ -383,33 +418,37 @@ pub(super) fn by_key<'s, 'v>(
     check: &Check<'v>,
     schema: &'s Schema,
     value: Value<'v>,
-) -> Checked<Entered<'s, 'v>> {
+) -> CheckResult<RemainingChecks<'s, 'v>> {
     check.of_type(schema, value)?;
     let Shape::Variants(Discriminator::Key, variants) = schema.shape else {
-        return Ok(Entered::Whole);
+        return Ok(RemainingChecks::Whole);
     };
     if value.kind() == Kind::String {
         return match variants.iter().find(|variant| variant.name.is_empty()) {
-            Some(names) => Ok(Entered::As(&names.schema, value)),
-            None => check.wrong(value, Expected::Type(Types::OBJECT)),
+            Some(names) => Ok(RemainingChecks::As(&names.schema, value)),
+            None => check.wrong(value, Expectation::Type(Types::OBJECT)),
         };
     }
     let (with_content, mut members) =
         (variants.iter().filter(|variant| !variant.name.is_empty()), value.members());
     let Some((key, inner)) = members.next() else {
-        return check.wrong(value, Expected::Words("an object with one member"));
+        return check.wrong(value, Expectation::Words("an object with one member"));
     };
     if members.next().is_some() {
-        return check.wrong(value, Expected::Words("an object with one member"));
+        return check.wrong(value, Expectation::Words("an object with one member"));
     }
     match with_content.clone().find(|variant| key == *variant.name) {
-        Some(variant) => Ok(Entered::As(&variant.schema, inner)),
+        Some(variant) => Ok(RemainingChecks::As(&variant.schema, inner)),
         None => {
             let named = variants
                 .split_first()
                 .filter(|(first, _)| first.name.is_empty())
                 .map_or(variants, |(_, rest)| rest);
-            Err(check.error(inner, Expected::member(Names::variants(named)), Got::Unknown))
+            Err(check.error(
+                inner,
+                Expectation::member(Names::variants(named)),
+                ActualValue::Unknown,
+            ))
         }
     }
 }
@@ -421,17 +460,18 @@ pub(super) fn by_fit<'s, 'v>(
     check: &Check<'v>,
     schema: &'s Schema,
     value: Value<'v>,
-) -> Checked<Entered<'s, 'v>> {
+) -> CheckResult<RemainingChecks<'s, 'v>> {
     check.of_type(schema, value)?;
     let Shape::Variants(Discriminator::Fit, variants) = schema.shape else {
-        return Ok(Entered::Whole);
+        return Ok(RemainingChecks::Whole);
     };
     let start = value.offset_in(check.root).unwrap_or(0);
     // An error inside the value says more than one about the value as a whole.
-    let mut deepest = check.error(value, Expected::Words("one of the allowed forms"), Got::Value);
+    let mut deepest =
+        check.error(value, Expectation::Words("one of the allowed forms"), ActualValue::Value);
     for variant in variants {
         match variant.schema.check_in(check.root, value) {
-            Ok(()) => return Ok(Entered::Whole),
+            Ok(()) => return Ok(RemainingChecks::Whole),
             Err(error) if error.at > deepest.at || (error.at == start && variants.len() == 1) => {
                 deepest = error;
             }
@@ -446,11 +486,11 @@ pub(super) fn external<'s, 'v>(
     check: &Check<'v>,
     schema: &'s Schema,
     value: Value<'v>,
-) -> Checked<Entered<'s, 'v>> {
-    let Shape::External(text) = schema.shape else { return Ok(Entered::Whole) };
-    let Some(root) = Value::first(text().as_bytes()) else { return Ok(Entered::Whole) };
+) -> CheckResult<RemainingChecks<'s, 'v>> {
+    let Shape::External(text) = schema.shape else { return Ok(RemainingChecks::Whole) };
+    let Some(root) = Value::first(text().as_bytes()) else { return Ok(RemainingChecks::Whole) };
     match super::RawSchema::of(root).check(value) {
-        Ok(()) => Ok(Entered::Whole),
+        Ok(()) => Ok(RemainingChecks::Whole),
         Err(mut error) => {
             error.at = error.at.saturating_add(value.offset_in(check.root).unwrap_or(0));
             Err(error)

@@ -4,7 +4,7 @@ use core::fmt;
 
 use super::{Property, Variant};
 use crate::error::line;
-use crate::json::{Each, Kind, TYPE_NAMES, Text, Value, count_parts, text_parts, write_parts};
+use crate::json::{Kind, PartFn, TYPE_NAMES, Text, Value, count_parts, text_parts, write_parts};
 
 /// An error of an input: the place where it does not fit its schema, what was expected, and what
 /// was found.
@@ -29,8 +29,8 @@ pub struct InputError<'s> {
 struct Words<'s> {
     /// The missing member of the value, as in JSON or in a schema.
     missing: Option<&'s str>,
-    expected: Expected<'s>,
-    got: Got,
+    expected: Expectation<'s>,
+    got: ActualValue,
 }
 
 /// A reason. It is behind a pointer, because most errors have none.
@@ -56,12 +56,12 @@ enum Source<'s> {
 
 /// A function that writes the names of a source, separated by commas, and returns their number. It
 /// is a pointer so that a program links only the functions that its schemas use.
-type Write = fn(&Source<'_>, &mut Each<'_>) -> usize;
+type Write = fn(&Source<'_>, &mut PartFn<'_>) -> usize;
 
 #[derive(Clone, Copy, Debug)]
-pub(crate) enum Expected<'s> {
+pub(crate) enum Expectation<'s> {
     Type(Types),
-    Names(&'static Around, Names<'s>),
+    Names(&'static NameWords, Names<'s>),
     /// A phrase and a JSON value.
     Bound(&'static str, &'s str),
     /// A phrase, a count, and its unit.
@@ -70,9 +70,9 @@ pub(crate) enum Expected<'s> {
 }
 
 /// Four texts: for no names, before one name, before several names, and after the names.
-type Around = [&'static str; 4];
+type NameWords = [&'static str; 4];
 
-impl<'s> Expected<'s> {
+impl<'s> Expectation<'s> {
     /// Returns the expectation of one of these values, or of `null` if it is allowed.
     pub(crate) const fn one_of(names: Names<'s>, or_null: bool) -> Self {
         let around =
@@ -87,7 +87,7 @@ impl<'s> Expected<'s> {
 }
 
 #[derive(Clone, Copy, Debug)]
-pub(crate) enum Got {
+pub(crate) enum ActualValue {
     /// The value at the offset.
     Value,
     Nothing,
@@ -143,15 +143,15 @@ impl Types {
 }
 
 impl<'s> InputError<'s> {
-    pub(crate) const fn new(at: usize, expected: Expected<'s>, got: Got) -> Self {
+    pub(crate) const fn new(at: usize, expected: Expectation<'s>, got: ActualValue) -> Self {
         Self::of(at, Words { missing: None, expected, got })
     }
 
     /// Returns the error that the object at this offset has no member `name`, which has one of
     /// these types.
     pub(crate) const fn missing(at: usize, name: &'s str, types: Types) -> Self {
-        let expected = Expected::Type(types);
-        Self::of(at, Words { missing: Some(name), expected, got: Got::Nothing })
+        let expected = Expectation::Type(types);
+        Self::of(at, Words { missing: Some(name), expected, got: ActualValue::Nothing })
     }
 
     #[cfg_attr(not(feature = "input-words"), expect(unused_variables, reason = "not stored"))]
@@ -188,15 +188,15 @@ impl<'s> InputError<'s> {
 
     /// Returns the error as a text: `<path>: expected …, got …`. `input` must be the input that was
     /// checked.
-    pub const fn explain<'e>(&'e self, input: Value<'e>) -> Explained<'e> {
-        Explained { error: self, input }
+    pub const fn explain<'e>(&'e self, input: Value<'e>) -> Explanation<'e> {
+        Explanation { error: self, input }
     }
 }
 
 /// An [`InputError`] as a text. Its `Display` writes `<path>: expected …, got …`, or, without the
 /// feature `input-words`, only that the input does not fit.
 #[derive(Clone, Copy, Debug)]
-pub struct Explained<'e> {
+pub struct Explanation<'e> {
     error: &'e InputError<'e>,
     input: Value<'e>,
 }
@@ -204,15 +204,15 @@ pub struct Explained<'e> {
 /// The maximum number of characters of a wrong value that are shown.
 const SHOWN: usize = 60;
 
-impl fmt::Display for Explained<'_> {
+impl fmt::Display for Explanation<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write_parts(f, |each| self.parts(each))
     }
 }
 
-impl Explained<'_> {
+impl Explanation<'_> {
     /// Passes the text to `each`, in parts.
-    pub(crate) fn parts(&self, each: &mut Each<'_>) {
+    pub(crate) fn parts(&self, each: &mut PartFn<'_>) {
         let Some(words) = self.error.words() else {
             return each("it does not fit the tool's schema");
         };
@@ -221,10 +221,10 @@ impl Explained<'_> {
         expected(&words.expected, each);
         each(", got ");
         match words.got {
-            Got::Nothing => each("nothing"),
-            Got::Unknown => each("an unknown member"),
-            Got::Count(count) => count_parts(count, each),
-            Got::Value => shown(value, each),
+            ActualValue::Nothing => each("nothing"),
+            ActualValue::Unknown => each("an unknown member"),
+            ActualValue::Count(count) => count_parts(count, each),
+            ActualValue::Value => shown(value, each),
         }
         #[cfg(feature = "alloc")]
         if let Some(because) = &self.error.because {
@@ -235,7 +235,12 @@ impl Explained<'_> {
 }
 
 /// Writes the path to the value at this offset, and to its missing member. Returns that value.
-fn path<'v>(input: Value<'v>, at: usize, missing: Option<&str>, each: &mut Each<'_>) -> Value<'v> {
+fn path<'v>(
+    input: Value<'v>,
+    at: usize,
+    missing: Option<&str>,
+    each: &mut PartFn<'_>,
+) -> Value<'v> {
     let offset = |value: Value<'_>| value.offset_in(input.raw()).unwrap_or(usize::MAX);
     let mut value = input;
     let mut first = true;
@@ -272,7 +277,7 @@ fn path<'v>(input: Value<'v>, at: usize, missing: Option<&str>, each: &mut Each<
 }
 
 /// Writes `.name` or `["odd name"]`.
-fn member(name: &str, first: bool, each: &mut Each<'_>) {
+fn member(name: &str, first: bool, each: &mut PartFn<'_>) {
     let is_simple = |byte: u8| byte.is_ascii_alphanumeric() || matches!(byte, b'_' | b'-');
     let (before, after) = match (!name.is_empty() && name.bytes().all(is_simple), first) {
         (true, true) => ("", ""),
@@ -286,7 +291,7 @@ fn member(name: &str, first: bool, each: &mut Each<'_>) {
 }
 
 /// Writes a value in short form: scalars as they are, but cut if they are long.
-fn shown(value: Value<'_>, each: &mut Each<'_>) {
+fn shown(value: Value<'_>, each: &mut PartFn<'_>) {
     let kind = value.kind();
     if matches!(kind, Kind::Array | Kind::Object) {
         return each(kind.name());
@@ -300,9 +305,9 @@ fn shown(value: Value<'_>, each: &mut Each<'_>) {
     }
 }
 
-fn expected(expected: &Expected<'_>, each: &mut Each<'_>) {
+fn expected(expected: &Expectation<'_>, each: &mut PartFn<'_>) {
     match expected {
-        Expected::Type(types) => {
+        Expectation::Type(types) => {
             let mut first = true;
             for (one, name) in Types::single() {
                 if types.has(one) {
@@ -317,7 +322,7 @@ fn expected(expected: &Expected<'_>, each: &mut Each<'_>) {
                 each("a value");
             }
         }
-        Expected::Names([none, one, several, after], Names { source, write }) => {
+        Expectation::Names([none, one, several, after], Names { source, write }) => {
             each(match write(source, &mut |_| {}) {
                 0 => none,
                 1 => one,
@@ -326,12 +331,12 @@ fn expected(expected: &Expected<'_>, each: &mut Each<'_>) {
             write(source, each);
             each(after);
         }
-        Expected::Bound(words, bound) => {
+        Expectation::Bound(words, bound) => {
             each(words);
             each(" ");
             each(bound);
         }
-        Expected::Count(words, count, unit) => {
+        Expectation::Count(words, count, unit) => {
             each(words);
             each(" ");
             count_parts(*count, each);
@@ -341,7 +346,7 @@ fn expected(expected: &Expected<'_>, each: &mut Each<'_>) {
                 each("s");
             }
         }
-        Expected::Words(words) => each(words),
+        Expectation::Words(words) => each(words),
     }
 }
 
@@ -372,24 +377,24 @@ impl<'s> Names<'s> {
     }
 }
 
-fn write_plain(source: &Source<'_>, each: &mut Each<'_>) -> usize {
+fn write_plain(source: &Source<'_>, each: &mut PartFn<'_>) -> usize {
     let Source::Plain(names) = *source else { return 0 };
     names.iter().fold(0, |count, name| quoted(name, count, each))
 }
 
-fn write_properties(source: &Source<'_>, each: &mut Each<'_>) -> usize {
+fn write_properties(source: &Source<'_>, each: &mut PartFn<'_>) -> usize {
     let Source::Properties(tag, properties) = *source else { return 0 };
     let count = if tag.is_empty() { 0 } else { quoted(tag, 0, each) };
     let listed = properties.iter().filter(|property| property.is_listed());
     listed.fold(count, |count, property| quoted(property.name, count, each))
 }
 
-fn write_variants(source: &Source<'_>, each: &mut Each<'_>) -> usize {
+fn write_variants(source: &Source<'_>, each: &mut PartFn<'_>) -> usize {
     let Source::Variants(variants) = *source else { return 0 };
     variants.iter().fold(0, |count, variant| quoted(variant.name, count, each))
 }
 
-fn write_elements(source: &Source<'_>, each: &mut Each<'_>) -> usize {
+fn write_elements(source: &Source<'_>, each: &mut PartFn<'_>) -> usize {
     let Source::Json(array) = *source else { return 0 };
     array.elements().fold(0, |count, value| {
         comma(count, each);
@@ -398,7 +403,7 @@ fn write_elements(source: &Source<'_>, each: &mut Each<'_>) -> usize {
     })
 }
 
-fn write_members(source: &Source<'_>, each: &mut Each<'_>) -> usize {
+fn write_members(source: &Source<'_>, each: &mut PartFn<'_>) -> usize {
     let Source::Json(object) = *source else { return 0 };
     object.members().fold(0, |count, (name, _)| {
         comma(count, each);
@@ -410,14 +415,14 @@ fn write_members(source: &Source<'_>, each: &mut Each<'_>) -> usize {
 }
 
 /// Writes a comma before all items but the first.
-fn comma(count: usize, each: &mut Each<'_>) {
+fn comma(count: usize, each: &mut PartFn<'_>) {
     if count > 0 {
         each(", ");
     }
 }
 
 /// Writes a name after `count` others, and returns the number of all.
-fn quoted(name: &str, count: usize, each: &mut Each<'_>) -> usize {
+fn quoted(name: &str, count: usize, each: &mut PartFn<'_>) -> usize {
     comma(count, each);
     each("\"");
     each(name);

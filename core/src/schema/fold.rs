@@ -22,7 +22,7 @@ pub(crate) fn fold(schema: Value<'_>) -> Option<String> {
     if schema.kind() != Kind::Object || !(is_refused(schema) || is_list) || refers_inside(schema) {
         return None;
     }
-    let mut folded = Folded { root: schema, ..Folded::default() };
+    let mut folded = FoldedSchema { root: schema, ..FoldedSchema::default() };
     let mut left = Vec::from([schema]);
     let mut seen = 0_usize;
     while let Some(part) = left.pop() {
@@ -88,7 +88,7 @@ fn refers_inside(schema: Value<'_>) -> bool {
 
 /// The parts of a schema that apply together, the root first.
 #[derive(Default)]
-struct Folded<'s> {
+struct FoldedSchema<'s> {
     root: Value<'s>,
     parts: Vec<Value<'s>>,
     /// Keywords that are kept unchanged.
@@ -97,7 +97,7 @@ struct Folded<'s> {
     required: Vec<Text<'s>>,
 }
 
-impl<'s> Folded<'s> {
+impl<'s> FoldedSchema<'s> {
     /// Adds a keyword of a part. Returns `None` if it cannot be combined with the other keywords.
     fn take(&mut self, part: Value<'s>, keyword: &'s str, rule: Value<'s>) -> Option<()> {
         let is_root = part.raw().as_ptr() == self.root.raw().as_ptr();

@@ -10,7 +10,7 @@ use super::{Schema, Shape, Types};
 use crate::json::{Kind, Text, Value, check, same};
 
 /// The values that an argument allows.
-struct Wanted {
+struct AllowedValues {
     types: Types,
     /// Whether the argument is optional and must not be `null`.
     null_is_missing: bool,
@@ -26,7 +26,10 @@ pub fn lenient(schema: &Schema, input: Value<'_>) -> Option<String> {
     read(input, &|name| {
         let property = properties.iter().find(|property| name == *property.name)?;
         let types = property.schema.types();
-        Some(Wanted { types, null_is_missing: !property.is_required() && !types.has(Types::NULL) })
+        Some(AllowedValues {
+            types,
+            null_is_missing: !property.is_required() && !types.has(Types::NULL),
+        })
     })
 }
 
@@ -43,11 +46,11 @@ pub(crate) fn lenient_raw(schema: Value<'_>, input: Value<'_>) -> Option<String>
         let allows_null = types == Types::NONE
             || types.has(Types::NULL)
             || rule.member("nullable").and_then(Value::as_bool) == Some(true);
-        Some(Wanted { types, null_is_missing: !is_required && !allows_null })
+        Some(AllowedValues { types, null_is_missing: !is_required && !allows_null })
     })
 }
 
-fn read(input: Value<'_>, wanted: &dyn Fn(Text<'_>) -> Option<Wanted>) -> Option<String> {
+fn read(input: Value<'_>, wanted: &dyn Fn(Text<'_>) -> Option<AllowedValues>) -> Option<String> {
     let (mut json, mut changed) = (String::from("{"), false);
     for (name, value) in input.members() {
         let wanted = wanted(name);

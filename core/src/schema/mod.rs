@@ -28,9 +28,9 @@ pub(crate) mod write;
 use check::Rule;
 pub(crate) use check::SCHEMA_DEPTH;
 use compose::Presence;
-pub(crate) use error::Explained;
+pub(crate) use error::Explanation;
 pub use error::InputError;
-pub(crate) use error::{Expected, Got, Names, Types};
+pub(crate) use error::{ActualValue, Expectation, Names, Types};
 #[cfg(feature = "schemars")]
 pub(crate) use external::{expand, text_of};
 #[cfg(feature = "alloc")]

@@ -4,7 +4,7 @@ use core::cmp::Ordering;
 
 use super::check::characters;
 use super::equal::equal;
-use super::{Expected, Got, InputError, Names, Types};
+use super::{ActualValue, Expectation, InputError, Names, Types};
 use crate::error::Misuse;
 use crate::json::{
     self, Array, Kind, Object, Text, Value, compare, is_multiple, parse_integer, same,
@@ -104,11 +104,11 @@ enum Step<'s, 'v> {
     /// The remaining keywords.
     Keywords(Object<'s>),
     /// The remaining branches of a keyword, and then the remaining keywords.
-    Branches(How, Array<'s>, Object<'s>),
+    Branches(Combinator, Array<'s>, Object<'s>),
 }
 
 #[derive(Clone, Copy, PartialEq, Eq)]
-enum How {
+enum Combinator {
     All,
     Any,
     /// Whether a branch has already matched.
@@ -117,7 +117,7 @@ enum How {
 }
 
 /// The next action of a frame.
-enum Next<'s, 'v> {
+enum FrameAction<'s, 'v> {
     Push(Value<'s>, Value<'v>, u8),
     Done,
 }
@@ -133,21 +133,21 @@ struct Machine<'s, 'v> {
     deepest: Option<(u8, InputError<'s>)>,
 }
 
-type Checked<'s> = Result<(), InputError<'s>>;
+type CheckResult<'s> = Result<(), InputError<'s>>;
 
 impl<'s, 'v> Machine<'s, 'v> {
-    fn run(mut self, value: Value<'v>) -> Checked<'s> {
+    fn run(mut self, value: Value<'v>) -> CheckResult<'s> {
         let mut outcome = self.push(self.schema, value, 0);
         loop {
             if outcome.is_ok() {
                 let Some(mut frame) = self.take() else { return Ok(()) };
                 outcome = match self.advance(&mut frame) {
-                    Ok(Next::Push(schema, value, level)) => {
+                    Ok(FrameAction::Push(schema, value, level)) => {
                         self.put_back(frame);
                         self.push(schema, value, level)
                     }
                     // The frame stays popped, and the frame below receives its result.
-                    Ok(Next::Done) => self.held(),
+                    Ok(FrameAction::Done) => self.held(),
                     Err(error) => self.failed(frame.level, error),
                 };
             } else if self.used == 0 {
@@ -160,7 +160,7 @@ impl<'s, 'v> Machine<'s, 'v> {
         }
     }
 
-    fn push(&mut self, schema: Value<'s>, value: Value<'v>, level: u8) -> Checked<'s> {
+    fn push(&mut self, schema: Value<'s>, value: Value<'v>, level: u8) -> CheckResult<'s> {
         let frame = Frame { schema, value, level, step: Step::Alone };
         match self.frames.get_mut(self.used) {
             Some(slot) => {
@@ -168,7 +168,11 @@ impl<'s, 'v> Machine<'s, 'v> {
                 self.used += 1;
                 Ok(())
             }
-            None => Err(self.error(value, Expected::Count("at most", 32, "level"), Got::Value)),
+            None => Err(self.error(
+                value,
+                Expectation::Count("at most", 32, "level"),
+                ActualValue::Value,
+            )),
         }
     }
 
@@ -184,33 +188,39 @@ impl<'s, 'v> Machine<'s, 'v> {
         }
     }
 
-    fn error(&self, value: Value<'_>, expected: Expected<'s>, got: Got) -> InputError<'s> {
+    fn error(
+        &self,
+        value: Value<'_>,
+        expected: Expectation<'s>,
+        got: ActualValue,
+    ) -> InputError<'s> {
         InputError::new(value.offset_in(self.input).unwrap_or(0), expected, got)
     }
 
-    fn wrong<T>(&self, value: Value<'_>, expected: Expected<'s>) -> Result<T, InputError<'s>> {
-        Err(self.error(value, expected, Got::Value))
+    fn wrong<T>(&self, value: Value<'_>, expected: Expectation<'s>) -> Result<T, InputError<'s>> {
+        Err(self.error(value, expected, ActualValue::Value))
     }
 
     /// Passes the success of a frame to the frame below it.
-    fn held(&mut self) -> Checked<'s> {
+    fn held(&mut self) -> CheckResult<'s> {
         let Some(mut frame) = self.take() else { return Ok(()) };
         let value = frame.value;
         if let Step::Branches(how, _, rest) = &mut frame.step {
             match how {
-                How::All => {}
-                How::Any => frame.step = Step::Keywords(rest.clone()),
-                How::One(false) => *how = How::One(true),
-                How::One(true) => {
+                Combinator::All => {}
+                Combinator::Any => frame.step = Step::Keywords(rest.clone()),
+                Combinator::One(false) => *how = Combinator::One(true),
+                Combinator::One(true) => {
                     let error = self.error(
                         value,
-                        Expected::Words("a value of only one of the allowed forms"),
-                        Got::Value,
+                        Expectation::Words("a value of only one of the allowed forms"),
+                        ActualValue::Value,
                     );
                     return self.failed(frame.level, error);
                 }
-                How::Not => {
-                    let error = self.error(value, Expected::Words("another value"), Got::Value);
+                Combinator::Not => {
+                    let error =
+                        self.error(value, Expectation::Words("another value"), ActualValue::Value);
                     return self.failed(frame.level, error);
                 }
             }
@@ -220,7 +230,7 @@ impl<'s, 'v> Machine<'s, 'v> {
     }
 
     /// Records an error that ends its frame.
-    fn failed(&mut self, level: u8, error: InputError<'s>) -> Checked<'s> {
+    fn failed(&mut self, level: u8, error: InputError<'s>) -> CheckResult<'s> {
         if self.deepest.as_ref().is_none_or(|(deepest, _)| level > *deepest) {
             self.deepest = Some((level, error.clone()));
         }
@@ -228,17 +238,24 @@ impl<'s, 'v> Machine<'s, 'v> {
     }
 
     /// Passes the error of a frame to the frame below it, which was popped.
-    fn branch_failed(&mut self, mut frame: Frame<'s, 'v>, error: InputError<'s>) -> Checked<'s> {
+    fn branch_failed(
+        &mut self,
+        mut frame: Frame<'s, 'v>,
+        error: InputError<'s>,
+    ) -> CheckResult<'s> {
         match &mut frame.step {
-            Step::Branches(How::Not, _, rest) => frame.step = Step::Keywords(rest.clone()),
-            Step::Branches(How::Any | How::One(_), ..) => {}
+            Step::Branches(Combinator::Not, _, rest) => frame.step = Step::Keywords(rest.clone()),
+            Step::Branches(Combinator::Any | Combinator::One(_), ..) => {}
             _ => return Err(error),
         }
         self.put_back(frame);
         Ok(())
     }
 
-    fn advance(&mut self, frame: &mut Frame<'s, 'v>) -> Result<Next<'s, 'v>, InputError<'s>> {
+    fn advance(
+        &mut self,
+        frame: &mut Frame<'s, 'v>,
+    ) -> Result<FrameAction<'s, 'v>, InputError<'s>> {
         let (schema, value, level) = (frame.schema, frame.value, frame.level);
         loop {
             match &mut frame.step {
@@ -247,11 +264,11 @@ impl<'s, 'v> Machine<'s, 'v> {
                         && value.is_null()
                         && schema.member("nullable").and_then(Value::as_bool) == Some(true)
                     {
-                        return Ok(Next::Done);
+                        return Ok(FrameAction::Done);
                     }
                     match schema.as_bool() {
-                        Some(true) => return Ok(Next::Done),
-                        Some(false) => return self.wrong(value, Expected::Words("no value")),
+                        Some(true) => return Ok(FrameAction::Done),
+                        Some(false) => return self.wrong(value, Expectation::Words("no value")),
                         None => {}
                     }
                     for (keyword, rule) in schema.members() {
@@ -263,7 +280,7 @@ impl<'s, 'v> Machine<'s, 'v> {
                     None => frame.step = Step::Elements(value.elements(), 0),
                     Some((name, inner)) => {
                         if let Some(rule) = self.rule_of_member(schema, name, inner)? {
-                            return Ok(Next::Push(rule, inner, level.saturating_add(1)));
+                            return Ok(FrameAction::Push(rule, inner, level.saturating_add(1)));
                         }
                     }
                 },
@@ -277,44 +294,44 @@ impl<'s, 'v> Machine<'s, 'v> {
                         if let Some(rule) =
                             prefix.or_else(|| schema.member("items")).filter(is_schema)
                         {
-                            return Ok(Next::Push(rule, inner, level.saturating_add(1)));
+                            return Ok(FrameAction::Push(rule, inner, level.saturating_add(1)));
                         }
                     }
                 },
                 Step::Keywords(rest) => {
-                    let Some((keyword, rule)) = rest.next() else { return Ok(Next::Done) };
+                    let Some((keyword, rule)) = rest.next() else { return Ok(FrameAction::Done) };
                     let rest = rest.clone();
                     let branches = |how, list| Step::Branches(how, list, rest);
                     if keyword == *"allOf" {
-                        frame.step = branches(How::All, rule.elements());
+                        frame.step = branches(Combinator::All, rule.elements());
                     } else if keyword == *"anyOf" && rule.kind() == Kind::Array {
                         self.deepest = None;
-                        frame.step = branches(How::Any, rule.elements());
+                        frame.step = branches(Combinator::Any, rule.elements());
                     } else if keyword == *"oneOf" && rule.kind() == Kind::Array {
                         self.deepest = None;
-                        frame.step = branches(How::One(false), rule.elements());
+                        frame.step = branches(Combinator::One(false), rule.elements());
                     } else if keyword == *"not" && is_schema(&rule) {
-                        frame.step = branches(How::Not, EMPTY.elements());
-                        return Ok(Next::Push(rule, value, level));
+                        frame.step = branches(Combinator::Not, EMPTY.elements());
+                        return Ok(FrameAction::Push(rule, value, level));
                     } else if keyword == *"$ref"
                         && let Some(target) =
                             rule.as_text().and_then(|path| resolve(self.schema, path))
                     {
-                        return Ok(Next::Push(target, value, level));
+                        return Ok(FrameAction::Push(target, value, level));
                     }
                 }
                 Step::Branches(how, list, rest) => match (list.next(), *how) {
                     (Some(branch), _) if is_schema(&branch) => {
-                        return Ok(Next::Push(branch, value, level));
+                        return Ok(FrameAction::Push(branch, value, level));
                     }
                     (Some(_), _) => {}
-                    (None, How::All | How::One(true) | How::Not) => {
+                    (None, Combinator::All | Combinator::One(true) | Combinator::Not) => {
                         frame.step = Step::Keywords(rest.clone())
                     }
-                    (None, How::Any | How::One(false)) => {
+                    (None, Combinator::Any | Combinator::One(false)) => {
                         return Err(match self.deepest.take() {
                             Some((deepest, error)) if deepest > level => error,
-                            _ => self.error(value, no_form(schema), Got::Value),
+                            _ => self.error(value, no_form(schema), ActualValue::Value),
                         });
                     }
                 },
@@ -341,8 +358,8 @@ impl<'s, 'v> Machine<'s, 'v> {
         match schema.member("additionalProperties") {
             Some(rule) if rule.as_bool() == Some(false) => Err(self.error(
                 inner,
-                Expected::member(Names::members(properties.unwrap_or(Value::NULL))),
-                Got::Unknown,
+                Expectation::member(Names::members(properties.unwrap_or(Value::NULL))),
+                ActualValue::Unknown,
             )),
             rule => Ok(rule.filter(is_schema)),
         }
@@ -355,7 +372,7 @@ impl<'s, 'v> Machine<'s, 'v> {
         keyword: Text<'s>,
         rule: Value<'s>,
         value: Value<'v>,
-    ) -> Checked<'s> {
+    ) -> CheckResult<'s> {
         let Some(keyword) = keyword.as_plain() else { return Ok(()) };
         let number = || {
             (value.kind() == Kind::Number && rule.kind() == Kind::Number)
@@ -366,34 +383,34 @@ impl<'s, 'v> Machine<'s, 'v> {
             "type" => {
                 let types = types_of(rule);
                 if types != Types::NONE && !types.fit(value) {
-                    return self.wrong(value, Expected::Type(types));
+                    return self.wrong(value, Expectation::Type(types));
                 }
             }
             "enum"
                 if rule.kind() == Kind::Array
                     && !rule.elements().any(|allowed| equal(allowed, value)) =>
             {
-                return self.wrong(value, Expected::one_of(Names::elements(rule), false));
+                return self.wrong(value, Expectation::one_of(Names::elements(rule), false));
             }
             "const" if !equal(rule, value) => {
-                return self.wrong(value, Expected::Bound("exactly", rule.as_json()));
+                return self.wrong(value, Expectation::Bound("exactly", rule.as_json()));
             }
             "minimum" if number() == Some(Ordering::Less) => {
-                return self.wrong(value, Expected::Bound("at least", rule.as_json()));
+                return self.wrong(value, Expectation::Bound("at least", rule.as_json()));
             }
             "maximum" if number() == Some(Ordering::Greater) => {
-                return self.wrong(value, Expected::Bound("at most", rule.as_json()));
+                return self.wrong(value, Expectation::Bound("at most", rule.as_json()));
             }
             "exclusiveMinimum" if matches!(number(), Some(Ordering::Less | Ordering::Equal)) => {
-                return self.wrong(value, Expected::Bound("more than", rule.as_json()));
+                return self.wrong(value, Expectation::Bound("more than", rule.as_json()));
             }
             "exclusiveMaximum" if matches!(number(), Some(Ordering::Greater | Ordering::Equal)) => {
-                return self.wrong(value, Expected::Bound("less than", rule.as_json()));
+                return self.wrong(value, Expectation::Bound("less than", rule.as_json()));
             }
             "multipleOf"
                 if number().is_some() && is_multiple(value.raw(), rule.raw()) == Some(false) =>
             {
-                return self.wrong(value, Expected::Bound("a multiple of", rule.as_json()));
+                return self.wrong(value, Expectation::Bound("a multiple of", rule.as_json()));
             }
             "minLength" | "maxLength" => {
                 if let Some(text) = value.as_text() {
@@ -452,7 +469,7 @@ impl<'s, 'v> Machine<'s, 'v> {
         unit: &'static str,
         count: usize,
         value: Value<'v>,
-    ) -> Checked<'s> {
+    ) -> CheckResult<'s> {
         let Some((false, bound)) = parse_integer(rule.raw()) else { return Ok(()) };
         let Ok(bound) = usize::try_from(bound) else { return Ok(()) };
         if if min { count >= bound } else { count <= bound } {
@@ -460,8 +477,8 @@ impl<'s, 'v> Machine<'s, 'v> {
         }
         Err(self.error(
             value,
-            Expected::Count(if min { "at least" } else { "at most" }, bound, unit),
-            Got::Count(count),
+            Expectation::Count(if min { "at least" } else { "at most" }, bound, unit),
+            ActualValue::Count(count),
         ))
     }
 }
@@ -502,7 +519,7 @@ pub(super) fn types_of(rule: Value<'_>) -> Types {
 }
 
 /// Returns what was expected when no branch matches: the types, if every branch states one.
-fn no_form(schema: Value<'_>) -> Expected<'static> {
+fn no_form(schema: Value<'_>) -> Expectation<'static> {
     let mut types = Types::NONE;
     for branch in ["anyOf", "oneOf"]
         .into_iter()
@@ -510,11 +527,11 @@ fn no_form(schema: Value<'_>) -> Expected<'static> {
         .flat_map(Value::elements)
     {
         match branch.member("type").map_or(Types::NONE, types_of) {
-            Types::NONE => return Expected::Words("one of the allowed forms"),
+            Types::NONE => return Expectation::Words("one of the allowed forms"),
             more => types = types.and(more),
         }
     }
-    Expected::Type(types)
+    Expectation::Type(types)
 }
 
 /// Returns whether a part of a JSON pointer refers to `name`.

@@ -9,7 +9,7 @@
 #![cfg_attr(not(feature = "macros"), doc = "```ignore")]
 //! use toolrunner_core::ToolInput;
 //! use toolrunner_core::drive::Driver;
-//! use toolrunner_core::structured::Structured;
+//! use toolrunner_core::structured::StructuredResult;
 //! use toolrunner_core::wire::Config;
 //!
 //! #[derive(ToolInput)]
@@ -50,7 +50,7 @@ const CUT: &str = " […cut]";
     not(feature = "alloc"),
     allow(clippy::large_enum_variant, reason = "without a heap, the reason has no other place")
 )]
-pub enum Structured<T> {
+pub enum StructuredResult<T> {
     /// The last reply is this value.
     Value(T),
     /// The last reply does not fit the schema. [`Driver::output`] has asked for it twice.
@@ -86,8 +86,8 @@ impl Reason {
     #[cfg(not(feature = "alloc"))]
     pub(super) fn new(text: &dyn fmt::Display) -> Self {
         use fmt::Write;
-        struct Cut(heapless::String<{ Reason::MAX_LEN }>, bool);
-        impl Write for Cut {
+        struct BoundedText(heapless::String<{ Reason::MAX_LEN }>, bool);
+        impl Write for BoundedText {
             fn write_str(&mut self, text: &str) -> fmt::Result {
                 for c in text.chars() {
                     let len = self.0.len().saturating_add(c.len_utf8()).saturating_add(CUT.len());
@@ -100,7 +100,7 @@ impl Reason {
                 Ok(())
             }
         }
-        let mut kept = Cut(heapless::String::new(), false);
+        let mut kept = BoundedText(heapless::String::new(), false);
         let _infallible = write!(kept, "{text}");
         if kept.1 {
             let _fits = kept.0.push_str(CUT);
@@ -160,10 +160,10 @@ impl<'r, T: Transport, B: Toolbox + ?Sized, C: Clock, H: Hooks> Driver<'r, T, B,
         run: &mut Run<'_>,
         observer: &mut O,
         memory: &mut [u8],
-    ) -> Result<Structured<V>, DriveError<T::Error>> {
+    ) -> Result<StructuredResult<V>, DriveError<T::Error>> {
         let outcome = self.until_done(run, observer).await?;
         let first = read(outcome, run.last_message(), memory).map_err(Error::from)?;
-        let Structured::Mismatch(reason) = first else { return Ok(first) };
+        let StructuredResult::Mismatch(reason) = first else { return Ok(first) };
         ask_again(run, &reason)?;
         let outcome = self.until_done(run, observer).await?;
         Ok(read(outcome, run.last_message(), memory).map_err(Error::from)?)

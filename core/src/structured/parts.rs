@@ -1,6 +1,6 @@
 //! Reads a reply and requests a correction, for this project's drivers.
 
-use super::{Reason, Structured};
+use super::{Reason, StructuredResult};
 use crate::error::{Capacity, CapacityKind, Error};
 use crate::json::{self, Piece, Value, escape};
 use crate::message::{Message, StopReason};
@@ -36,11 +36,11 @@ pub fn read<T: for<'x> ToolInput<'x>>(
     outcome: Outcome,
     reply: Option<Message<'_>>,
     memory: &mut [u8],
-) -> Result<Structured<T>, Capacity> {
+) -> Result<StructuredResult<T>, Capacity> {
     Ok(match outcome {
-        Outcome::Ended(Some(StopReason::Refusal)) => Structured::Refused,
+        Outcome::Ended(Some(StopReason::Refusal)) => StructuredResult::Refused,
         Outcome::Ended(Some(StopReason::MaxTokens | StopReason::ModelContextWindowExceeded)) => {
-            Structured::Truncated
+            StructuredResult::Truncated
         }
         Outcome::Ended(_) => {
             let (len, free) = (collect(reply, memory)?, memory.len());
@@ -48,11 +48,11 @@ pub fn read<T: for<'x> ToolInput<'x>>(
                 return Err(Capacity { what: CapacityKind::Reply, needed: len, free });
             };
             match value(text.trim_ascii(), scratch) {
-                Ok(value) => Structured::Value(value),
-                Err(reason) => Structured::Mismatch(reason),
+                Ok(value) => StructuredResult::Value(value),
+                Err(reason) => StructuredResult::Mismatch(reason),
             }
         }
-        other => Structured::Ended(other),
+        other => StructuredResult::Ended(other),
     })
 }
 
@@ -61,11 +61,11 @@ pub fn read<T: for<'x> ToolInput<'x>>(
 pub fn read_owned<T: for<'x> ToolInput<'x>>(
     outcome: Outcome,
     reply: Option<Message<'_>>,
-) -> Structured<T> {
+) -> StructuredResult<T> {
     let text: usize = reply.into_iter().flat_map(Message::texts).map(json::Text::len).sum();
     let mut memory = alloc::vec![0; text.saturating_mul(2)];
     // The memory is always sufficient.
-    read(outcome, reply, &mut memory).unwrap_or(Structured::Ended(outcome))
+    read(outcome, reply, &mut memory).unwrap_or(StructuredResult::Ended(outcome))
 }
 
 const BEFORE: &str = "{\"role\":\"user\",\"content\":\"The reply does not fit the schema: ";

@@ -56,7 +56,7 @@ pub struct BadLink {
 
 /// The output of a [`BadLink`].
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Carried {
+pub struct Delivery {
     /// The pieces.
     pub chunks: Vec<Chunk>,
     /// Whether all bytes were delivered.
@@ -102,7 +102,7 @@ impl BadLink {
     }
 
     /// Carries one reply.
-    pub fn carry(&mut self, chunks: &[Chunk]) -> Carried {
+    pub fn carry(&mut self, chunks: &[Chunk]) -> Delivery {
         let total = super::model::bytes(chunks).len();
         let reset = self.rng.chance(self.resets);
         let breaks = reset || self.rng.chance(self.early_ends);
@@ -127,7 +127,7 @@ impl BadLink {
         if reset && !carried.whole {
             out.push(Chunk::Reset);
         }
-        Carried { chunks: out, whole: carried.whole }
+        Delivery { chunks: out, whole: carried.whole }
     }
 
     fn delay(&mut self) -> Duration {
@@ -137,7 +137,7 @@ impl BadLink {
 }
 
 /// Returns the first `length` bytes of a body, and the pauses between them.
-pub(super) fn cut_at(chunks: &[Chunk], length: usize) -> Carried {
+pub(super) fn cut_at(chunks: &[Chunk], length: usize) -> Delivery {
     let mut left = length;
     let mut out = Vec::new();
     for chunk in chunks {
@@ -146,11 +146,11 @@ pub(super) fn cut_at(chunks: &[Chunk], length: usize) -> Carried {
                 if let Some(part) = data.get(..left).filter(|part| !part.is_empty()) {
                     out.push(Chunk::Data(part.to_vec()));
                 }
-                return Carried { chunks: out, whole: false };
+                return Delivery { chunks: out, whole: false };
             }
             left -= data.len();
         }
         out.push(chunk.clone());
     }
-    Carried { chunks: out, whole: true }
+    Delivery { chunks: out, whole: true }
 }

@@ -20,7 +20,7 @@ pub mod validity;
 
 pub use clock::VirtualClock;
 pub use inputs::{GeneratedInput, InputKind, Inputs, NoInputs, inputs};
-pub use link::{BadLink, Carried, Rng};
+pub use link::{BadLink, Delivery, Rng};
 pub use model::{Response, ScriptedModel};
 pub use render::Style;
 pub use request::Request;

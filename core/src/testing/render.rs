@@ -88,12 +88,12 @@ fn cut(text: &str, size: usize) -> Vec<String> {
 }
 
 /// A block in a stream: its initial value and its deltas.
-struct Streamed {
+struct StreamedBlock {
     start: String,
     deltas: Vec<String>,
 }
 
-impl Streamed {
+impl StreamedBlock {
     fn new(block: &ReplyBlock, size: usize) -> Self {
         let value = parse(&block.json);
         let kind = BlockKind::of(value.member("type"));
@@ -250,8 +250,8 @@ pub(super) fn stream(reply: &Reply, style: &Style, context: &Context<'_>) -> Vec
     if style.comments {
         frames.out.push(format!(": a comment{}", frames.line_end().repeat(2)).into_bytes());
     }
-    let blocks: Vec<Streamed> =
-        reply.blocks.iter().map(|block| Streamed::new(block, style.delta)).collect();
+    let blocks: Vec<StreamedBlock> =
+        reply.blocks.iter().map(|block| StreamedBlock::new(block, style.delta)).collect();
     for event in block_events(&blocks, style.interleaved) {
         frames.push(event.name, &event.rest);
         if style.pings && event.name != "content_block_delta" {
@@ -279,8 +279,8 @@ struct Event {
 }
 
 /// Returns the events of all blocks: one block after the other, or all open at once.
-fn block_events(blocks: &[Streamed], interleaved: bool) -> Vec<Event> {
-    let start = |i, block: &Streamed| Event {
+fn block_events(blocks: &[StreamedBlock], interleaved: bool) -> Vec<Event> {
+    let start = |i, block: &StreamedBlock| Event {
         name: "content_block_start",
         rest: format!(",\"index\":{i},\"content_block\":{}", block.start),
     };

@@ -28,7 +28,7 @@ pub enum ThreadSupport {
 
 /// A conversation that the server keeps.
 #[derive(Debug)]
-struct Held {
+struct ServerThread {
     /// The id of its last reply.
     id: String,
     /// Its messages, or `None` if they are not known, because a reply was given as raw bytes.
@@ -42,7 +42,7 @@ struct Held {
 #[derive(Debug, Default)]
 pub(super) struct Threads {
     pub(super) support: ThreadSupport,
-    held: Vec<Held>,
+    held: Vec<ServerThread>,
 }
 
 /// What a request means, with the part of the conversation that the server keeps.
@@ -60,7 +60,7 @@ impl Threads {
         self.held.clear();
     }
 
-    fn find(&self, request: &Request) -> Option<&Held> {
+    fn find(&self, request: &Request) -> Option<&ServerThread> {
         let id = request.continued()?;
         self.held.iter().find(|held| held.id == id)
     }
@@ -170,7 +170,7 @@ impl Threads {
         {
             held.is_continued = true;
         }
-        self.held.push(Held { id, messages, front, is_continued: false });
+        self.held.push(ServerThread { id, messages, front, is_continued: false });
     }
 }
 

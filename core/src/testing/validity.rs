@@ -20,5 +20,5 @@ pub use crate::history::Tail;
 /// # Errors
 /// Returns the first rule that is broken, and its position.
 pub fn check(messages: &[u8], tail: Tail) -> Result<(), Invalid> {
-    crate::history::check(messages, crate::history::Before::Nothing, tail).map(|_| ())
+    crate::history::check(messages, crate::history::PriorMessages::Nothing, tail).map(|_| ())
 }

@@ -5,7 +5,7 @@ use serde_json_core::de::Error;
 
 use super::{Decoder, ToolInput};
 use crate::json::{Kind, Value};
-use crate::schema::{Expected, Got, InputError, SCHEMA_DEPTH, Schema};
+use crate::schema::{ActualValue, Expectation, InputError, SCHEMA_DEPTH, Schema};
 
 /// An argument of any type that implements serde's `Deserialize`, read by serde-json-core. The
 /// schema allows any JSON.
@@ -41,8 +41,8 @@ impl<'a> Decoder<'a> {
     ) -> Result<T, InputError<'static>> {
         let json = value.raw();
         if depth(json) > SCHEMA_DEPTH {
-            let expected = Expected::Count("nested at most", SCHEMA_DEPTH, "level");
-            return Err(self.at(value, expected, Got::Value));
+            let expected = Expectation::Count("nested at most", SCHEMA_DEPTH, "level");
+            return Err(self.at(value, expected, ActualValue::Value));
         }
         let mut read = |json| {
             serde_json_core::from_slice_escaped::<T>(json, self.scratch).map(|(value, _)| value)
@@ -60,7 +60,7 @@ impl<'a> Decoder<'a> {
             if fails_alike { long = middle } else { short = middle.saturating_add(1) }
         }
         let inner = innermost(value, long.saturating_sub(1));
-        Err(self.at(inner, Expected::Words(expected(error, inner)), Got::Value))
+        Err(self.at(inner, Expectation::Words(expected(error, inner)), ActualValue::Value))
     }
 }
 

@@ -100,7 +100,7 @@ impl ToolError {
         #[cfg(not(feature = "alloc"))]
         {
             use fmt::Write;
-            let mut kept = Bounded { text: heapless::String::new(), cut: false };
+            let mut kept = BoundedText { text: heapless::String::new(), cut: false };
             let whole = kept.write_fmt(text).is_ok() && !kept.cut;
             if !whole {
                 let _fits = kept.text.push_str(CUT);
@@ -152,10 +152,10 @@ impl ToolError {
         mut source: Option<&(dyn core::error::Error + 'static)>,
     ) -> Self {
         use fmt::Write;
-        let mut kept = Bounded { text: heapless::String::new(), cut: false };
+        let mut kept = BoundedText { text: heapless::String::new(), cut: false };
         let _kept = write!(kept, "Error: {error}");
         while let Some(cause) = source {
-            let mut next = Bounded { text: heapless::String::new(), cut: false };
+            let mut next = BoundedText { text: heapless::String::new(), cut: false };
             let _kept = write!(next, "{cause}");
             if !kept.text.ends_with(next.text.as_str()) {
                 let _kept = write!(kept, ": {cause}");
@@ -329,13 +329,13 @@ impl<E: core::error::Error + Send + Sync + 'static> From<E> for ToolError {
 
 /// Keeps the beginning of a text and leaves room for [`CUT`].
 #[cfg(not(feature = "alloc"))]
-struct Bounded {
+struct BoundedText {
     text: heapless::String<ERROR_TEXT>,
     cut: bool,
 }
 
 #[cfg(not(feature = "alloc"))]
-impl fmt::Write for Bounded {
+impl fmt::Write for BoundedText {
     fn write_str(&mut self, text: &str) -> fmt::Result {
         for c in text.chars() {
             if self.cut

@@ -7,7 +7,7 @@ use core::time::Duration;
 
 use super::{Decoder, ToolInput};
 use crate::json::Value;
-use crate::schema::{Expected, Got, InputError, Schema};
+use crate::schema::{ActualValue, Expectation, InputError, Schema};
 
 /// An argument that is a string for the model and is converted by `FromStr`.
 ///
@@ -51,7 +51,7 @@ fn refused<T>(
     let name = full.get(start..).filter(|_| !full.ends_with('>')).unwrap_or(full);
     #[cfg_attr(not(feature = "alloc"), allow(unused_mut, reason = "has no reason then"))]
     let mut error =
-        decoder.at(value, Expected::Bound("a string that is a valid", name), Got::Value);
+        decoder.at(value, Expectation::Bound("a string that is a valid", name), ActualValue::Value);
     #[cfg(feature = "alloc")]
     error.explain_by(reason);
     #[cfg(not(feature = "alloc"))]

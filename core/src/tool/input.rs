@@ -5,7 +5,7 @@ use core::fmt;
 
 use super::{Notice, Output, ToolCall, ToolError};
 use crate::json::{Text, Value, parse_f64, parse_integer, parse_small_integer};
-use crate::schema::{Expected, Got, InputError, Schema, Types, Variant};
+use crate::schema::{ActualValue, Expectation, InputError, Schema, Types, Variant};
 
 /// A type that a tool can take as an argument. `derive(ToolInput)` implements it for structs and
 /// enums.
@@ -127,14 +127,14 @@ impl<'a> Decoder<'a> {
 
     /// Returns the error that `value`, a part of the input, is not `expected`.
     pub fn error(&self, value: Value<'_>, expected: &'static str) -> InputError<'static> {
-        self.at(value, Expected::Words(expected), Got::Value)
+        self.at(value, Expectation::Words(expected), ActualValue::Value)
     }
 
     pub(super) fn at(
         &self,
         value: Value<'_>,
-        expected: Expected<'static>,
-        got: Got,
+        expected: Expectation<'static>,
+        got: ActualValue,
     ) -> InputError<'static> {
         InputError::new(self.offset(value), expected, got)
     }
@@ -187,7 +187,7 @@ impl<'a> Decoder<'a> {
 
     /// Returns the error that `value` has none of these types.
     fn not_of(&self, value: Value<'_>, types: Types) -> InputError<'static> {
-        self.at(value, Expected::Type(types), Got::Value)
+        self.at(value, Expectation::Type(types), ActualValue::Value)
     }
 
     /// Returns the contents of a string, borrowed from the input or unescaped into the scratch
@@ -204,8 +204,8 @@ impl<'a> Decoder<'a> {
         let room = core::mem::take(&mut self.scratch);
         let free = room.len();
         let Some((own, rest)) = room.split_at_mut_checked(needed) else {
-            let expected = Expected::Count("at most", free, "byte");
-            return Err(self.at(value, expected, Got::Count(needed)));
+            let expected = Expectation::Count("at most", free, "byte");
+            return Err(self.at(value, expected, ActualValue::Count(needed)));
         };
         self.scratch = rest;
         text.decode(own).map_err(|_| self.not_of(value, Types::STRING))
@@ -445,8 +445,8 @@ impl<'a, const N: usize> ToolInput<'a> for heapless::String<N> {
                 Piece::Char(c) => owned.push(c).is_ok(),
             };
             if !fits {
-                let expected = Expected::Count("at most", N, "byte");
-                return Err(decoder.at(value, expected, Got::Count(text.len())));
+                let expected = Expectation::Count("at most", N, "byte");
+                return Err(decoder.at(value, expected, ActualValue::Count(text.len())));
             }
         }
         Ok(owned)

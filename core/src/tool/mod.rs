@@ -38,7 +38,7 @@ pub use list::{BoxTools, DynTools};
 pub use output::Output;
 #[cfg(feature = "alloc")]
 pub use raw::Input;
-pub use raw::{Declared, RawTool};
+pub use raw::{DeclaredTool, RawTool};
 #[cfg(feature = "serde")]
 pub use result::Json;
 pub use result::ToolOutput;

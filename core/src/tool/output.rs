@@ -53,13 +53,13 @@ enum Memory<'a> {
 }
 
 /// An input that a gate wrote, and room to unescape it.
-pub(crate) enum Given<'a> {
+pub(crate) enum GateInput<'a> {
     Fixed(&'a [u8], &'a mut [u8]),
     #[cfg(feature = "alloc")]
     Growing(alloc::vec::Vec<u8>, alloc::vec::Vec<u8>),
 }
 
-impl Given<'_> {
+impl GateInput<'_> {
     /// Returns the input and the room.
     pub(crate) fn parts(&mut self) -> (&[u8], &mut [u8]) {
         match self {
@@ -191,7 +191,7 @@ impl<'a> Output<'a> {
             }
             Form::Text | Form::BlockText => {}
         }
-        let _always = escape(text).write_to(&mut Counted(self));
+        let _always = escape(text).write_to(&mut CountingOutput(self));
         self.state()
     }
 
@@ -208,7 +208,7 @@ impl<'a> Output<'a> {
             self.push(b",");
         }
         let from = self.len;
-        let _always = block.write_to(&mut Counted(self));
+        let _always = block.write_to(&mut CountingOutput(self));
         self.state()?;
         let written = self.written(from);
         let fits = !block.has_raw() || written.is_some_and(is_block);
@@ -273,7 +273,7 @@ impl<'a> Output<'a> {
     /// must be empty.
     // Inlined, so that a program whose gate changes no input does not contain the rest.
     #[inline]
-    pub(crate) fn split_input(&mut self, has_input: bool) -> (Given<'_>, Output<'_>) {
+    pub(crate) fn split_input(&mut self, has_input: bool) -> (GateInput<'_>, Output<'_>) {
         if has_input {
             return self.split();
         }
@@ -283,10 +283,10 @@ impl<'a> Output<'a> {
             #[cfg(feature = "alloc")]
             Memory::Growing(memory) => Memory::Growing(memory),
         };
-        (Given::Fixed(&[], &mut []), Output { memory, start, len, limit, lost, form })
+        (GateInput::Fixed(&[], &mut []), Output { memory, start, len, limit, lost, form })
     }
 
-    fn split(&mut self) -> (Given<'_>, Output<'_>) {
+    fn split(&mut self) -> (GateInput<'_>, Output<'_>) {
         let len = if self.state().is_ok() { self.len } else { 0 };
         let escapes = self
             .written(0)
@@ -308,14 +308,14 @@ impl<'a> Output<'a> {
                 let (memory, input) = memory.split_at_mut_checked(room).unwrap_or_default();
                 let room = room.saturating_sub(scratch);
                 let (memory, scratch) = memory.split_at_mut_checked(room).unwrap_or_default();
-                (Given::Fixed(input, scratch), Output::new(memory))
+                (GateInput::Fixed(input, scratch), Output::new(memory))
             }
             #[cfg(feature = "alloc")]
             Memory::Growing(memory) => {
                 let written = memory.get(self.start..).and_then(|written| written.get(..len));
                 let input = written.unwrap_or_default().to_vec();
                 memory.truncate(self.start);
-                let given = Given::Growing(input, alloc::vec![0; scratch]);
+                let given = GateInput::Growing(input, alloc::vec![0; scratch]);
                 (given, Output::growing(memory).limit(self.limit))
             }
         }
@@ -488,9 +488,9 @@ impl fmt::Write for Output<'_> {
 }
 
 /// Accepts all bytes, so that bytes that do not fit are counted to the end.
-struct Counted<'o, 'a>(&'o mut Output<'a>);
+struct CountingOutput<'o, 'a>(&'o mut Output<'a>);
 
-impl Sink for Counted<'_, '_> {
+impl Sink for CountingOutput<'_, '_> {
     fn put(&mut self, bytes: &[u8]) -> Result<(), Capacity> {
         self.0.push(bytes);
         Ok(())

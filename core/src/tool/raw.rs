@@ -151,17 +151,17 @@ impl Declaration {
 /// name.
 ///
 /// ```
-/// use toolrunner_core::tool::Declared;
-/// let search = Declared::new(r#"{"type":"web_search_20250305","name":"web_search"}"#)?;
+/// use toolrunner_core::tool::DeclaredTool;
+/// let search = DeclaredTool::new(r#"{"type":"web_search_20250305","name":"web_search"}"#)?;
 /// assert!(!search.definition().runnable);
 /// # Ok::<(), toolrunner_core::error::Misuse>(())
 /// ```
 #[derive(Clone, Debug)]
-pub struct Declared {
+pub struct DeclaredTool {
     declaration: Declaration,
 }
 
-impl Declared {
+impl DeclaredTool {
     /// Creates a tool from its definition, as it is written to the `tools` of a request.
     ///
     /// The API does not accept `anyOf`, `oneOf`, `allOf` or `$ref` at the root of an
@@ -230,7 +230,7 @@ impl<F: Fn(Value<'_>, &mut Output<'_>) -> Result<(), ToolError>> RawTool<Direct<
     ///
     /// # Errors
     /// Returns [`Misuse::Json`] or [`Misuse::Setting`] if the definition is invalid; see
-    /// [`Declared::new`].
+    /// [`DeclaredTool::new`].
     pub fn direct(definition: impl Into<DefinitionText>, run: F) -> Result<Self, Misuse> {
         Self::of(definition.into(), Direct(run))
     }
@@ -257,7 +257,7 @@ impl<R> RawTool<R> {
     ///
     /// It answers calls with this `toolset_name` and its own name. Its definition is not sent.
     /// Declare the toolset itself, for example with
-    /// `Declared::new(r#"{"type":"computer_toolset_20260801"}"#)`.
+    /// `DeclaredTool::new(r#"{"type":"computer_toolset_20260801"}"#)`.
     #[must_use]
     pub fn member_of(mut self, toolset: impl Into<DefinitionText>) -> Self {
         self.toolset = Some(toolset.into());
@@ -394,7 +394,7 @@ mod owned {
         /// closure. The closure takes the input and returns a future of the result.
         ///
         /// The input is always checked against this schema, even if the API receives [another form
-        /// of it](super::Declared::new).
+        /// of it](super::DeclaredTool::new).
         ///
         /// # Errors
         /// Returns [`Misuse::Json`] if the schema is not JSON. Returns [`Misuse::Setting`] if the
@@ -420,7 +420,7 @@ mod owned {
         ///
         /// # Errors
         /// Returns [`Misuse::Json`] or [`Misuse::Setting`] if the definition is invalid; see
-        /// [`Declared::new`](super::Declared::new).
+        /// [`DeclaredTool::new`](super::DeclaredTool::new).
         pub fn from_definition(
             definition: impl Into<DefinitionText>,
             run: F,
@@ -478,7 +478,7 @@ one_tool! {
 
 macro_rules! declared {
     ($($trait:ident)*) => {$(
-        impl $trait for Declared {
+        impl $trait for DeclaredTool {
             fn count(&self) -> usize {
                 1
             }

@@ -410,14 +410,14 @@ pub mod kinds {
     }
 
     #[cfg(feature = "alloc")]
-    type Boxed = alloc::boxed::Box<dyn core::error::Error + Send + Sync>;
+    type BoxedError = alloc::boxed::Box<dyn core::error::Error + Send + Sync>;
 
     #[cfg(feature = "alloc")]
-    impl<E: Into<Boxed>> BoxableKind for &&Probe<'_, E> {}
+    impl<E: Into<BoxedError>> BoxableKind for &&Probe<'_, E> {}
 
     #[cfg(feature = "alloc")]
     impl IsBoxable {
-        pub fn convert<E: Into<Boxed>>(self, error: E) -> ToolError {
+        pub fn convert<E: Into<BoxedError>>(self, error: E) -> ToolError {
             ToolError::from_boxed(error.into())
         }
     }

@@ -301,7 +301,7 @@ impl<'w, 'o, 'a> ser::Serializer for &'w mut Writer<'o, 'a> {
 
     fn collect_str<T: fmt::Display + ?Sized>(self, text: &T) -> Result<(), Error> {
         self.raw("\"")?;
-        let _counted = fmt::write(&mut Escaping(self.out), format_args!("{text}"));
+        let _counted = fmt::write(&mut EscapingOutput(self.out), format_args!("{text}"));
         self.raw("\"")
     }
 }
@@ -314,9 +314,9 @@ impl Writer<'_, '_> {
 }
 
 /// Writes text as the contents of a JSON string.
-struct Escaping<'o, 'a>(&'o mut Output<'a>);
+struct EscapingOutput<'o, 'a>(&'o mut Output<'a>);
 
-impl fmt::Write for Escaping<'_, '_> {
+impl fmt::Write for EscapingOutput<'_, '_> {
     fn write_str(&mut self, text: &str) -> fmt::Result {
         let _counted = escape(text).write_to(&mut AsText(self.0));
         Ok(())

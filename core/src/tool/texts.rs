@@ -6,10 +6,10 @@ use core::time::Duration;
 use super::Output;
 use crate::error::Capacity;
 use crate::json::{
-    Each, Sink, Text, count_parts as count, escape, number_parts as number, text_parts as text,
+    PartFn, Sink, Text, count_parts as count, escape, number_parts as number, text_parts as text,
     write_parts,
 };
-use crate::schema::Explained;
+use crate::schema::Explanation;
 use crate::time::micros;
 
 /// The result of a tool that wrote nothing.
@@ -37,7 +37,7 @@ pub enum Notice<'a> {
         /// The tool's name.
         name: Text<'a>,
         /// The reason.
-        error: Explained<'a>,
+        error: Explanation<'a>,
     },
     /// The tool panicked: `Error: tool panicked`.
     Panicked,
@@ -70,7 +70,7 @@ pub enum Notice<'a> {
 
 impl Notice<'_> {
     /// Passes the text to `each`, in parts.
-    fn parts(self, each: &mut Each<'_>) {
+    fn parts(self, each: &mut PartFn<'_>) {
         const INVALID: &str = "Error: invalid input for tool '";
         // Most texts are a name or a number between two fixed parts.
         let (before, name, amount, after) = match self {

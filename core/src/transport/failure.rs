@@ -7,7 +7,7 @@ use embedded_io_async::ErrorKind;
 use super::TransportError;
 use crate::error::TransportKind;
 #[cfg(feature = "alloc")]
-use crate::error::escaped::Escaped;
+use crate::error::escaped::EscapedText;
 
 #[cfg(feature = "alloc")]
 type Message = alloc::borrow::Cow<'static, str>;
@@ -53,10 +53,10 @@ impl Failure {
     pub fn caused_by(kind: TransportKind, cause: &dyn core::error::Error) -> Self {
         use alloc::string::ToString;
 
-        let mut message = Escaped(cause).to_string();
+        let mut message = EscapedText(cause).to_string();
         let mut source = cause.source();
         while let Some(deeper) = source {
-            let text = Escaped(deeper).to_string();
+            let text = EscapedText(deeper).to_string();
             // Some errors already end with the text of their source.
             if !message.ends_with(&text) {
                 message.push_str(": ");

@@ -38,9 +38,9 @@ pub trait PieceSource {
 /// use toolrunner_core::transport::{Failure, PieceBody, PieceSource};
 ///
 /// /// A body that has already arrived.
-/// struct Arrived(std::vec::IntoIter<Vec<u8>>);
+/// struct ReceivedPieces(std::vec::IntoIter<Vec<u8>>);
 ///
-/// impl PieceSource for Arrived {
+/// impl PieceSource for ReceivedPieces {
 ///     type Piece = Vec<u8>;
 ///     type Error = Failure;
 ///
@@ -49,7 +49,7 @@ pub trait PieceSource {
 ///     }
 /// }
 ///
-/// let body = PieceBody::new(Arrived(vec![b"{}".to_vec()].into_iter()));
+/// let body = PieceBody::new(ReceivedPieces(vec![b"{}".to_vec()].into_iter()));
 /// # let _ = body;
 /// ```
 #[derive(Debug)]

@@ -20,7 +20,7 @@ const MAX_FAULTS: usize = if cfg!(feature = "input-words") { 4 } else { 0 };
 
 /// The fault of one call in a compact form, because a run stores several.
 #[derive(Clone, Debug)]
-struct Noted {
+struct InputFault {
     expected: Option<Phrase>,
     at: u32,
     call: u8,
@@ -31,7 +31,7 @@ struct Noted {
 pub(crate) struct BadInputs {
     /// One bit per call, for the first 128 calls. A turn cannot have more.
     calls: Bits<4>,
-    faults: Vec<Noted, MAX_FAULTS>,
+    faults: Vec<InputFault, MAX_FAULTS>,
 }
 
 impl BadInputs {
@@ -54,8 +54,11 @@ impl BadInputs {
         if let (Ok(call), Ok(at)) =
             (u8::try_from(call), u32::try_from(fault.map_or(0, |fault| fault.at)))
         {
-            let _ =
-                self.faults.push(Noted { expected: fault.map(|fault| fault.expected), at, call });
+            let _ = self.faults.push(InputFault {
+                expected: fault.map(|fault| fault.expected),
+                at,
+                call,
+            });
         }
     }
 

@@ -19,7 +19,7 @@ use crate::error::{
 use crate::json::{IS_CHIP, Sink, Value};
 use crate::message::{StopReason, Usage};
 use crate::transcript::{Span, Transcript};
-use crate::wire::{Arrived, BlockKind, COUNTS, Field, Parts, Source, Sse, deltas, error_words};
+use crate::wire::{BlockKind, COUNTS, Field, Parts, Source, Sse, SseItem, deltas, error_words};
 use blocks::{OpenBlock, ROOM};
 pub(crate) use input::BadInputs;
 use open::OpenBlocks;
@@ -323,10 +323,10 @@ impl Reply {
                     };
                     let stream_event = match arrived {
                         // The general path returns the same error for this event.
-                        Arrived::Delta { .. } if matches!(self.phase, Phase::Start) => {
+                        SseItem::Delta { .. } if matches!(self.phase, Phase::Start) => {
                             return Err(unexpected(phrase!("message_start first")));
                         }
-                        Arrived::Delta { index, field, text } => {
+                        SseItem::Delta { index, field, text } => {
                             match self.next_delta(index, field, text, transcript)? {
                                 Some(stream_event) => return Ok(Some(stream_event)),
                                 None => {
@@ -337,11 +337,11 @@ impl Reply {
                                 }
                             }
                         }
-                        Arrived::Plain(wire) => {
+                        SseItem::Plain(wire) => {
                             let at = Span::default();
                             self.apply(&wire, &Parts::NONE, at, transcript, container)?
                         }
-                        Arrived::Frame(name, data) => {
+                        SseItem::Frame(name, data) => {
                             self.frame(name, data, transcript, container)?
                         }
                     };

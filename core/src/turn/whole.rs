@@ -19,12 +19,12 @@ use crate::wire::{
 pub(super) struct Whole {
     /// The length of the body in the tail, in bytes.
     len: usize,
-    next: Next,
+    next: Cursor,
 }
 
 /// What the next event reports.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Next {
+enum Cursor {
     /// The start of the message.
     Start,
     /// The body is still in the tail, with its content at this range. Its first block is next.
@@ -42,7 +42,7 @@ type Values = [Span; MOST_FIELDS];
 
 impl Whole {
     pub(super) const fn new() -> Self {
-        Self { len: 0, next: Next::Start }
+        Self { len: 0, next: Cursor::Start }
     }
 
     /// Stores bytes of the body.
@@ -55,7 +55,7 @@ impl Whole {
     /// Adjusts the ranges after `count` bytes were inserted at `at`, into the block that has just
     /// begun.
     pub(super) fn block_grew(&mut self, at: usize, count: usize) {
-        if let Next::Part(values) = &mut self.next {
+        if let Cursor::Part(values) = &mut self.next {
             for value in values.iter_mut().filter(|value| value.start > at) {
                 *value = value.shifted(count);
             }
@@ -71,20 +71,20 @@ impl Reply {
         t: &mut Transcript<'_>,
         container: &mut Container,
     ) -> Result<StreamEvent, Error> {
-        if let Next::Content(content) = whole.next {
-            whole.next = Next::Block(self.place_content(content, t)?);
+        if let Cursor::Content(content) = whole.next {
+            whole.next = Cursor::Block(self.place_content(content, t)?);
         }
         let stream_event = match &mut whole.next {
-            Next::Part(values) => {
+            Cursor::Part(values) => {
                 let stream_event = self.part_of_block(values, t)?;
                 if stream_event.kind == StreamEventKind::BlockStop {
-                    whole.next = Next::Block(stream_event.span.end);
+                    whole.next = Cursor::Block(stream_event.span.end);
                 }
                 stream_event
             }
-            Next::Block(at) => match block_at(*at, t) {
+            Cursor::Block(at) => match block_at(*at, t) {
                 Some((kind, span, values)) => {
-                    whole.next = Next::Part(values);
+                    whole.next = Cursor::Part(values);
                     self.open_block(None, kind, span, false)?
                 }
                 None => {
@@ -92,9 +92,9 @@ impl Reply {
                     StreamEvent::of_message(StreamEventKind::MessageDelta, Span::default())
                 }
             },
-            Next::Start | Next::Content(_) => {
+            Cursor::Start | Cursor::Content(_) => {
                 let body = Span::new(t.len(), t.len() + whole.len);
-                whole.next = Next::Content(self.open_whole(body, t, container)?);
+                whole.next = Cursor::Content(self.open_whole(body, t, container)?);
                 StreamEvent::of_message(StreamEventKind::MessageStart, body)
             }
         };

@@ -67,7 +67,7 @@ pub(crate) use event::{
 };
 pub(crate) use kinds::{BlockKind, FIELDS, Field, Growth, MEMBERS, MOST_FIELDS, deltas};
 pub(crate) use request::{Front, Pieces};
-pub(crate) use sse::{Arrived, Source, Sse};
+pub(crate) use sse::{Source, Sse, SseItem};
 pub use thread::MessageThread;
 pub(crate) use thread::ThreadContinuation;
 pub(crate) use words::{ErrorWords, error_words};

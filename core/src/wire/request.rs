@@ -29,7 +29,7 @@ const MAX_PIECES: usize = 16 + 2 * MAX_TOOLS;
 /// own values ([`Run::complete`](crate::run::Run::complete)), and writes it.
 #[derive(Clone, Copy, Debug)]
 pub struct Front<'a> {
-    typed: Option<Typed<'a>>,
+    typed: Option<ConfigMembers<'a>>,
     members: &'a str,
     stream: bool,
     container: Option<&'a str>,
@@ -40,7 +40,7 @@ pub struct Front<'a> {
 
 /// The members for which a [`Config`] has fields.
 #[derive(Clone, Copy, Debug)]
-struct Typed<'a> {
+struct ConfigMembers<'a> {
     model: &'a str,
     max_tokens: &'a Decimal,
     system: Option<&'a str>,
@@ -50,7 +50,7 @@ impl<'a> Front<'a> {
     /// Creates a front from the members of `config`. `max_tokens` must contain the digits of
     /// [`Config::max_tokens`].
     pub const fn new(config: &Config<'a>, max_tokens: &'a Decimal) -> Self {
-        let typed = Typed { model: config.model, max_tokens, system: config.system };
+        let typed = ConfigMembers { model: config.model, max_tokens, system: config.system };
         Self {
             typed: Some(typed),
             // If `params` is only white space, write nothing: a comma would follow it.
@@ -151,7 +151,7 @@ impl<'a> Front<'a> {
         push: &mut impl FnMut(&'a [u8]),
     ) -> usize {
         match self.typed {
-            Some(Typed { model, max_tokens, system }) => {
+            Some(ConfigMembers { model, max_tokens, system }) => {
                 push(b"{\"model\":\"");
                 push(model.as_bytes());
                 push(b"\",\"max_tokens\":");

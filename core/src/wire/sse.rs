@@ -55,7 +55,7 @@ impl<'i> Source<'i> {
 }
 
 /// The result of decoding a part of a chunk.
-pub(crate) enum Arrived<'i> {
+pub(crate) enum SseItem<'i> {
     /// A text, thinking or input delta in the exact form of the API. `text` is the content of the
     /// string, still escaped, without halves of surrogate pairs.
     Delta { index: usize, field: Field, text: &'i [u8] },
@@ -171,12 +171,12 @@ impl Sse {
         &mut self,
         input: &mut &'i [u8],
         transcript: &mut Transcript<'_>,
-    ) -> Result<Option<Arrived<'i>>, Capacity> {
+    ) -> Result<Option<SseItem<'i>>, Capacity> {
         loop {
             if let Some(found) = self.fast_delta(input) {
                 self.note_delta();
                 *input = input.get(found.used..).unwrap_or_default();
-                return Ok(Some(Arrived::Delta {
+                return Ok(Some(SseItem::Delta {
                     index: found.index,
                     field: found.field,
                     text: found.text,
@@ -217,7 +217,7 @@ impl Sse {
         &mut self,
         input: &mut &'i [u8],
         transcript: &mut Transcript<'_>,
-    ) -> Result<Option<Arrived<'i>>, Capacity> {
+    ) -> Result<Option<SseItem<'i>>, Capacity> {
         if self.line == Line::AfterReturn {
             self.line = Line::Start;
             if let Some(rest) = input.strip_prefix(b"\n") {
@@ -235,7 +235,7 @@ impl Sse {
                     self.evidence = Evidence::Names;
                 }
                 *input = rest;
-                return Ok(Some(Arrived::Plain(wire)));
+                return Ok(Some(SseItem::Plain(wire)));
             }
             if !IS_CHIP && let Some(Frame { data, name, seen, used }) = whole_frame(input) {
                 if seen {
@@ -247,12 +247,12 @@ impl Sse {
                 self.name = name;
                 // A frame without data ends here, too, and its name with it.
                 let name = self.end_of_frame();
-                return Ok(name.and_then(|name| Some(Arrived::Frame(name, Source::Chunk(data?)))));
+                return Ok(name.and_then(|name| Some(SseItem::Frame(name, Source::Chunk(data?)))));
             }
         }
         Ok(self
             .line(input, transcript)?
-            .map(|(name, data)| Arrived::Frame(name, Source::Tail(data))))
+            .map(|(name, data)| SseItem::Frame(name, Source::Tail(data))))
     }
 
     /// Ends a frame. Returns the event that its name specifies, or `None` if the name is unknown.

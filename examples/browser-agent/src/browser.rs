@@ -5,7 +5,7 @@ use core::time::Duration;
 use serde_json::json;
 use toolrunner_core::tool::ToolError;
 use toolrunner_std::builtin::{
-    Browser, BrowserMember, BrowserReport, Display, FormValue, Navigation, PageFilter, PageLoaded,
+    Browser, BrowserMember, BrowserReport, Display, FormValue, LoadedPage, Navigation, PageFilter,
     Point, Region, Screenshot, ScrollDirection, Target,
 };
 
@@ -60,7 +60,7 @@ impl Browser for Chromium {
         &self,
         tab: Option<&str>,
         to: Navigation<'_>,
-    ) -> Result<PageLoaded, ToolError> {
+    ) -> Result<LoadedPage, ToolError> {
         let page = self.tab(tab)?;
         self.go(&page, to).await?;
         if !self.is_loaded(&page, self.limit).await {
@@ -71,7 +71,7 @@ impl Browser for Chromium {
         let text = |name: &str| report["targetInfo"][name].as_str().unwrap_or_default().to_owned();
         let status = self.tab(Some(&page.id))?.status;
         let title = Some(text("title")).filter(|title| !title.is_empty());
-        Ok(PageLoaded { url: text("url"), title, status })
+        Ok(LoadedPage { url: text("url"), title, status })
     }
 
     async fn new_tab(&self) -> Result<String, ToolError> {

@@ -34,13 +34,13 @@ pub(crate) struct Event {
 
 type Answer = Result<Value, String>;
 /// Who waits for the result of a command. `None` if the browser has ended.
-type Waiting = Mutex<Option<HashMap<u64, oneshot::Sender<Answer>>>>;
+type PendingCommands = Mutex<Option<HashMap<u64, oneshot::Sender<Answer>>>>;
 
 /// A connection to a browser.
 #[derive(Debug)]
 pub(crate) struct DevTools {
     commands: mpsc::UnboundedSender<String>,
-    waiting: Arc<Waiting>,
+    waiting: Arc<PendingCommands>,
     next: AtomicU64,
     /// The time limit of a command.
     limit: Duration,
@@ -71,7 +71,7 @@ impl DevTools {
         };
         let (commands, outgoing) = mpsc::unbounded_channel();
         let (incoming, events) = mpsc::unbounded_channel();
-        let waiting = Arc::<Waiting>::new(Mutex::new(Some(HashMap::new())));
+        let waiting = Arc::<PendingCommands>::new(Mutex::new(Some(HashMap::new())));
         tokio::spawn(write(input, outgoing));
         tokio::spawn(read(output, Arc::clone(&waiting), incoming));
         let (next, child) = (AtomicU64::new(1), child.into());
@@ -157,7 +157,11 @@ async fn write(mut input: ChildStdin, mut commands: mpsc::UnboundedReceiver<Stri
     }
 }
 
-async fn read(output: ChildStdout, waiting: Arc<Waiting>, events: mpsc::UnboundedSender<Event>) {
+async fn read(
+    output: ChildStdout,
+    waiting: Arc<PendingCommands>,
+    events: mpsc::UnboundedSender<Event>,
+) {
     let (mut output, mut bytes) = (BufReader::new(output), Vec::new());
     while let Ok(1..) = output.read_until(0, &mut bytes).await {
         bytes.pop();

@@ -21,7 +21,7 @@ use toolrunner_core::testing::{Reply, Script, ScriptedModel};
 use toolrunner_examples_browser::site::{Page, Site};
 use toolrunner_examples_browser::{Chromium, Launch, Sites};
 use toolrunner_std::builtin::BrowserToolset;
-use toolrunner_std::testing::Scripted;
+use toolrunner_std::testing::ScriptedServer;
 use toolrunner_std::{Client, SetupError};
 
 const SHOP: &str = r#"<!doctype html>
@@ -59,7 +59,9 @@ async fn run() -> Result<(), Box<dyn Error>> {
 
 async fn order(shop: &Site, browser: &Arc<BrowserToolset<Chromium>>) -> Result<(), Box<dyn Error>> {
     let client = match Client::from_env() {
-        Err(SetupError::NoCredential) => Scripted::new(ScriptedModel::new(script(shop))).client(),
+        Err(SetupError::NoCredential) => {
+            ScriptedServer::new(ScriptedModel::new(script(shop))).client()
+        }
         client => client?,
     };
     let mut run = client

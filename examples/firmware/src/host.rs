@@ -7,7 +7,7 @@ use semihosting::sys::arm_compat::{
     OpenMode, sys_get_cmdline_uninit, sys_open, sys_read_orig, sys_time,
 };
 #[cfg(feature = "tls")]
-use toolrunner_embassy::tls::{Entropy, EntropyFailed, WallClock};
+use toolrunner_embassy::tls::{Entropy, EntropyError, WallClock};
 
 /// Ends the emulation with this exit code.
 pub fn exit(code: i32) -> ! {
@@ -44,8 +44,8 @@ pub struct Host;
 
 #[cfg(feature = "tls")]
 impl Entropy for Host {
-    fn fill(&mut self, bytes: &mut [u8]) -> Result<(), EntropyFailed> {
-        if random(bytes) { Ok(()) } else { Err(EntropyFailed) }
+    fn fill(&mut self, bytes: &mut [u8]) -> Result<(), EntropyError> {
+        if random(bytes) { Ok(()) } else { Err(EntropyError) }
     }
 }
 

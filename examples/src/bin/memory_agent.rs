@@ -20,7 +20,7 @@ use serde_json::json;
 use toolrunner_core::testing::{Reply, Script, ScriptedModel};
 use toolrunner_mcp::McpServer;
 use toolrunner_std::builtin::{AgentTool, AgentToolset, DirectoryMemory, MemoryTool};
-use toolrunner_std::testing::Scripted;
+use toolrunner_std::testing::ScriptedServer;
 use toolrunner_std::{Client, SetupError, init_logging};
 
 fn main() -> ExitCode {
@@ -48,7 +48,7 @@ async fn agent() -> Result<(), Box<dyn Error>> {
     let files = AgentToolset::open(folder.path())?.without(AgentTool::Bash);
 
     let client = match Client::from_env() {
-        Err(SetupError::NoCredential) => Scripted::new(ScriptedModel::new(script())).client(),
+        Err(SetupError::NoCredential) => ScriptedServer::new(ScriptedModel::new(script())).client(),
         client => client?,
     };
     let mut run = client

@@ -4,7 +4,7 @@
 //! itself prints one run.
 
 use toolrunner_core::testing::{Reply, Script, ScriptedModel};
-use toolrunner_std::testing::Scripted;
+use toolrunner_std::testing::ScriptedServer;
 use toolrunner_std::{Client, Error, ToolError, tool};
 
 /// Look up how many pieces of an article are in stock.
@@ -41,7 +41,7 @@ fn asks_for_seven() -> ScriptedModel {
 
 #[tokio::main(flavor = "current_thread")]
 async fn main() -> Result<(), Error> {
-    let scripted = Scripted::new(asks_for_seven());
+    let scripted = ScriptedServer::new(asks_for_seven());
     println!("{}", answer(&scripted.client(), "How many of article 7 are there?").await?);
     for request in scripted.requests() {
         print!("\n{request}");
@@ -60,7 +60,7 @@ mod tests {
     use super::*;
 
     /// Returns the results that the model received for the calls of its last turn.
-    fn results(scripted: &Scripted) -> Vec<String> {
+    fn results(scripted: &ScriptedServer) -> Vec<String> {
         let requests = scripted.requests();
         let message = requests
             .last()
@@ -74,7 +74,7 @@ mod tests {
 
     #[tokio::test]
     async fn the_model_is_told_what_the_tool_found() {
-        let scripted = Scripted::new(asks_for_seven());
+        let scripted = ScriptedServer::new(asks_for_seven());
         assert_eq!(
             answer(&scripted.client(), "How many of 7?").await.unwrap(),
             "There are 12 of them."
@@ -87,7 +87,7 @@ mod tests {
         let script = Script::new()
             .reply(Reply::new().tool_use("toolu_1", "stock", r#"{"article":8}"#))
             .reply(Reply::text("No."));
-        let scripted = Scripted::new(ScriptedModel::new(script));
+        let scripted = ScriptedServer::new(ScriptedModel::new(script));
         assert_eq!(answer(&scripted.client(), "How many of 8?").await.unwrap(), "No.");
         assert_eq!(results(&scripted), ["there is no article 8"]);
     }
@@ -97,7 +97,7 @@ mod tests {
         let script = Script::new()
             .reply(Reply::new().tool_use("toolu_1", "stock", r#"{"article":0}"#))
             .reply(Reply::text("Sorry."));
-        let scripted = Scripted::new(ScriptedModel::new(script));
+        let scripted = ScriptedServer::new(ScriptedModel::new(script));
         answer(&scripted.client(), "How many of 0?").await.unwrap();
         let [told] = &results(&scripted)[..] else { panic!("one result") };
         assert!(told.starts_with("Error: invalid input for tool 'stock': article: "), "{told}");
@@ -111,7 +111,7 @@ mod tests {
             let script = Script::new()
                 .reply(Reply::new().tool_use_cut("toolu_1", "stock", &input.json))
                 .reply(Reply::text("Done."));
-            let scripted = Scripted::new(ScriptedModel::new(script));
+            let scripted = ScriptedServer::new(ScriptedModel::new(script));
             let said = answer(&scripted.client(), "How many?").await;
             assert_eq!(said.unwrap(), "Done.", "{}: {}", input.what, input.json);
             let [told] = &results(&scripted)[..] else { panic!("one result") };
@@ -125,7 +125,7 @@ mod tests {
     async fn a_bad_link_is_survived() {
         for seed in 0..200 {
             let link = BadLink::new(seed).longest_piece(7).resets(200).early_ends(200);
-            let scripted = Scripted::new(asks_for_seven()).link(link);
+            let scripted = ScriptedServer::new(asks_for_seven()).link(link);
             let clock = Arc::new(VirtualClock::new(seed));
             // Hours of waiting pass at once.
             let client = scripted.builder().max_retries(20).build().unwrap();

@@ -16,7 +16,7 @@ use std::sync::{Arc, Mutex};
 use chrono::{DateTime, NaiveDate, Utc};
 use serde::{Deserialize, Serialize};
 use toolrunner_core::testing::{Reply, Script, ScriptedModel};
-use toolrunner_std::testing::Scripted;
+use toolrunner_std::testing::ScriptedServer;
 use toolrunner_std::{BoxTools, Event, Json, RawTool, ToolInput, tool, toolbox};
 use url::Url;
 use uuid::Uuid;
@@ -89,17 +89,17 @@ fn search(
 
 #[derive(ToolInput)]
 #[tool(untagged)]
-enum Which {
+enum DocumentKey {
     Id(Uuid),
     Address { url: Url },
 }
 
 /// Read a document.
 #[tool]
-fn read(document: Which) -> Result<String, String> {
+fn read(document: DocumentKey) -> Result<String, String> {
     let found = DOCUMENTS.into_iter().find(|known| match &document {
-        Which::Id(id) => known.id == *id,
-        Which::Address { url } => known.url == url.as_str(),
+        DocumentKey::Id(id) => known.id == *id,
+        DocumentKey::Address { url } => known.url == url.as_str(),
     });
     found.map(|found| format!("{}: …", found.title)).ok_or_else(|| "no such document".to_owned())
 }
@@ -216,11 +216,11 @@ const FILE: &str = r#"[
 /// The part of a request that lists its tools.
 #[derive(Deserialize)]
 struct Request {
-    tools: Vec<Named>,
+    tools: Vec<ToolName>,
 }
 
 #[derive(Deserialize)]
-struct Named {
+struct ToolName {
     name: String,
 }
 
@@ -258,7 +258,7 @@ fn script() -> Script {
 }
 
 async fn research(is_admin: bool) -> Result<(), Box<dyn Error>> {
-    let scripted = Scripted::new(ScriptedModel::new(script()));
+    let scripted = ScriptedServer::new(ScriptedModel::new(script()));
     let all = Arc::new(Mutex::new(Vec::new()));
     let notes = Notes { user: "Ada".to_owned(), all: all.clone() };
     let mut run = scripted

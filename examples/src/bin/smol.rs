@@ -17,8 +17,8 @@ use toolrunner_core::error::TransportKind;
 use toolrunner_core::testing::ScriptedModel;
 use toolrunner_core::time::Instant;
 use toolrunner_core::transport::{Body, Head, Reply, ReplyHead};
-use toolrunner_std::clock::{DynClock, Waiting};
-use toolrunner_std::http::{DynTransport, Sending};
+use toolrunner_std::clock::{DynClock, WaitFuture};
+use toolrunner_std::http::{DynTransport, SendFuture};
 use toolrunner_std::{Client, HttpBody, HttpError, HttpTransport, init_logging, tool};
 
 struct SmolClock {
@@ -30,7 +30,7 @@ impl DynClock for SmolClock {
         Instant::ZERO.after(self.start.elapsed())
     }
 
-    fn wait_until(&self, deadline: Instant) -> Waiting<'_> {
+    fn wait_until(&self, deadline: Instant) -> WaitFuture<'_> {
         let at = self.start + Duration::from_micros(deadline.as_micros());
         Box::pin(async move {
             smol::Timer::at(at).await;
@@ -45,7 +45,7 @@ impl DynClock for SmolClock {
 struct SmolTransport;
 
 impl DynTransport for SmolTransport {
-    fn send<'a>(&'a self, head: &'a Head<'_>, body: &'a Body<'_>) -> Sending<'a> {
+    fn send<'a>(&'a self, head: &'a Head<'_>, body: &'a Body<'_>) -> SendFuture<'a> {
         Box::pin(exchange(head, body))
     }
 }

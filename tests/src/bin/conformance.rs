@@ -13,7 +13,7 @@ use std::process::ExitCode;
 use std::sync::Arc;
 
 use toolrunner_tests::engine::{Engine, by_name};
-use toolrunner_tests::replay::Cut;
+use toolrunner_tests::replay::Cuts;
 use toolrunner_tests::scenario::{Scenario, files};
 use toolrunner_tests::{Verdict, play};
 
@@ -21,7 +21,7 @@ const USAGE: &str = "usage: conformance [--embedded] [--transport std|blocking|e
 
 struct Arguments {
     engine: Box<dyn Engine>,
-    cut: Option<Cut>,
+    cut: Option<Cuts>,
     files: Vec<PathBuf>,
 }
 
@@ -51,10 +51,10 @@ fn arguments() -> Result<Arguments, String> {
     }
     let engine =
         by_name(&transport, capacity).ok_or_else(|| format!("unknown transport {transport}"))?;
-    Ok(Arguments { engine, cut: (longest > 0).then_some(Cut { longest, seed }), files })
+    Ok(Arguments { engine, cut: (longest > 0).then_some(Cuts { longest, seed }), files })
 }
 
-fn judge(engine: &dyn Engine, scenario: Scenario, cut: Option<Cut>) -> Verdict {
+fn judge(engine: &dyn Engine, scenario: Scenario, cut: Option<Cuts>) -> Verdict {
     let scenario = Arc::new(scenario);
     let whole = play(engine, &scenario, None);
     if !whole.differences.is_empty() || cut.is_none() {

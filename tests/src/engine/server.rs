@@ -5,7 +5,7 @@ use std::sync::Arc;
 use toolrunner_core::testing::VirtualClock;
 use toolrunner_core::testing::validity::{self, Tail};
 use toolrunner_core::transport::{Body, Head, Reply};
-use toolrunner_std::http::{DynTransport, Sending};
+use toolrunner_std::http::{DynTransport, SendFuture};
 use toolrunner_std::{
     Client, Error, HttpBody, HttpTransport, Outcome, Run, RunBuilder, StopReason, ToolAnswer,
 };
@@ -22,7 +22,7 @@ pub struct Server;
 struct InMemory(Arc<Replay>);
 
 impl DynTransport for InMemory {
-    fn send<'a>(&'a self, _: &'a Head<'_>, body: &'a Body<'_>) -> Sending<'a> {
+    fn send<'a>(&'a self, _: &'a Head<'_>, body: &'a Body<'_>) -> SendFuture<'a> {
         let answer = self.0.answer(&body.pieces().collect::<Vec<_>>().concat());
         Box::pin(async move {
             Ok(Reply { head: answer.head, body: HttpBody::from_pieces(answer.pieces) })

@@ -8,7 +8,7 @@ use toolrunner_core::error::TransportKind;
 use toolrunner_core::testing::{Request, ScriptedModel, VirtualClock};
 use toolrunner_core::time::{Clock, Instant};
 use toolrunner_core::transport::ReplyHead;
-use toolrunner_std::clock::{DynClock, Waiting};
+use toolrunner_std::clock::{DynClock, WaitFuture};
 
 use crate::talks::{Talk, place};
 
@@ -255,7 +255,7 @@ impl DynClock for JumpingClock {
         Clock::now(self)
     }
 
-    fn wait_until(&self, deadline: Instant) -> Waiting<'_> {
+    fn wait_until(&self, deadline: Instant) -> WaitFuture<'_> {
         Box::pin(Clock::wait_until(self, deadline))
     }
 

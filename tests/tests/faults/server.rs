@@ -8,7 +8,7 @@ use std::time::Duration;
 use toolrunner_core::error::Error as CoreError;
 use toolrunner_core::testing::Request;
 use toolrunner_core::transport::{Body, Head, Reply};
-use toolrunner_std::http::{DynTransport, Proxies, Sending};
+use toolrunner_std::http::{DynTransport, Proxies, SendFuture};
 use toolrunner_std::{
     Client, Error, HttpBody, HttpError, HttpTransport, Outcome, Run, RunBuilder, StopReason,
 };
@@ -148,7 +148,7 @@ fn name(error: Error) -> String {
 struct InMemory(Arc<Mutex<Far>>);
 
 impl DynTransport for InMemory {
-    fn send<'a>(&'a self, head: &'a Head<'_>, body: &'a Body<'_>) -> Sending<'a> {
+    fn send<'a>(&'a self, head: &'a Head<'_>, body: &'a Body<'_>) -> SendFuture<'a> {
         Box::pin(async move {
             yields(1).await;
             let mut request = Request::new(head.path, body.pieces().collect::<Vec<_>>().concat());

@@ -16,7 +16,7 @@ use toolrunner_core::wire::Config;
 use toolrunner_embassy::Cancel;
 use toolrunner_examples::own_transport::OwnTransport;
 use toolrunner_std::http::Proxies;
-use toolrunner_std::{Client, Finished, HttpTransport};
+use toolrunner_std::{Client, HttpTransport, RunEnd};
 
 use crate::bench::Bench;
 use crate::far::Far;
@@ -53,7 +53,7 @@ fn ended<E: Display>(done: Result<Outcome, E>) -> String {
     done.map_or_else(|error| error.to_string(), |outcome| outcome.to_string())
 }
 
-fn outcome(finished: Finished) -> Outcome {
+fn outcome(finished: RunEnd) -> Outcome {
     finished.outcome
 }
 

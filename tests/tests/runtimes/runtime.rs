@@ -9,7 +9,7 @@ use hyper_util::rt::TokioIo;
 use smol_hyper::rt::FuturesIo;
 use toolrunner_core::time::{Clock, Instant};
 use toolrunner_examples::own_transport::Dial;
-use toolrunner_std::clock::{DynClock, Waiting};
+use toolrunner_std::clock::{DynClock, WaitFuture};
 
 use crate::by_hand;
 
@@ -131,7 +131,7 @@ impl<R: Runtime> DynClock for Timers<R> {
         Clock::now(self)
     }
 
-    fn wait_until(&self, deadline: Instant) -> Waiting<'_> {
+    fn wait_until(&self, deadline: Instant) -> WaitFuture<'_> {
         Box::pin(R::wait_until(self.at(deadline)))
     }
 

@@ -14,7 +14,7 @@ use super::stream::{HeadEnd, Stream};
 use crate::{Error, Link, Target};
 
 /// The head of a reply, and what it says about the body.
-pub(super) struct Taken {
+pub(super) struct ReceivedHead {
     head: ReplyHead,
     length: Option<usize>,
     is_chunked: bool,
@@ -22,7 +22,7 @@ pub(super) struct Taken {
     keep: bool,
 }
 
-impl Taken {
+impl ReceivedHead {
     /// Reads the fields of a reply. Fails if there are two different lengths.
     fn new<C: Read>(response: &Response<'_, '_, C>) -> Result<Self, ::reqwless::Error> {
         let StatusCode(status) = response.status;
@@ -78,7 +78,7 @@ pub(super) async fn exchange<L: Link>(
     head: &Head<'_>,
     body: &Body<'_>,
     buffer: &mut [u8],
-) -> Result<Taken, Error> {
+) -> Result<ReceivedHead, Error> {
     let size = buffer.len();
     match take(stream, target, head, body, buffer).await {
         Ok(mut taken) => {
@@ -96,7 +96,7 @@ async fn take<L: Link>(
     head: &Head<'_>,
     body: &Body<'_>,
     buffer: &mut [u8],
-) -> Result<Taken, ::reqwless::Error> {
+) -> Result<ReceivedHead, ::reqwless::Error> {
     let mut taken = {
         let mut resource = HttpResource {
             conn: HttpConnection::Plain(&mut *stream),
@@ -104,12 +104,12 @@ async fn take<L: Link>(
             base_path: target.prefix,
         };
         let request = resource.post(head.path).headers(head.headers).body(Pieces(body));
-        Taken::new(&request.send(buffer).await?)?
+        ReceivedHead::new(&request.send(buffer).await?)?
     };
     // A 1xx response precedes the reply. This client never asks to switch protocols.
     while taken.is_interim() {
         stream.head_end = Some(HeadEnd::default());
-        taken = Taken::new(&Response::read(stream, Method::POST, buffer).await?)?;
+        taken = ReceivedHead::new(&Response::read(stream, Method::POST, buffer).await?)?;
     }
     Ok(taken)
 }

@@ -6,7 +6,7 @@ use embassy_time::{Instant, with_deadline};
 use toolrunner_core::transport::{Body, Head, Reply, ReplyHead, Transport};
 
 use super::ReplyBody;
-use super::exchange::{Taken, exchange};
+use super::exchange::{ReceivedHead, exchange};
 use super::stream::Stream;
 use crate::transport::{MAX_AUTHORITY, MIN_BUFFER, prepare};
 use crate::{Error, Link, Target, Timeouts};
@@ -61,7 +61,7 @@ impl<'b, L: Link> KeepAlive<'b, L> {
         head: &Head<'_>,
         body: &Body<'_>,
         deadline: Instant,
-    ) -> Result<(Taken, Range<usize>), Error> {
+    ) -> Result<(ReceivedHead, Range<usize>), Error> {
         let target = Target::parse(head.base_url)?;
         let free = self.head.len();
         if free < MIN_BUFFER {

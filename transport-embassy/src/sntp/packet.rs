@@ -102,7 +102,7 @@ impl defmt::Format for KissCode {
 
 /// Why a packet gives no time.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Rejected {
+pub(super) enum PacketError {
     Invalid(Invalid),
     Kiss(KissCode),
 }
@@ -121,8 +121,8 @@ pub(super) fn sample(
     nonce: [u8; 8],
     sent: Instant,
     received: Instant,
-) -> Result<Sample, Rejected> {
-    let invalid = |why| Err(Rejected::Invalid(why));
+) -> Result<Sample, PacketError> {
+    let invalid = |why| Err(PacketError::Invalid(why));
     let Some(packet) = bytes.first_chunk::<LEN>() else { return invalid(Invalid::Short) };
     let (leap, version, mode) = (packet[0] >> 6, (packet[0] >> 3) & 7, packet[0] & 7);
     if mode != SERVER {
@@ -138,7 +138,7 @@ pub(super) fn sample(
     let stratum = packet[1];
     if stratum == 0 {
         let &[.., a, b, c, d] = packet.first_chunk::<16>().unwrap_or(&[0; 16]);
-        return Err(Rejected::Kiss(KissCode([a, b, c, d])));
+        return Err(PacketError::Kiss(KissCode([a, b, c, d])));
     }
     if leap == UNSYNCHRONIZED {
         return invalid(Invalid::Unsynchronized);
@@ -194,7 +194,7 @@ mod tests {
         packet
     }
 
-    fn check(packet: &[u8]) -> Result<Sample, Rejected> {
+    fn check(packet: &[u8]) -> Result<Sample, PacketError> {
         sample(packet, NONCE, Instant::from_micros(1_000_000), Instant::from_micros(1_350_000))
     }
 
@@ -232,13 +232,13 @@ mod tests {
         for (why, change) in cases {
             let mut packet = reply();
             change(&mut packet);
-            assert_eq!(check(&packet), Err(Rejected::Invalid(why)));
+            assert_eq!(check(&packet), Err(PacketError::Invalid(why)));
         }
         let mut missing = reply();
         missing[32..].fill(0);
-        assert_eq!(check(&missing), Err(Rejected::Invalid(Invalid::Times)));
+        assert_eq!(check(&missing), Err(PacketError::Invalid(Invalid::Times)));
         for len in 0..LEN {
-            assert_eq!(check(&reply()[..len]), Err(Rejected::Invalid(Invalid::Short)));
+            assert_eq!(check(&reply()[..len]), Err(PacketError::Invalid(Invalid::Short)));
         }
     }
 
@@ -249,7 +249,7 @@ mod tests {
         packet[12..16].copy_from_slice(b"RATE");
         // A refusing server need not be synchronized.
         packet[0] |= UNSYNCHRONIZED << 6;
-        assert_eq!(check(&packet), Err(Rejected::Kiss(KissCode::RATE)));
+        assert_eq!(check(&packet), Err(PacketError::Kiss(KissCode::RATE)));
         assert_eq!(std::format!("{}", KissCode([b'\n', 0, b'A', 0xff])), "\\n\\x00A\\xff");
     }
 

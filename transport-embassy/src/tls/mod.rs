@@ -30,7 +30,7 @@ mod session;
 mod verifier;
 
 pub use crate::clock::WallClock;
-pub use crate::entropy::{Entropy, EntropyFailed};
+pub use crate::entropy::{Entropy, EntropyError};
 pub use handoff::Handoff;
 pub use resources::{Records, Resources};
 pub use rustls_pki_types::{CertificateDer, TrustAnchor};

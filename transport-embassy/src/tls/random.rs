@@ -2,7 +2,7 @@
 
 use rand_core::{CryptoRng, RngCore};
 
-use super::{Entropy, EntropyFailed};
+use super::{Entropy, EntropyError};
 
 /// The number of bytes that a handshake needs: the random number of the ClientHello and a private
 /// key.
@@ -21,7 +21,7 @@ pub(super) struct Random<'e, E> {
 }
 
 impl<'e, E: Entropy> Random<'e, E> {
-    pub(super) fn new(entropy: &'e mut E) -> Result<Self, EntropyFailed> {
+    pub(super) fn new(entropy: &'e mut E) -> Result<Self, EntropyError> {
         let mut pool = [0; POOL];
         entropy.fill(&mut pool)?;
         Ok(Self { entropy, pool, used: 0, has_failed: false })
@@ -75,8 +75,8 @@ mod tests {
     struct Counter(u8, u8);
 
     impl Entropy for Counter {
-        fn fill(&mut self, bytes: &mut [u8]) -> Result<(), EntropyFailed> {
-            self.1 = self.1.checked_sub(1).ok_or(EntropyFailed)?;
+        fn fill(&mut self, bytes: &mut [u8]) -> Result<(), EntropyError> {
+            self.1 = self.1.checked_sub(1).ok_or(EntropyError)?;
             for byte in bytes {
                 *byte = self.0;
                 self.0 = self.0.wrapping_add(1);

@@ -73,7 +73,7 @@ pub async fn session<'b, T: TcpConnect, D: Lookup, C: WallClock, E: Entropy>(
         }
         let small = read.len() < FULL_RECORD;
         let heard = Cell::new(false);
-        let mut tls = TlsConnection::new(Heard { tcp, heard: &heard }, read, write);
+        let mut tls = TlsConnection::new(ReceiveMonitor { tcp, heard: &heard }, read, write);
         tls.set_flush_policy(FlushPolicy::Relaxed);
         let opened = match select(
             handoff.closing(),
@@ -93,16 +93,16 @@ pub async fn session<'b, T: TcpConnect, D: Lookup, C: WallClock, E: Entropy>(
 }
 
 /// A connection that records whether bytes were received.
-struct Heard<'h, S> {
+struct ReceiveMonitor<'h, S> {
     tcp: S,
     heard: &'h Cell<bool>,
 }
 
-impl<S: ErrorType> ErrorType for Heard<'_, S> {
+impl<S: ErrorType> ErrorType for ReceiveMonitor<'_, S> {
     type Error = S::Error;
 }
 
-impl<S: Read> Read for Heard<'_, S> {
+impl<S: Read> Read for ReceiveMonitor<'_, S> {
     async fn read(&mut self, buffer: &mut [u8]) -> Result<usize, S::Error> {
         let len = self.tcp.read(buffer).await?;
         self.heard.set(true);
@@ -110,7 +110,7 @@ impl<S: Read> Read for Heard<'_, S> {
     }
 }
 
-impl<S: Write> Write for Heard<'_, S> {
+impl<S: Write> Write for ReceiveMonitor<'_, S> {
     async fn write(&mut self, bytes: &[u8]) -> Result<usize, S::Error> {
         self.tcp.write(bytes).await
     }

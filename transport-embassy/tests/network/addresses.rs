@@ -7,7 +7,7 @@ use toolrunner_core::error::TransportKind;
 use toolrunner_core::transport::TransportError as _;
 use toolrunner_embassy::net::Names;
 use toolrunner_embassy::{
-    Addresses, ConnectFailure, Error, Lookup, LookupFailed, MAX_ADDRESSES, Plain, Timeouts,
+    Addresses, ConnectFailure, Error, Lookup, LookupError, MAX_ADDRESSES, Plain, Timeouts,
     Transport,
 };
 
@@ -91,7 +91,7 @@ fn at_most_four_addresses_are_tried() {
 struct Empty;
 
 impl Lookup for Empty {
-    async fn addresses(&self, _: &str) -> Result<Addresses, LookupFailed> {
+    async fn addresses(&self, _: &str) -> Result<Addresses, LookupError> {
         Ok(Addresses::new())
     }
 }

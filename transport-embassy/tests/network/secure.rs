@@ -11,7 +11,7 @@ use rustls::pki_types::PrivatePkcs8KeyDer;
 use toolrunner_core::error::{Capacity, CapacityKind, Phrase};
 use toolrunner_core::transport::ReplyHead;
 use toolrunner_embassy::tls::{
-    CertificateDer, Entropy, EntropyFailed, Handoff, KeyPin, Refusal, Resources, Secure, Security,
+    CertificateDer, Entropy, EntropyError, Handoff, KeyPin, Refusal, Resources, Secure, Security,
     Trust, TrustAnchor, WallClock, anchor_from_trusted_cert, session,
 };
 use toolrunner_embassy::{Error, Timeouts, Transport};
@@ -38,8 +38,8 @@ impl WallClock for Date {
 struct Counted(Rc<core::cell::Cell<u8>>);
 
 impl Entropy for Counted {
-    fn fill(&mut self, bytes: &mut [u8]) -> Result<(), EntropyFailed> {
-        let count = self.0.get().checked_add(1).ok_or(EntropyFailed)?;
+    fn fill(&mut self, bytes: &mut [u8]) -> Result<(), EntropyError> {
+        let count = self.0.get().checked_add(1).ok_or(EntropyError)?;
         self.0.set(count);
         bytes.fill(count);
         Ok(())

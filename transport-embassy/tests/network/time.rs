@@ -6,7 +6,7 @@ use std::rc::Rc;
 use embassy_net::IpEndpoint;
 use embassy_time::{Duration, Instant, Timer};
 use toolrunner_embassy::sntp::{self, Error, Invalid, KissCode, NetworkTime, Patience, Sample};
-use toolrunner_embassy::tls::{Entropy, EntropyFailed};
+use toolrunner_embassy::tls::{Entropy, EntropyError};
 use toolrunner_embassy::{WallClock as _, net};
 
 use crate::lab::{CLIENT, Lab, Wire, fixed};
@@ -21,8 +21,8 @@ const SERVER_NAME: &str = "10.0.0.1";
 struct Counted(u8);
 
 impl Entropy for Counted {
-    fn fill(&mut self, bytes: &mut [u8]) -> Result<(), EntropyFailed> {
-        self.0 = self.0.checked_add(1).ok_or(EntropyFailed)?;
+    fn fill(&mut self, bytes: &mut [u8]) -> Result<(), EntropyError> {
+        self.0 = self.0.checked_add(1).ok_or(EntropyError)?;
         bytes.fill(self.0);
         Ok(())
     }

@@ -9,7 +9,7 @@ use toolrunner_std::http::{HttpSettings, HttpTransport};
 use toolrunner_std::{ClientBuilder, Secret};
 
 use crate::hook::BedrockHook;
-use crate::reply::Decoded;
+use crate::reply::DecodingTransport;
 use crate::sign::Auth;
 
 /// The `anthropic_version` of a request's body if none is set.
@@ -191,7 +191,7 @@ impl BedrockBuilder {
         let transport = self.http.unwrap_or_else(|| HttpTransport::new(HttpSettings::default()));
         Ok(ClientBuilder::new()
             .base_url(base_url)
-            .transport(HttpTransport::from_dyn(Decoded::new(transport)))
+            .transport(HttpTransport::from_dyn(DecodingTransport::new(transport)))
             .request_hook(BedrockHook { region, version: self.version, auth }))
     }
 }

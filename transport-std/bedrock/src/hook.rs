@@ -20,7 +20,7 @@ pub(crate) struct BedrockHook {
 
 /// A request that Bedrock does not have.
 #[derive(Debug, PartialEq, Eq)]
-pub(crate) enum Unsupported {
+pub(crate) enum UnsupportedRequest {
     /// Another endpoint than messages.
     Endpoint(String),
     /// The body is not a JSON object.
@@ -39,13 +39,13 @@ impl RequestHook for BedrockHook {
 }
 
 impl BedrockHook {
-    fn rewrite(&self, request: &mut OutgoingRequest<'_>) -> Result<(), Unsupported> {
+    fn rewrite(&self, request: &mut OutgoingRequest<'_>) -> Result<(), UnsupportedRequest> {
         let path = request.path().split('?').next().unwrap_or_default();
         if path != "/v1/messages" || request.method() != "POST" {
-            return Err(Unsupported::Endpoint(format!("{} {path}", request.method())));
+            return Err(UnsupportedRequest::Endpoint(format!("{} {path}", request.method())));
         }
         let body = request.body_to_vec();
-        let members = Value::first(&body).ok_or(Unsupported::Body)?;
+        let members = Value::first(&body).ok_or(UnsupportedRequest::Body)?;
         let mut kept = Vec::with_capacity(body.len() + 128);
         let (mut model, mut streams) = (None, false);
         let (mut has_version, mut has_betas) = (false, false);
@@ -64,7 +64,7 @@ impl BedrockHook {
         let model = model.filter(|model| {
             !matches!(model.split(';').next().unwrap_or_default(), "" | "." | "..")
         });
-        let model = model.ok_or(Unsupported::Model)?;
+        let model = model.ok_or(UnsupportedRequest::Model)?;
         if !has_version {
             push(&mut kept, "anthropic_version", quoted(&self.version).as_bytes());
         }
@@ -93,7 +93,7 @@ fn push(object: &mut Vec<u8>, name: &str, value: &[u8]) {
     object.extend_from_slice(value);
 }
 
-impl fmt::Display for Unsupported {
+impl fmt::Display for UnsupportedRequest {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Endpoint(which) => {
@@ -105,4 +105,4 @@ impl fmt::Display for Unsupported {
     }
 }
 
-impl core::error::Error for Unsupported {}
+impl core::error::Error for UnsupportedRequest {}

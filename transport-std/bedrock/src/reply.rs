@@ -4,7 +4,7 @@ use embedded_io_async::BufRead;
 use http::HeaderMap;
 use toolrunner_core::json::Value;
 use toolrunner_core::transport::{Body, Head, Reply, Transport};
-use toolrunner_std::http::{DynTransport, HttpTransport, Sending, Timeouts};
+use toolrunner_std::http::{DynTransport, HttpTransport, SendFuture, Timeouts};
 use toolrunner_std::{HttpBody, HttpError};
 
 use crate::error_kind::kind_of;
@@ -14,11 +14,11 @@ use crate::stream::events_of;
 const ERROR_BODY: usize = 64 << 10;
 
 /// A transport whose replies have the form of the Messages API.
-pub(crate) struct Decoded {
+pub(crate) struct DecodingTransport {
     inner: HttpTransport,
 }
 
-impl Decoded {
+impl DecodingTransport {
     pub(crate) const fn new(inner: HttpTransport) -> Self {
         Self { inner }
     }
@@ -48,8 +48,8 @@ impl Decoded {
     }
 }
 
-impl DynTransport for Decoded {
-    fn send<'a>(&'a self, head: &'a Head<'_>, body: &'a Body<'_>) -> Sending<'a> {
+impl DynTransport for DecodingTransport {
+    fn send<'a>(&'a self, head: &'a Head<'_>, body: &'a Body<'_>) -> SendFuture<'a> {
         self.send_within(head, body, Timeouts::default())
     }
 
@@ -58,7 +58,7 @@ impl DynTransport for Decoded {
         head: &'a Head<'_>,
         body: &'a Body<'_>,
         timeouts: Timeouts,
-    ) -> Sending<'a> {
+    ) -> SendFuture<'a> {
         Box::pin(self.exchange(head, body, timeouts))
     }
 }

@@ -12,7 +12,7 @@ use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpListener;
 use toolrunner_bedrock::{Bedrock, BedrockBuilder};
 use toolrunner_core::transport::{Body, Head, Reply, ReplyHead};
-use toolrunner_std::http::{DynTransport, HttpSettings, HttpTransport, Proxies, Sending};
+use toolrunner_std::http::{DynTransport, HttpSettings, HttpTransport, Proxies, SendFuture};
 use toolrunner_std::{Client, Error, HttpBody, tool};
 
 const STREAM: &str = "content-type: application/vnd.amazon.eventstream\r\n";
@@ -193,7 +193,7 @@ struct Same {
 }
 
 impl DynTransport for Same {
-    fn send<'a>(&'a self, _: &'a Head<'_>, _: &'a Body<'_>) -> Sending<'a> {
+    fn send<'a>(&'a self, _: &'a Head<'_>, _: &'a Body<'_>) -> SendFuture<'a> {
         let body = HttpBody::from_pieces([self.body.clone()]).with_headers(self.headers.clone());
         Box::pin(core::future::ready(Ok(Reply { head: ReplyHead::new(self.status), body })))
     }

@@ -2,7 +2,7 @@
 
 use core::fmt;
 
-use toolrunner_core::__private::client::Escaped;
+use toolrunner_core::__private::client::EscapedText;
 use toolrunner_core::error::{self as core_error, ApiError, Capacity, Misuse, Protocol};
 use toolrunner_core::run::Run as Machine;
 use toolrunner_core::transport::Failure;
@@ -90,12 +90,12 @@ impl core::error::Error for SetupError {}
 impl fmt::Display for ApiFailure {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let kind = if self.kind.is_empty() { self.error.kind.name() } else { &self.kind };
-        write!(f, "{} (status {})", Escaped(kind), self.error.status)?;
+        write!(f, "{} (status {})", EscapedText(kind), self.error.status)?;
         if !self.message.is_empty() {
-            write!(f, ": {}", Escaped(&self.message))?;
+            write!(f, ": {}", EscapedText(&self.message))?;
         }
         if !self.request_id.is_empty() {
-            write!(f, " [request id {}]", Escaped(&self.request_id))?;
+            write!(f, " [request id {}]", EscapedText(&self.request_id))?;
         }
         Ok(())
     }
@@ -106,7 +106,7 @@ impl fmt::Display for Error {
         match self {
             Self::Api(failure) => write!(f, "API error: {failure}"),
             Self::Capacity(full) => full.fmt(f),
-            Self::Invalid(text) => Escaped(text).fmt(f),
+            Self::Invalid(text) => EscapedText(text).fmt(f),
             Self::Misuse(misuse) => misuse.fmt(f),
             Self::Protocol(protocol) => write!(f, "protocol error: {protocol}"),
             Self::Setup(setup) => setup.fmt(f),

@@ -57,7 +57,7 @@ pub use client::{Client, ClientBuilder};
 pub use error::{ApiFailure, Error, SetupError};
 pub use hooks::{Decision, GatedCall, ResultDraft};
 pub use params::Params;
-pub use run::{Events, Finished, OwnedEvent, Run, RunBuilder, Turn, Turns};
+pub use run::{Events, OwnedEvent, Run, RunBuilder, RunEnd, Turn, Turns};
 pub use secret::Secret;
 
 /// Implements [`ToolInput`](trait@ToolInput) for a struct or an enum, so that tools can accept it:
@@ -82,7 +82,7 @@ pub use toolrunner_core::observe::Event;
 pub use toolrunner_core::policy::{Limit, Limits, RetryPolicy};
 pub use toolrunner_core::run::{Compaction, MakeRoom, OnBreak, Outcome, ToolAnswer, WhenFull};
 pub use toolrunner_core::tool::{
-    BoxTools, ContentBlock, Declared, DynTools, FromText, Json, Output, RawTool, Source,
+    BoxTools, ContentBlock, DeclaredTool, DynTools, FromText, Json, Output, RawTool, Source,
     ToolContext, ToolError, ToolInput, Tools,
 };
 pub use toolrunner_core::wire::MessageThread;

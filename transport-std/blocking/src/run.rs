@@ -115,7 +115,7 @@ impl fmt::Debug for Run {
 /// How a run ended.
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
-pub struct Finished {
+pub struct RunEnd {
     /// Why the run ended.
     pub outcome: Outcome,
     /// The model's last message, or `None` if there was none.
@@ -124,7 +124,7 @@ pub struct Finished {
     pub usage: Usage,
 }
 
-impl Finished {
+impl RunEnd {
     /// Returns the text of the last message: all its text blocks, joined. Empty if there is no
     /// message.
     pub fn text(&self) -> String {

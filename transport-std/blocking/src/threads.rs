@@ -12,7 +12,7 @@ use std::thread;
 
 use futures_channel::oneshot;
 use toolrunner_core::__private::client::OwnedCall;
-use toolrunner_core::__private::drive::{Env, Execute, Finished, Job, Verdict, put_own, work};
+use toolrunner_core::__private::drive::{CallEnd, Env, Execute, Job, Verdict, put_own, work};
 use toolrunner_core::__private::{Notice, gate};
 use toolrunner_core::drive::{Decision as Gated, Draft, Hooks};
 use toolrunner_core::error::{Error as CoreError, Misuse};
@@ -25,7 +25,7 @@ use crate::hooks::{Control, Gate};
 use crate::tools::Toolset;
 
 /// A call that is done.
-struct Done {
+struct CompletedCall {
     call: CallIndex,
     verdict: Verdict,
     /// The content of the answer, and whether it is an error. `None` if the caller must answer.
@@ -33,18 +33,18 @@ struct Done {
 }
 
 /// A call that is running.
-struct Running {
+struct RunningCall {
     call: CallIndex,
     cancellation: Cancellation,
-    work: Pin<Box<dyn Future<Output = Done> + Send>>,
+    work: Pin<Box<dyn Future<Output = CompletedCall> + Send>>,
 }
 
 /// Runs up to `concurrency` calls at once.
 pub(crate) struct Threads {
     concurrency: usize,
-    running: Vec<Running>,
+    running: Vec<RunningCall>,
     /// The call that is done, until its answer is taken.
-    done: Option<Done>,
+    done: Option<CompletedCall>,
 }
 
 impl fmt::Debug for Threads {
@@ -86,7 +86,7 @@ impl Execute<Toolset, Control, SystemClock> for Threads {
     ) -> Result<(), CoreError> {
         let call = run.call(job.call).ok_or(Misuse::NoSuchCall)?;
         let cancellation = env.hooks.call();
-        let threaded = Threaded(Arc::new(Call {
+        let threaded = CallTools(Arc::new(Call {
             own: OwnedCall::new(run, &call),
             requires_approval: env
                 .tools
@@ -97,15 +97,15 @@ impl Execute<Toolset, Control, SystemClock> for Threads {
             host: Host(cancellation.clone()),
         }));
         let work = Box::pin(threaded.run(job, *env.clock));
-        self.running.push(Running { call: job.call, cancellation, work });
+        self.running.push(RunningCall { call: job.call, cancellation, work });
         Ok(())
     }
 
-    fn poll_finished(&mut self, context: &mut Context<'_>) -> Poll<Finished> {
+    fn poll_finished(&mut self, context: &mut Context<'_>) -> Poll<CallEnd> {
         for i in 0..self.running.len() {
             if let Poll::Ready(done) = self.running[i].work.as_mut().poll(context) {
                 self.running.remove(i);
-                let finished = Finished { call: done.call, slot: 0, verdict: done.verdict };
+                let finished = CallEnd { call: done.call, slot: 0, verdict: done.verdict };
                 self.done = Some(done);
                 return Poll::Ready(finished);
             }
@@ -116,7 +116,7 @@ impl Execute<Toolset, Control, SystemClock> for Threads {
     fn put(
         &mut self,
         run: &mut Machine<'_>,
-        finished: Finished,
+        finished: CallEnd,
         after: impl FnOnce(&mut Draft<'_, '_>),
     ) -> Result<(), CoreError> {
         let done = self.done.take().filter(|done| done.call == finished.call);
@@ -126,7 +126,7 @@ impl Execute<Toolset, Control, SystemClock> for Threads {
         }
     }
 
-    fn discard(&mut self, _: Finished) {
+    fn discard(&mut self, _: CallEnd) {
         self.done = None;
     }
 
@@ -165,10 +165,10 @@ impl ToolHost for Host {
 /// The tools and the gate of one call, which own everything. Its future runs on the run's thread,
 /// the gate and the tool themselves on others, so that the run waits for time limits and
 /// cancellation too.
-struct Threaded(Arc<Call>);
+struct CallTools(Arc<Call>);
 
-impl Threaded {
-    async fn run(self, job: Job, clock: SystemClock) -> Done {
+impl CallTools {
+    async fn run(self, job: Job, clock: SystemClock) -> CompletedCall {
         let mut content = Vec::new();
         let input = self.0.own.input();
         let mut scratch = OwnedCall::scratch(input);
@@ -179,7 +179,7 @@ impl Threaded {
             // The tool is on another thread, which nobody can stop.
             self.0.host.0.cancel();
         }
-        Done { call: job.call, verdict, answer: verdict.content(content) }
+        CompletedCall { call: job.call, verdict, answer: verdict.content(content) }
     }
 }
 
@@ -202,7 +202,7 @@ async fn on_a_thread<T: Send + 'static>(
     }
 }
 
-impl Hooks for Threaded {
+impl Hooks for CallTools {
     async fn before(&self, call: &ToolCall<'_>, out: &mut Output<'_>) -> Gated {
         let Some(decide) = self.0.gate.clone() else { return Gated::Allow };
         let call = gate::gated(call, self.0.requires_approval);
@@ -214,7 +214,7 @@ impl Hooks for Threaded {
     }
 }
 
-impl Toolbox for Threaded {
+impl Toolbox for CallTools {
     fn count(&self) -> usize {
         self.0.tools.count()
     }

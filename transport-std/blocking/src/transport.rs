@@ -119,8 +119,8 @@ impl Transport for HttpTransport {
             .spawn(move || carry(&exchange, request, &peer, Outlet(sender)))
             .map_err(|error| Failure::caused_by(TransportKind::Other, &error))?;
         match pieces.next().await? {
-            Brought::Head(head) => Ok(Reply { head, body: PieceBody::new(pieces) }),
-            Brought::Piece(_) | Brought::End => {
+            ReplyPart::Head(head) => Ok(Reply { head, body: PieceBody::new(pieces) }),
+            ReplyPart::Piece(_) | ReplyPart::End => {
                 Err(Failure::new(TransportKind::Http, "the reply has no head"))
             }
         }
@@ -128,18 +128,18 @@ impl Transport for HttpTransport {
 }
 
 /// What the thread of a request brings.
-enum Brought {
+enum ReplyPart {
     Head(ReplyHead),
     Piece(Vec<u8>),
     End,
 }
 
 /// The thread's end of the channel to the run.
-struct Outlet(Sender<Result<Brought, Failure>>);
+struct Outlet(Sender<Result<ReplyPart, Failure>>);
 
 impl Outlet {
     /// Waits until the run has room. Returns whether the run still wants the reply.
-    fn put(&mut self, brought: Result<Brought, Failure>) -> bool {
+    fn put(&mut self, brought: Result<ReplyPart, Failure>) -> bool {
         pollster::block_on(poll_fn(|context| self.0.poll_ready(context))).is_ok()
             && self.0.start_send(brought).is_ok()
     }
@@ -158,7 +158,7 @@ fn carry(agent: &Agent, request: Request<Vec<u8>>, peer: &Peer, mut outlet: Outl
     for (name, value) in response.headers() {
         head.field(name.as_str(), value.as_bytes());
     }
-    if !outlet.put(Ok(Brought::Head(head))) {
+    if !outlet.put(Ok(ReplyPart::Head(head))) {
         return;
     }
     let mut reader = response.into_body().into_reader();
@@ -166,10 +166,10 @@ fn carry(agent: &Agent, request: Request<Vec<u8>>, peer: &Peer, mut outlet: Outl
     loop {
         let brought = match reader.read(&mut buffer) {
             Ok(0) => {
-                outlet.put(Ok(Brought::End));
+                outlet.put(Ok(ReplyPart::End));
                 return;
             }
-            Ok(length) => Ok(Brought::Piece(buffer.get(..length).unwrap_or_default().to_vec())),
+            Ok(length) => Ok(ReplyPart::Piece(buffer.get(..length).unwrap_or_default().to_vec())),
             Err(error) => Err(peer.failure(&error.into())),
         };
         let is_over = brought.is_err();
@@ -182,14 +182,14 @@ fn carry(agent: &Agent, request: Request<Vec<u8>>, peer: &Peer, mut outlet: Outl
 /// The pieces of a reply. Dropping them closes the connection, which also ends the thread that
 /// reads from it, unless the reply was read to its end.
 pub(crate) struct Pieces {
-    receiver: Receiver<Result<Brought, Failure>>,
+    receiver: Receiver<Result<ReplyPart, Failure>>,
     /// The agent of the request, until the reply has been read.
     agent: Option<Agent>,
     idle: Arc<Mutex<Vec<Agent>>>,
 }
 
 impl Pieces {
-    async fn next(&mut self) -> Result<Brought, Failure> {
+    async fn next(&mut self) -> Result<ReplyPart, Failure> {
         let next = poll_fn(|context| Pin::new(&mut self.receiver).poll_next(context)).await;
         next.unwrap_or_else(|| {
             Err(Failure::new(TransportKind::Other, "the thread of the request panicked"))
@@ -203,9 +203,9 @@ impl PieceSource for Pieces {
 
     async fn next_piece(&mut self) -> Result<Option<Vec<u8>>, Failure> {
         match self.next().await? {
-            Brought::Piece(piece) => Ok(Some(piece)),
-            Brought::Head(_) => Ok(Some(Vec::new())),
-            Brought::End => {
+            ReplyPart::Piece(piece) => Ok(Some(piece)),
+            ReplyPart::Head(_) => Ok(Some(Vec::new())),
+            ReplyPart::End => {
                 let mut idle = lock(&self.idle);
                 idle.extend(self.agent.take());
                 if idle.len() > MOST_IDLE {
@@ -240,18 +240,18 @@ struct Peer {
 
 /// An error of ureq, in words that name the server. The texts are those of `toolrunner_std`.
 #[derive(Debug)]
-struct Named<'e> {
+struct NamedError<'e> {
     text: String,
     source: Option<&'e (dyn Error + 'static)>,
 }
 
-impl fmt::Display for Named<'_> {
+impl fmt::Display for NamedError<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(&self.text)
     }
 }
 
-impl Error for Named<'_> {
+impl Error for NamedError<'_> {
     fn source(&self) -> Option<&(dyn Error + 'static)> {
         self.source
     }
@@ -294,7 +294,7 @@ impl Peer {
             (_, TransportKind::Tls) => format!("could not establish a TLS session with {origin}"),
             _ => format!("the exchange with {origin} failed"),
         };
-        Failure::caused_by(kind, &Named { text, source })
+        Failure::caused_by(kind, &NamedError { text, source })
     }
 }
 

@@ -54,7 +54,7 @@ mod tools;
 pub use builder::McpBuilder;
 pub use error::McpError;
 pub use server::McpServer;
-pub use tools::{LeftOut, McpTools};
+pub use tools::{McpTools, OmittedTool};
 
 /// Compiles the code blocks of the README as tests.
 #[cfg(doctest)]

@@ -13,7 +13,7 @@ use rmcp::service::{NotificationContext, Peer, RunningService};
 use rmcp::{ClientHandler, RoleClient, ServiceError};
 use tokio::sync::{Mutex, Notify};
 use toolrunner_std::machine::tool::Input;
-use toolrunner_std::{Escaped, ToolError};
+use toolrunner_std::{EscapedText, ToolError};
 
 use crate::builder::McpBuilder;
 use crate::error::{McpError, first_cause};
@@ -132,7 +132,7 @@ impl McpServer {
     /// few seconds. Calls that still run, and later ones, fail.
     pub async fn close(&self) {
         if let Err(error) = self.remote.service.lock().await.close().await {
-            tracing::warn!(error = %Escaped(error), "the connection to an MCP server did not end well");
+            tracing::warn!(error = %EscapedText(error), "the connection to an MCP server did not end well");
         }
     }
 }
@@ -163,7 +163,7 @@ impl Remote {
             )),
             ServiceError::TransportSend(error) => {
                 let cause = first_cause(&*error.error);
-                tracing::warn!(server = name, error = %Escaped(&cause), "an MCP server cannot be reached");
+                tracing::warn!(server = name, error = %EscapedText(&cause), "an MCP server cannot be reached");
                 ToolError::format(format_args!(
                     "Error: the MCP server '{name}' cannot be reached; its tools are not available now"
                 ))
@@ -172,7 +172,7 @@ impl Remote {
                 "Error: the MCP server '{name}' answered in a form that is not supported"
             )),
             other => {
-                tracing::warn!(server = name, error = %Escaped(first_cause(&other)), "a call of an MCP tool failed");
+                tracing::warn!(server = name, error = %EscapedText(first_cause(&other)), "a call of an MCP tool failed");
                 ToolError::format(format_args!("Error: the call of the MCP server '{name}' failed"))
             }
         })

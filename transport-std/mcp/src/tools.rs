@@ -22,20 +22,20 @@ type McpTool = RawTool<Async<Work>>;
 #[derive(Clone)]
 pub struct McpTools {
     tools: Arc<Vec<McpTool>>,
-    left_out: Arc<[LeftOut]>,
+    left_out: Arc<[OmittedTool]>,
 }
 
 /// A tool of a server that a run cannot have.
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
-pub struct LeftOut {
+pub struct OmittedTool {
     /// The name that the server gave it.
     pub name: String,
     /// Why the API would refuse it.
     pub reason: String,
 }
 
-impl fmt::Display for LeftOut {
+impl fmt::Display for OmittedTool {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "the MCP tool {:?} is left out: {}", self.name, self.reason)
     }
@@ -55,7 +55,7 @@ impl McpTools {
             match made {
                 Ok(tool) => tools.push(tool),
                 Err(reason) => {
-                    let one = LeftOut { name: tool.name.into_owned(), reason };
+                    let one = OmittedTool { name: tool.name.into_owned(), reason };
                     tracing::warn!(server = remote.settings.name, tool = ?one.name, reason = one.reason, "a tool of an MCP server is left out");
                     left_out.push(one);
                 }
@@ -65,7 +65,7 @@ impl McpTools {
     }
 
     /// Returns the tools of the server that are not among these, and why.
-    pub fn left_out(&self) -> &[LeftOut] {
+    pub fn left_out(&self) -> &[OmittedTool] {
         &self.left_out
     }
 

@@ -12,7 +12,7 @@ use tokio::io::{AsyncBufReadExt, AsyncWriteExt, BufReader, DuplexStream};
 use toolrunner_core::testing::{Reply, Script, ScriptedModel};
 use toolrunner_core::tool::Tools;
 use toolrunner_mcp::{McpBuilder, McpError, McpServer, McpTools};
-use toolrunner_std::testing::Scripted;
+use toolrunner_std::testing::ScriptedServer;
 
 /// What the server does with a request other than `initialize`.
 enum Answer {
@@ -131,7 +131,7 @@ async fn tools_that_the_api_would_refuse_are_left_out_with_a_reason() {
     let script = Script::new()
         .reply(Reply::new().tool_use("t1", names[1], "{}"))
         .reply(Reply::text("Done."));
-    let scripted = Scripted::new(ScriptedModel::new(script));
+    let scripted = ScriptedServer::new(ScriptedModel::new(script));
     let mut run = scripted.client().run("m").tools(tools.clone()).user("Go.");
     run.until_done().await.unwrap();
     let body = String::from_utf8(scripted.requests()[1].body.clone()).unwrap();
@@ -152,7 +152,8 @@ async fn a_prefix_keeps_servers_apart_and_tools_can_be_chosen() {
     );
     let one = one.retain(|name| name == "a_read");
     assert_eq!(one.names().collect::<Vec<_>>(), ["a_read"]);
-    let scripted = Scripted::new(ScriptedModel::new(Script::new().reply(Reply::text("Done."))));
+    let scripted =
+        ScriptedServer::new(ScriptedModel::new(Script::new().reply(Reply::text("Done."))));
     let mut run = scripted.client().run("m").tools((one, two)).user("Go.");
     run.until_done().await.unwrap();
     let names: Vec<_> = ["a_read", "a_write", "b_read", "b_write"]

@@ -16,7 +16,7 @@ use std::time::Instant;
 use call::called;
 use toolrunner_core::testing::{Reply, Script, ScriptedModel};
 use toolrunner_mcp::{McpBuilder, McpError, McpServer, McpTools};
-use toolrunner_std::testing::Scripted;
+use toolrunner_std::testing::ScriptedServer;
 
 const PIXEL: &str = "iVBORw0KGgoAAAANSUhEUgAAAAEAAAABCAYAAAAfFcSJAAAADUlEQVR42mNk+M9QDwADhgGAWjR9awAAAABJRU5ErkJggg==";
 
@@ -222,7 +222,7 @@ async fn a_late_or_dropped_call_is_cancelled_on_the_server() {
     let server = over_stdio(McpServer::builder("test")).await;
     let tools = server.tools().await.unwrap();
     let script = Script::new().reply(Reply::new().tool_use("t1", "slow", "{}"));
-    let scripted = Scripted::new(ScriptedModel::new(script));
+    let scripted = ScriptedServer::new(ScriptedModel::new(script));
     let mut run = scripted.client().run("m").tools(tools.clone()).user("Go.");
     let cancellation = run.cancellation();
     tokio::spawn(async move {
@@ -246,7 +246,7 @@ async fn the_next_request_has_the_changed_list() {
             .reply(Reply::new().tool_use("t1", "my_grow", "{}"))
             .reply(Reply::new().tool_use("t2", "my_new", "{}"))
             .reply(Reply::text("Done."));
-        let scripted = Scripted::new(ScriptedModel::new(script));
+        let scripted = ScriptedServer::new(ScriptedModel::new(script));
         let mut run = scripted.client().run("m").tools(server.tools().await.unwrap()).user("Go.");
         assert!(!server.take_change());
         let mut turns = 0;

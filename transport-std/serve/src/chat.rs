@@ -93,14 +93,14 @@ impl ChatMessage {
 
 /// A message that is sent to a session. Its content is a string or an array of blocks.
 #[derive(Clone, Debug)]
-pub(crate) struct Sent {
+pub(crate) struct SentMessage {
     pub(crate) role: ChatRole,
     /// A JSON string, or a JSON array of blocks.
     pub(crate) content: Box<RawValue>,
     pub(crate) base64_image: Option<String>,
 }
 
-impl Sent {
+impl SentMessage {
     /// Returns the blocks of the content, as a JSON array.
     pub(crate) fn blocks(&self) -> Box<RawValue> {
         let image = self.base64_image.as_deref().and_then(image_block);

@@ -1,7 +1,7 @@
 //! Builds a session's messages from its log.
 
 use crate::chat::{ChatMessage, ChatRole, ToolCall, text_of};
-use crate::engine::{Seen, Stop};
+use crate::engine::{Stop, StoredEvent};
 use crate::store::Row;
 
 /// Collects a session's messages from its events. Leaves out the messages of failed turns.
@@ -29,7 +29,7 @@ impl Chat {
     }
 
     pub(crate) fn see(&mut self, row: &Row) {
-        let Some(seen) = Seen::of(row) else { return };
+        let Some(seen) = StoredEvent::of(row) else { return };
         if seen.turn != self.turn {
             self.flush();
             (self.turn, self.before_turn) = (seen.turn, self.json.len());

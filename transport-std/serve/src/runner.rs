@@ -22,12 +22,12 @@ use uuid::Uuid;
 use self::failure::detail;
 use self::function::Function;
 use self::gate::Gate;
-use self::preview::Incoming;
 pub(crate) use self::preview::Preview;
+use self::preview::ReplyText;
 use crate::agent::{Agent, Kind, Session};
 use crate::chat::raw;
 use crate::engine::{
-    CallState, Document, End, ErrorDetail, Fact, NewCall, Patch, Reply, Stop, Then, Usage,
+    CallState, Continuation, Document, End, ErrorDetail, Fact, NewCall, Patch, Reply, Stop, Usage,
     blocks_of,
 };
 
@@ -199,13 +199,13 @@ pub(crate) struct Loop {
     is_cancelled: bool,
     /// The reply is complete and has not been reported.
     is_at_stop: bool,
-    calls: Vec<Known>,
+    calls: Vec<ReplyCall>,
     facts: VecDeque<Fact>,
-    reply: Incoming,
+    reply: ReplyText,
 }
 
 /// A call of the last reply.
-struct Known {
+struct ReplyCall {
     id: String,
     /// Whether its start is stored together with the reply.
     starts: bool,
@@ -245,14 +245,14 @@ impl Loop {
             is_at_stop: false,
             calls: Vec::new(),
             facts: VecDeque::new(),
-            reply: Incoming::default(),
+            reply: ReplyText::default(),
         };
         // A retry may follow text that watchers have seen: previews start again under a new id.
         this.run.retry_policy_mut().after_output = true;
         for (i, call) in active.into_iter().flat_map(|active| &active.calls).enumerate() {
             let is_done = call.state == CallState::Done;
             let is_suspended = call.state == CallState::Waiting;
-            this.calls.push(Known {
+            this.calls.push(ReplyCall {
                 id: call.id.clone(),
                 starts: false,
                 is_done: false,
@@ -316,9 +316,9 @@ impl Loop {
             Ok(Some(event)) => match event {
                 Event::Request { .. } => {
                     self.watcher.model_request();
-                    self.reply = Incoming {
+                    self.reply = ReplyText {
                         event: format!("evt_{}", Uuid::now_v7().simple()),
-                        ..Incoming::default()
+                        ..ReplyText::default()
                     };
                     return;
                 }
@@ -379,15 +379,15 @@ impl Loop {
             }
         }
         let then = match stop_reason {
-            Some(StopReason::Refusal) if is_last => Then::End(Stop::Refusal),
-            _ if is_last => Then::End(Stop::EndTurn),
-            _ if !self.run.is_within_limits() => Then::End(Stop::MaxIterations),
-            _ => Then::More,
+            Some(StopReason::Refusal) if is_last => Continuation::End(Stop::Refusal),
+            _ if is_last => Continuation::End(Stop::EndTurn),
+            _ if !self.run.is_within_limits() => Continuation::End(Stop::MaxIterations),
+            _ => Continuation::More,
         };
-        let calls = self.new_calls(then == Then::More);
+        let calls = self.new_calls(then == Continuation::More);
         self.calls = calls
             .iter()
-            .map(|call| Known {
+            .map(|call| ReplyCall {
                 id: call.id.clone(),
                 starts: call.starts,
                 is_done: false,
@@ -398,12 +398,12 @@ impl Loop {
         for call in calls.iter().filter(|call| call.needs_approval) {
             self.gate.decide(&call.id, Decision::Suspend);
         }
-        let frame = if then == Then::More {
+        let frame = if then == Continuation::More {
             self.run.snapshot().ok().and_then(|json| frame_of(&json))
         } else {
             None
         };
-        if then != Then::More {
+        if then != Continuation::More {
             // Calls that will not run are answered, so that the next turn finds a valid
             // conversation.
             let _ = self.run.close_open_calls();
@@ -429,7 +429,7 @@ impl Loop {
             frame: frame.unwrap_or_default(),
             then,
         }));
-        self.reply = Incoming::default();
+        self.reply = ReplyText::default();
     }
 
     fn new_calls(&self, may_run: bool) -> Vec<NewCall> {

@@ -14,7 +14,7 @@ use toolrunner_serve::Timestamp;
 use toolrunner_serve::store::conformance::crash::{Plan, kill_writers, write_until_killed};
 use toolrunner_serve::store::conformance::{Subject, suite};
 use toolrunner_serve::store::{
-    Commit, Committed, Holder, NewSession, Part, Record, Row, SqliteStore, Status, Store,
+    Commit, CommitResult, Holder, NewSession, Part, Record, Row, SqliteStore, Status, Store,
 };
 use uuid::Uuid;
 
@@ -123,7 +123,7 @@ async fn written(path: &Path) -> (Uuid, SqliteStore, Vec<u64>) {
         let now = record(&store, id).await;
         assert_eq!(
             store.commit(change(&now, &format!("commit {number};"))).await.unwrap(),
-            Committed::Done
+            CommitResult::Done
         );
         ends.push(fs::metadata(&wal).unwrap().len());
     }
@@ -165,7 +165,7 @@ async fn opens_what_was_synced_after_a_torn_write() {
             let rows = store.rows(id, 0, 100, usize::MAX, Part::Events).await.unwrap();
             assert_eq!(rows.len(), number);
             // It goes on from there.
-            assert_eq!(store.commit(change(&now, "after")).await.unwrap(), Committed::Done);
+            assert_eq!(store.commit(change(&now, "after")).await.unwrap(), CommitResult::Done);
             store.close().await.unwrap();
             for file in ["db", "db-wal", "db-shm"] {
                 let _ = fs::remove_file(copy.with_extension(file));
@@ -279,7 +279,10 @@ async fn two_busy_processes_share_the_file() {
                 while start.elapsed() < Duration::from_secs(2) {
                     let now = record(&store, id).await;
                     let begin = Instant::now();
-                    assert_eq!(store.commit(change(&now, "busy")).await.unwrap(), Committed::Done);
+                    assert_eq!(
+                        store.commit(change(&now, "busy")).await.unwrap(),
+                        CommitResult::Done
+                    );
                     longest = longest.max(begin.elapsed());
                     count += 1;
                 }
@@ -321,7 +324,7 @@ async fn figures() {
                     while start.elapsed() < Duration::from_secs(4) {
                         let next = Commit { document: now.document.clone(), ..change(&now, "x") };
                         let alone = if is_shared { None } else { Some(gate.lock().await) };
-                        assert_eq!(store.commit(next).await.unwrap(), Committed::Done);
+                        assert_eq!(store.commit(next).await.unwrap(), CommitResult::Done);
                         drop(alone);
                         (now.version, now.head) = (now.version + 1, now.head + 1);
                         count += 1;

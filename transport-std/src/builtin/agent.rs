@@ -10,7 +10,7 @@ use toolrunner_core::tool::{
 };
 
 use super::arguments::Arguments;
-use super::folder::{Access, Existing, Fault};
+use super::folder::{Access, Fault, OverwritePolicy};
 use super::work_directory::{LONGEST_PATH, PathFault, WorkDirectory, reason};
 use super::{bash, search};
 use crate::builtin::Shell;
@@ -311,7 +311,7 @@ impl AgentToolset {
         let path = self.directory.resolve(shown).map_err(fail)?;
         let folder = &self.directory.folder;
         folder
-            .write(&path, content.as_bytes(), Access::Default, Existing::Replace)
+            .write(&path, content.as_bytes(), Access::Default, OverwritePolicy::Replace)
             .map_err(|fault| fail(fault.into()))
     }
 

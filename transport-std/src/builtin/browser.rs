@@ -96,7 +96,7 @@ pub enum Navigation<'a> {
 
 /// The page at the end of a navigation.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct PageLoaded {
+pub struct LoadedPage {
     /// The URL after all redirects.
     pub url: String,
     /// The title, if the page has one.
@@ -186,7 +186,7 @@ pub trait Browser: Send + Sync + 'static {
         &self,
         tab: Option<&str>,
         to: Navigation<'_>,
-    ) -> impl Future<Output = Result<PageLoaded, ToolError>> + Send {
+    ) -> impl Future<Output = Result<LoadedPage, ToolError>> + Send {
         unavailable(BrowserMember::Navigate)
     }
 

@@ -46,7 +46,7 @@ pub(super) struct Find {
 /// Where to act, as the model writes it.
 #[derive(ToolInput)]
 #[tool(tag = "type", rename_all = "snake_case")]
-pub(super) enum Anywhere {
+pub(super) enum TargetInput {
     Coordinate {
         x: u32,
         y: u32,
@@ -107,14 +107,14 @@ pub(super) struct Zoom {
 
 #[derive(ToolInput)]
 pub(super) struct Click {
-    pub(super) target: Anywhere,
+    pub(super) target: TargetInput,
     pub(super) modifiers: Option<String>,
     pub(super) tab_id: Option<String>,
 }
 
 #[derive(ToolInput)]
 pub(super) struct Hover {
-    pub(super) target: Anywhere,
+    pub(super) target: TargetInput,
     pub(super) tab_id: Option<String>,
 }
 
@@ -141,7 +141,7 @@ pub(super) struct Scroll {
 }
 
 #[derive(ToolInput)]
-pub(super) struct Typed {
+pub(super) struct TypedText {
     pub(super) text: String,
     pub(super) tab_id: Option<String>,
 }

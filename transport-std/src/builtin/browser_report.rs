@@ -123,7 +123,7 @@ impl BrowserChange {
 
 /// What earlier reports said and no result has contained yet.
 #[derive(Clone, Debug, Default)]
-pub(super) struct Pending {
+pub(super) struct PendingReport {
     changes: Vec<BrowserChange>,
     is_refused: bool,
     dialogs: Vec<(String, String)>,
@@ -132,7 +132,7 @@ pub(super) struct Pending {
 /// The most dialogs that are described.
 const DIALOGS: usize = 3;
 
-impl Pending {
+impl PendingReport {
     /// Takes in a report. Of the changes of one download only the last is kept, and of a tab only
     /// that it was opened, once and while it is open.
     pub(super) fn add(&mut self, report: &mut BrowserReport) {
@@ -272,7 +272,7 @@ impl Serialize for Wire<'_, BrowserChange> {
                 ("download_completed", Some((id, url)))
             }
             BrowserChange::DownloadFailed { id, url, .. } => ("download_failed", Some((id, url))),
-            // `Pending` turns these into lines.
+            // `PendingReport` turns these into lines.
             BrowserChange::NavigationRefused | BrowserChange::DialogDismissed { .. } => {
                 return map.end();
             }

@@ -12,12 +12,12 @@ use toolrunner_core::error::Misuse;
 use toolrunner_core::json::Value;
 use toolrunner_core::tool::{ContentBlock, Definition, Output, ToolCall, ToolError, Tools};
 
-use super::browser::{Browser, BrowserMember, Navigation, PageLoaded, Target};
+use super::browser::{Browser, BrowserMember, LoadedPage, Navigation, Target};
 use super::browser_input::{
-    Anywhere, AtPoint, Click, Drag, Element, FileUpload, Find, FormInput, HeldKeys, Hover, InTab,
-    Keys, Navigate, Nothing, OfTab, ReadPage, Scroll, ScrollTo, Typed, Wait, Zoom,
+    AtPoint, Click, Drag, Element, FileUpload, Find, FormInput, HeldKeys, Hover, InTab, Keys,
+    Navigate, Nothing, OfTab, ReadPage, Scroll, ScrollTo, TargetInput, TypedText, Wait, Zoom,
 };
-use super::browser_report::{self, BrowserReport, Pending};
+use super::browser_report::{self, BrowserReport, PendingReport};
 use super::browser_upload::Uploads;
 use super::screen::{Display, Point};
 use super::toolset::{Answer, Entry, FIELD, acted, decode, entry_setters, one_line};
@@ -48,7 +48,7 @@ pub struct BrowserToolset<B> {
     entry: Entry<BrowserMember>,
     url_policy: Option<Box<UrlPolicy>>,
     uploads: Uploads,
-    pending: tokio::sync::Mutex<Pending>,
+    pending: tokio::sync::Mutex<PendingReport>,
 }
 
 impl<B: Browser> BrowserToolset<B> {
@@ -127,12 +127,12 @@ impl<B: Browser> BrowserToolset<B> {
         viewport.map_or(Ok(point), |viewport| viewport.point(member.name(), argument, point))
     }
 
-    fn target(&self, member: BrowserMember, target: Anywhere) -> Result<Target, ToolError> {
+    fn target(&self, member: BrowserMember, target: TargetInput) -> Result<Target, ToolError> {
         Ok(match target {
-            Anywhere::Coordinate { x, y } => {
+            TargetInput::Coordinate { x, y } => {
                 Target::Point(self.point(member, "target", Point { x, y })?)
             }
-            Anywhere::Ref { element } => Target::Element(element),
+            TargetInput::Ref { element } => Target::Element(element),
         })
     }
 
@@ -199,7 +199,7 @@ impl<B: Browser> BrowserToolset<B> {
                 Answer::Text(browser.find(tab_id.as_deref(), &query).await?)
             }
             BrowserMember::JavascriptExec => {
-                let Typed { text, tab_id } = decode(name, input, scratch, out)?;
+                let TypedText { text, tab_id } = decode(name, input, scratch, out)?;
                 Answer::Text(browser.javascript_exec(tab_id.as_deref(), &text).await?)
             }
             BrowserMember::Screenshot => {
@@ -291,7 +291,7 @@ impl<B: Browser> BrowserToolset<B> {
                 acted(format!("Scrolled {}.", scroll_direction.name()), line)
             }
             BrowserMember::Type => {
-                let Typed { text, tab_id } = decode(name, input, scratch, out)?;
+                let TypedText { text, tab_id } = decode(name, input, scratch, out)?;
                 acted("Typed.", browser.type_text(tab_id.as_deref(), &text).await?)
             }
             BrowserMember::Key => {
@@ -315,7 +315,7 @@ impl<B: Browser> BrowserToolset<B> {
 }
 
 /// Returns what the model reads about a navigation.
-fn navigated(page: &PageLoaded) -> String {
+fn navigated(page: &LoadedPage) -> String {
     let mut line = format!("Navigated to {}", browser_report::shown_url(&page.url));
     if let Some(title) = &page.title {
         line.push_str(" — ");
@@ -332,7 +332,7 @@ fn write(
     member: BrowserMember,
     answer: &Answer,
     report: &BrowserReport,
-    pending: &mut Pending,
+    pending: &mut PendingReport,
     out: &mut Output<'_>,
 ) -> Result<(), ToolError> {
     answer.write_to(member.name(), out)?;

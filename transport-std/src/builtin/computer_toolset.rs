@@ -34,7 +34,7 @@ struct HeldKeys {
 }
 
 #[derive(ToolInput)]
-struct Typed {
+struct TypedText {
     text: String,
 }
 
@@ -57,7 +57,7 @@ struct Drag {
 }
 
 #[derive(ToolInput)]
-struct Scrolling {
+struct Scroll {
     coordinate: Option<Pair>,
     scroll_direction: ScrollDirection,
     scroll_amount: u32,
@@ -65,13 +65,13 @@ struct Scrolling {
 }
 
 #[derive(ToolInput)]
-struct Waiting {
+struct Wait {
     #[tool(max = 100)]
     duration: u32,
 }
 
 #[derive(ToolInput)]
-struct Zooming {
+struct Zoom {
     region: Edges,
 }
 
@@ -98,7 +98,7 @@ async fn run(
             acted(format!("Held {} for {duration}s.", one_line(&text, FIELD)), line)
         }
         ComputerMember::Type => {
-            let Typed { text } = decode(name, input, scratch, out)?;
+            let TypedText { text } = decode(name, input, scratch, out)?;
             acted("Typed.", computer.type_text(&text).await?)
         }
         ComputerMember::CursorPosition => {
@@ -149,7 +149,7 @@ async fn run(
             }
         }
         ComputerMember::Scroll => {
-            let Scrolling { coordinate, scroll_direction, scroll_amount, text } =
+            let Scroll { coordinate, scroll_direction, scroll_amount, text } =
                 decode(name, input, scratch, out)?;
             let at = at(coordinate)?;
             let held = text.as_deref();
@@ -157,7 +157,7 @@ async fn run(
             acted(format!("Scrolled {}.", scroll_direction.name()), line)
         }
         ComputerMember::Wait => {
-            let Waiting { duration } = decode(name, input, scratch, out)?;
+            let Wait { duration } = decode(name, input, scratch, out)?;
             let line = computer.wait(Duration::from_secs(duration.into())).await?;
             acted(format!("Waited {duration}s."), line)
         }
@@ -166,7 +166,7 @@ async fn run(
             Answer::Image(computer.screenshot().await?)
         }
         ComputerMember::Zoom => {
-            let Zooming { region } = decode(name, input, scratch, out)?;
+            let Zoom { region } = decode(name, input, scratch, out)?;
             Answer::Image(computer.zoom(display.region(name, region)?).await?)
         }
     };
@@ -290,7 +290,7 @@ impl<C: Computer> ComputerTool<C> {
 }
 
 /// The members of an input of [`ComputerTool`] besides the action.
-type Rest<'a> = std::collections::BTreeMap<String, &'a serde_json::value::RawValue>;
+type OtherMembers<'a> = std::collections::BTreeMap<String, &'a serde_json::value::RawValue>;
 
 impl<C: Computer> Tools for ComputerTool<C> {
     fn count(&self) -> usize {
@@ -325,7 +325,7 @@ impl<C: Computer> Tools for ComputerTool<C> {
             return unavailable(member).await;
         }
         // The inputs of the members have no action.
-        let mut rest: Rest<'_> = serde_json::from_str(call.input.as_json())?;
+        let mut rest: OtherMembers<'_> = serde_json::from_str(call.input.as_json())?;
         rest.remove("action");
         let rest = serde_json::to_string(&rest)?;
         let Some(input) = Value::first(rest.as_bytes()) else {

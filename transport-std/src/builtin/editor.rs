@@ -8,7 +8,7 @@ use toolrunner_core::tool::{Definition, Output, ToolCall, ToolError, Tools};
 
 use super::TextResult;
 use super::arguments::Arguments;
-use super::folder::{Access, Existing, Fault};
+use super::folder::{Access, Fault, OverwritePolicy};
 use super::text;
 use super::work_directory::{LONGEST_PATH, PathFault, WorkDirectory, reason};
 use crate::lock::lock;
@@ -207,7 +207,7 @@ impl DirectoryEditor {
         let found = self.directory.resolve(path).map_err(|fault| self.fault(path, fault))?;
         self.directory
             .folder
-            .write(&found, text.as_bytes(), Access::Default, Existing::Replace)
+            .write(&found, text.as_bytes(), Access::Default, OverwritePolicy::Replace)
             .map_err(|fault| self.fault(path, fault.into()))
     }
 

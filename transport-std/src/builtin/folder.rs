@@ -55,7 +55,7 @@ pub(super) enum Access {
 
 /// What happens to a file that exists.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Existing {
+pub(super) enum OverwritePolicy {
     Keep,
     Replace,
 }
@@ -138,13 +138,13 @@ impl Folder {
         path: &Path,
         bytes: &[u8],
         access: Access,
-        existing: Existing,
+        existing: OverwritePolicy,
     ) -> Result<(), Fault> {
         let (dir, name) = self.parent(path, Some(access))?;
         let known = match dir.symlink_metadata(&name) {
-            Ok(known) if existing == Existing::Replace && known.is_file() => Some(known),
+            Ok(known) if existing == OverwritePolicy::Replace && known.is_file() => Some(known),
             Ok(known) if known.is_symlink() => return Err(Fault::Link),
-            Ok(_) if existing == Existing::Keep => {
+            Ok(_) if existing == OverwritePolicy::Keep => {
                 return Err(io::Error::from(ErrorKind::AlreadyExists).into());
             }
             Ok(_) => return Err(Fault::NotFile),
@@ -152,7 +152,7 @@ impl Folder {
             Err(error) => return Err(error.into()),
         };
         let keep = known.map(|known| known.permissions());
-        let new = Unfinished::write(&dir, bytes, access, keep)?;
+        let new = TempFile::write(&dir, bytes, access, keep)?;
         new.place(&name, existing)?;
         sync(&dir)
     }
@@ -247,13 +247,13 @@ fn sync(dir: &Dir) -> Result<(), Fault> {
 }
 
 /// A new file that has no name of its own yet. It is removed if it does not get one.
-struct Unfinished<'d> {
+struct TempFile<'d> {
     dir: &'d Dir,
     name: String,
     placed: bool,
 }
 
-impl<'d> Unfinished<'d> {
+impl<'d> TempFile<'d> {
     fn write(
         dir: &'d Dir,
         bytes: &[u8],
@@ -279,8 +279,8 @@ impl<'d> Unfinished<'d> {
         Ok(unfinished)
     }
 
-    fn place(mut self, name: &OsStr, existing: Existing) -> Result<(), Fault> {
-        if existing == Existing::Keep {
+    fn place(mut self, name: &OsStr, existing: OverwritePolicy) -> Result<(), Fault> {
+        if existing == OverwritePolicy::Keep {
             match self.dir.hard_link(&self.name, self.dir, name) {
                 // The other name is removed with this value.
                 Ok(()) => return Ok(()),
@@ -295,7 +295,7 @@ impl<'d> Unfinished<'d> {
     }
 }
 
-impl Drop for Unfinished<'_> {
+impl Drop for TempFile<'_> {
     fn drop(&mut self) {
         if !self.placed {
             let _gone = self.dir.remove_file(&self.name);

@@ -7,7 +7,7 @@ use std::sync::Mutex;
 use cap_std::fs::{Dir, DirBuilder};
 use toolrunner_core::tool::ToolError;
 
-use super::folder::{Access, Existing, Fault, Folder};
+use super::folder::{Access, Fault, Folder, OverwritePolicy};
 use super::memory::Memory;
 use super::memory_path::MemoryPath;
 use super::text;
@@ -95,7 +95,7 @@ impl DirectoryMemory {
         &self,
         path: &MemoryPath<'_>,
         text: &str,
-        existing: Existing,
+        existing: OverwritePolicy,
     ) -> Result<(), ToolError> {
         let size = u64::try_from(text.len()).unwrap_or(u64::MAX);
         if size > self.max_file_bytes {
@@ -177,7 +177,7 @@ impl Memory for DirectoryMemory {
 
     async fn create(&self, path: &MemoryPath<'_>, contents: &str) -> Result<String, ToolError> {
         let _turn = lock(&self.turn);
-        self.write(path, contents, Existing::Keep)?;
+        self.write(path, contents, OverwritePolicy::Keep)?;
         Ok(format!("File created successfully at: {}", path.given()))
     }
 
@@ -205,7 +205,7 @@ impl Memory for DirectoryMemory {
             });
         };
         let contents = contents.replacen(old, new, 1);
-        self.write(path, &contents, Existing::Replace)?;
+        self.write(path, &contents, OverwritePolicy::Replace)?;
         Ok(format!(
             "The memory file has been edited. Here is the snippet showing the change (with line numbers):\n{}",
             text::snippet(&contents, line - 1, 1, 2)
@@ -225,7 +225,7 @@ impl Memory for DirectoryMemory {
                 "Invalid `insert_line` parameter: {after}. It should be within the range [0, {lines}]."
             ))
         })?;
-        self.write(path, &contents, Existing::Replace)?;
+        self.write(path, &contents, OverwritePolicy::Replace)?;
         Ok(format!("The file {} has been edited.", path.given()))
     }
 

@@ -74,7 +74,7 @@ pub use agent::{AgentTool, AgentToolset};
 pub use bash::{BashTool, Commands};
 #[cfg(feature = "browser")]
 pub use browser::{
-    Browser, BrowserMember, FormValue, Navigation, PageFilter, PageLoaded, Target, Upload,
+    Browser, BrowserMember, FormValue, LoadedPage, Navigation, PageFilter, Target, Upload,
 };
 #[cfg(feature = "browser")]
 pub use browser_report::{BrowserChange, BrowserReport, Tab};

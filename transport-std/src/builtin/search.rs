@@ -23,7 +23,7 @@ const MAX_OUTPUT: usize = 100 << 10;
 const MAX_LINE: usize = 2000;
 
 /// A file or a directory that a walk found.
-struct Found {
+struct WalkEntry {
     path: PathBuf,
     is_file: bool,
     changed: Option<SystemTime>,
@@ -36,7 +36,7 @@ fn walk(
     start: &Path,
     enter: impl Fn(&str) -> bool,
     context: &ToolContext<'_>,
-    mut visit: impl FnMut(Found) -> bool,
+    mut visit: impl FnMut(WalkEntry) -> bool,
 ) -> Result<bool, ToolError> {
     let (mut open, mut seen) = (vec![start.to_owned()], 0);
     while let Some(path) = open.pop() {
@@ -64,7 +64,7 @@ fn walk(
             }
             let changed = found.modified().ok().map(cap_std::time::SystemTime::into_std);
             if (found.is_dir() || found.is_file())
-                && !visit(Found { path, is_file: found.is_file(), changed })
+                && !visit(WalkEntry { path, is_file: found.is_file(), changed })
             {
                 return Ok(true);
             }

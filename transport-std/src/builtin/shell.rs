@@ -165,7 +165,7 @@ impl Session {
             .kill_on_drop(true)
             .spawn()
             .map_err(|error| {
-                tracing::error!(error = %crate::Escaped(&error), "the shell did not start");
+                tracing::error!(error = %crate::EscapedText(&error), "the shell did not start");
                 ToolError::format(format_args!("bash: the shell did not start: {}", error.kind()))
             })?;
         let group = child.id().and_then(|id| Pid::from_raw(i32::try_from(id).ok()?));

@@ -6,8 +6,8 @@
 //! ```
 //! # #[cfg(feature = "testing")] {
 //! # use toolrunner_std::machine::testing::{Reply, Script, ScriptedModel};
-//! # use toolrunner_std::testing::Scripted;
-//! use toolrunner_std::{Client, Error, Structured, ToolInput};
+//! # use toolrunner_std::testing::ScriptedServer;
+//! use toolrunner_std::{Client, Error, StructuredResult, ToolInput};
 //!
 //! #[derive(ToolInput)]
 //! #[tool(rename_all = "lowercase")]
@@ -28,21 +28,21 @@
 //! async fn rate(client: &Client, text: &str) -> Result<Option<u8>, Error> {
 //!     let mut run = client.run("claude-opus-4-7").system("Rate the text.").user(text);
 //!     Ok(match run.output::<Review>().await? {
-//!         Structured::Value(review) => Some(review.stars),
+//!         StructuredResult::Value(review) => Some(review.stars),
 //!         // The model was asked twice. Its last text is still there.
-//!         Structured::Mismatch(reason) => {
+//!         StructuredResult::Mismatch(reason) => {
 //!             eprintln!("{reason}: {:?}", run.message().map(|message| message.text()));
 //!             None
 //!         }
-//!         Structured::Refused => None,
+//!         StructuredResult::Refused => None,
 //!         // A higher `max_tokens` may help.
-//!         Structured::Truncated => None,
+//!         StructuredResult::Truncated => None,
 //!         // A limit, a cancellation, or a call for the caller.
 //!         _ => None,
 //!     })
 //! }
 //! # let reply = Reply::text(r#"{"mood":"good","stars":4,"quotes":[]}"#);
-//! # let scripted = Scripted::new(ScriptedModel::new(Script::new().reply(reply)));
+//! # let scripted = ScriptedServer::new(ScriptedModel::new(Script::new().reply(reply)));
 //! # let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
 //! # assert_eq!(runtime.block_on(rate(&scripted.client(), "Fine.")).unwrap(), Some(4));
 //! # }
@@ -65,12 +65,12 @@
 //! [`Turn::output`](crate::Turn::output) reads one reply:
 //!
 //! ```no_run
-//! # use toolrunner_std::{Client, Error, Structured, ToolInput};
+//! # use toolrunner_std::{Client, Error, StructuredResult, ToolInput};
 //! # #[derive(ToolInput)] struct Review { stars: u8 }
 //! # async fn f(client: Client) -> Result<(), Error> {
 //! let mut run = client.run("claude-opus-4-7").output::<Review>().user("Rate it.");
 //! while let Some(mut turn) = run.next_turn().await? {
-//!     if let Structured::Mismatch(reason) = turn.output::<Review>()? {
+//!     if let StructuredResult::Mismatch(reason) = turn.output::<Review>()? {
 //!         turn.append_user(&format!("Please correct this: {reason}"))?;
 //!     }
 //! }

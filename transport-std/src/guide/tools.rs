@@ -148,7 +148,7 @@
 //! ```
 //! # #[cfg(feature = "testing")] {
 //! # use toolrunner_std::machine::testing::{Reply, Script, ScriptedModel};
-//! # use toolrunner_std::testing::Scripted;
+//! # use toolrunner_std::testing::ScriptedServer;
 //! use toolrunner_std::{Client, Run, ToolContext, ToolError, tool};
 //!
 //! struct Tenant {
@@ -171,7 +171,7 @@
 //! }
 //! # let call = Reply::new().tool_use("t1", "who", "{}");
 //! # let script = Script::new().reply(call).reply(Reply::text("Acme."));
-//! # let scripted = Scripted::new(ScriptedModel::new(script));
+//! # let scripted = ScriptedServer::new(ScriptedModel::new(script));
 //! # let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
 //! # let mut run = start(&scripted.client());
 //! # runtime.block_on(run.until_done()).unwrap();
@@ -181,14 +181,14 @@
 //!
 //! # Tools that somebody else runs
 //!
-//! A [`Declared`](crate::Declared) tool is a definition alone. The server runs its own tools, and
-//! the caller answers the calls of all others with [`Run::answer`](crate::Run::answer): the run
+//! A [`DeclaredTool`](crate::DeclaredTool) is a definition alone. The server runs its own tools,
+//! and the caller answers the calls of all others with [`Run::answer`](crate::Run::answer): the run
 //! ends with [`Outcome::NeedsAnswer`](crate::Outcome::NeedsAnswer) until then.
 //!
 //! ```
-//! # use toolrunner_std::{Client, Declared, Error, Run};
+//! # use toolrunner_std::{Client, DeclaredTool, Error, Run};
 //! fn start(client: &Client) -> Result<Run, Error> {
-//!     let search = Declared::new(r#"{"type":"web_search_20250305","name":"web_search"}"#)?;
+//!     let search = DeclaredTool::new(r#"{"type":"web_search_20250305","name":"web_search"}"#)?;
 //!     Ok(client.run("claude-opus-4-7").tool(search).user("What is new in Rust?"))
 //! }
 //! ```

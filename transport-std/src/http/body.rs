@@ -19,7 +19,7 @@ use toolrunner_core::transport::read_buffered;
 
 use super::HttpError;
 use super::host::{Host, Http1, Http2};
-use super::idle::{IdleTimer, Late};
+use super::idle::{IdleTimer, WaitEnd};
 
 /// The body of a reply. It owns what it reads from, so a reply may be kept while the run is used.
 ///
@@ -243,7 +243,7 @@ impl Flow {
                 }
                 Poll::Ready(Err(late)) => {
                     // A connection that went silent is not used for other requests.
-                    if let (Lease::Http2(_, shared), Late::Silent(_)) = (lease, late) {
+                    if let (Lease::Http2(_, shared), WaitEnd::Silent(_)) = (lease, late) {
                         self.host.forget(shared);
                     }
                     return Poll::Ready(Some(Err(HttpError::late(&self.host.origin, late))));

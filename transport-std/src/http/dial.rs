@@ -20,12 +20,12 @@ use tower_service::Service;
 
 use super::error::{BoxError, DnsError};
 use super::http2;
-use super::proxy::Proxied;
+use super::proxy::ProxyRoute;
 use super::sent::SentBody;
-use crate::Escaped;
+use crate::EscapedText;
 
 /// A new connection that can carry a request.
-pub(super) enum Dialed {
+pub(super) enum NewConnection {
     Http1(http1::SendRequest<SentBody>, AbortHandle),
     #[cfg_attr(
         not(feature = "http2"),
@@ -55,9 +55,9 @@ impl Dialer {
     pub(super) async fn dial(
         &self,
         target: &Uri,
-        via: Option<&Proxied>,
+        via: Option<&ProxyRoute>,
         tls: Option<Arc<ClientConfig>>,
-    ) -> Result<Dialed, BoxError> {
+    ) -> Result<NewConnection, BoxError> {
         let stream = self.tcp(target, via).await?.into_inner();
         let Some(tls) = tls else {
             return http1(stream).await;
@@ -75,7 +75,7 @@ impl Dialer {
     async fn tcp(
         &self,
         target: &Uri,
-        via: Option<&Proxied>,
+        via: Option<&ProxyRoute>,
     ) -> Result<TokioIo<TcpStream>, BoxError> {
         let (mut tcp, target) = (self.tcp.clone(), target.clone());
         match via {
@@ -87,15 +87,15 @@ impl Dialer {
 
 async fn http1<S: AsyncRead + AsyncWrite + Unpin + Send + 'static>(
     stream: S,
-) -> Result<Dialed, BoxError> {
+) -> Result<NewConnection, BoxError> {
     let (mut sender, connection) = http1::handshake(TokioIo::new(stream)).await?;
     let task = tokio::spawn(async move {
         if let Err(error) = connection.await {
-            tracing::debug!(error = %Escaped(error), "connection ended");
+            tracing::debug!(error = %EscapedText(error), "connection ended");
         }
     });
     sender.ready().await?;
-    Ok(Dialed::Http1(sender, task.abort_handle()))
+    Ok(NewConnection::Http1(sender, task.abort_handle()))
 }
 
 /// The system's resolver, with an error type that identifies failed look-ups.

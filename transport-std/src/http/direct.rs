@@ -16,15 +16,15 @@ impl Routes {
         Self
     }
 
-    pub(super) const fn to(&self, _: &Uri) -> Option<Proxied> {
+    pub(super) const fn to(&self, _: &Uri) -> Option<ProxyRoute> {
         None
     }
 }
 
 /// Has no values, because there are no proxies.
-pub(super) enum Proxied {}
+pub(super) enum ProxyRoute {}
 
-impl Proxied {
+impl ProxyRoute {
     pub(super) const fn name(&self) -> Option<&str> {
         match *self {}
     }

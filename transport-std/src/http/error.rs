@@ -9,8 +9,8 @@ use embedded_io_async::ErrorKind;
 use toolrunner_core::error::TransportKind;
 use toolrunner_core::transport::TransportError;
 
-use super::idle::{Bound, Late};
-use crate::Escaped;
+use super::idle::{Bound, WaitEnd};
+use crate::EscapedText;
 
 pub(crate) type BoxError = Box<dyn Error + Send + Sync>;
 
@@ -94,16 +94,16 @@ impl HttpError {
     }
 
     /// The error if a wait for the server took too long.
-    pub(super) fn late(origin: &str, late: Late) -> Self {
+    pub(super) fn late(origin: &str, late: WaitEnd) -> Self {
         let text = match late {
-            Late::Silent(limit) => format!("no data came from {origin} for {limit:?}"),
-            Late::Bound(Bound::Progress(limit)) => {
+            WaitEnd::Silent(limit) => format!("no data came from {origin} for {limit:?}"),
+            WaitEnd::Bound(Bound::Progress(limit)) => {
                 format!("the reply from {origin} made no progress for {limit:?}")
             }
-            Late::Bound(Bound::ErrorBody(limit)) => {
+            WaitEnd::Bound(Bound::ErrorBody(limit)) => {
                 format!("the body of an error from {origin} did not end within {limit:?}")
             }
-            Late::NoTimers => return Self::no_timers(),
+            WaitEnd::NoTimers => return Self::no_timers(),
         };
         Self::new(TransportKind::Timeout, text)
     }
@@ -180,12 +180,12 @@ fn find<'a, E: Error + 'static>(error: &'a (dyn Error + 'static)) -> Option<&'a 
 
 impl fmt::Display for HttpError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        Escaped(&self.0.text).fmt(f)?;
+        EscapedText(&self.0.text).fmt(f)?;
         let mut cause = self.source();
         while let Some(deeper) = cause.and_then(Error::source) {
             cause = Some(deeper);
         }
-        cause.map_or(Ok(()), |cause| write!(f, ": {}", Escaped(cause)))
+        cause.map_or(Ok(()), |cause| write!(f, ": {}", EscapedText(cause)))
     }
 }
 

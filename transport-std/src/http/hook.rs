@@ -34,15 +34,15 @@ pub type HookFuture<'a> =
 /// use toolrunner_std::http::{HookFuture, OutgoingRequest, RequestHook};
 /// use toolrunner_std::{Client, Secret};
 ///
-/// struct Rotating; // a source of tokens
+/// struct TokenSource; // a source of tokens
 ///
-/// impl Rotating {
+/// impl TokenSource {
 ///     async fn token(&self) -> Result<Secret, std::io::Error> {
 ///         Ok("a new token".into())
 ///     }
 /// }
 ///
-/// impl RequestHook for Rotating {
+/// impl RequestHook for TokenSource {
 ///     fn before_send<'a>(&'a self, request: &'a mut OutgoingRequest<'_>) -> HookFuture<'a> {
 ///         Box::pin(async move {
 ///             let token = self.token().await?;
@@ -54,7 +54,7 @@ pub type HookFuture<'a> =
 ///
 /// let client = Client::builder()
 ///     .base_url("https://gateway.example.org")
-///     .request_hook(Rotating)
+///     .request_hook(TokenSource)
 ///     .request_hook_fn(|request| Ok(request.set_header("x-trace", "1")?))
 ///     .build()?;
 /// # Ok::<(), toolrunner_std::SetupError>(())

@@ -28,7 +28,7 @@ use toolrunner_core::__private::BaseUrl;
 use toolrunner_core::error::TransportKind;
 
 use super::idle::IdleTimer;
-use super::proxy::{Proxied, Routes};
+use super::proxy::{ProxyRoute, Routes};
 use super::sent::{SentBody, Token};
 use super::{HttpError, http2};
 use crate::clock::sleep_until;
@@ -112,7 +112,7 @@ pub(super) struct Host {
     pub(super) uri: Uri,
     pub(super) secure: bool,
     pub(super) header: HeaderValue,
-    pub(super) via: Option<Proxied>,
+    pub(super) via: Option<ProxyRoute>,
     /// Held while a connection is made whose protocol is not yet known, so that 100 simultaneous
     /// first requests do not make 100 connections to a server that serves them all on one.
     pub(super) gate: tokio::sync::Mutex<()>,
@@ -160,7 +160,7 @@ impl Host {
         let via = routes.to(&uri);
         let scheme = if secure { "https" } else { "http" };
         let prefix = prefix.to_owned();
-        let origin = match via.as_ref().and_then(Proxied::name) {
+        let origin = match via.as_ref().and_then(ProxyRoute::name) {
             Some(proxy) => format!("{scheme}://{named} through the proxy {proxy}"),
             None => format!("{scheme}://{named}"),
         };

@@ -9,7 +9,7 @@ use hyper::body::Incoming;
 use hyper::client::conn::TrySendError;
 use tokio::io::{AsyncRead, AsyncWrite};
 
-use super::dial::Dialed;
+use super::dial::NewConnection;
 use super::error::BoxError;
 use super::sent::SentBody;
 
@@ -35,6 +35,6 @@ pub(super) const OFFERED: &[&[u8]] = &[b"http/1.1"];
 
 pub(super) async fn handshake<S: AsyncRead + AsyncWrite + Unpin + Send + 'static>(
     _: S,
-) -> Result<Dialed, BoxError> {
+) -> Result<NewConnection, BoxError> {
     Err("the server chose HTTP/2, and the feature `http2` of toolrunner-std is off".into())
 }

@@ -24,7 +24,7 @@ pub(super) struct IdleTimer {
     bound: Option<(Bound, Option<Instant>)>,
     sleep: Option<(Id, Pin<Box<Sleep>>)>,
     /// Which limit ends the current wait, if there is one.
-    waiting: Option<Late>,
+    waiting: Option<WaitEnd>,
 }
 
 /// A bound on a body that keeps sending data.
@@ -39,7 +39,7 @@ pub(super) enum Bound {
 
 /// Why a wait was ended.
 #[derive(Clone, Copy)]
-pub(super) enum Late {
+pub(super) enum WaitEnd {
     /// Nothing was received for this long.
     Silent(Duration),
     /// Data was received, but a bound was reached.
@@ -78,7 +78,7 @@ impl IdleTimer {
         &mut self,
         cx: &mut Context<'_>,
         read: Poll<T>,
-    ) -> Poll<Result<T, Late>> {
+    ) -> Poll<Result<T, WaitEnd>> {
         match read {
             Poll::Ready(read) => {
                 self.waiting = None;
@@ -88,20 +88,21 @@ impl IdleTimer {
         }
     }
 
-    fn poll(&mut self, cx: &mut Context<'_>) -> Poll<Late> {
+    fn poll(&mut self, cx: &mut Context<'_>) -> Poll<WaitEnd> {
         let runtime = Handle::try_current().map(|handle| handle.id());
-        let Ok(runtime) = runtime else { return Poll::Ready(Late::NoTimers) };
+        let Ok(runtime) = runtime else { return Poll::Ready(WaitEnd::NoTimers) };
         let is_ours = self.sleep.as_ref().is_some_and(|(id, _)| *id == runtime);
         let late = match self.waiting {
             Some(late) if is_ours => late,
             _ => {
                 let now = Instant::now();
                 // A limit that the clock cannot represent does not apply.
-                let silent = now.checked_add(self.limit).map(|end| (Late::Silent(self.limit), end));
+                let silent =
+                    now.checked_add(self.limit).map(|end| (WaitEnd::Silent(self.limit), end));
                 let bound = self.bound.as_mut().and_then(|(bound, end)| {
                     let (Bound::Progress(limit) | Bound::ErrorBody(limit)) = *bound;
                     *end = end.or_else(|| now.checked_add(limit));
-                    end.map(|end| (Late::Bound(*bound), end))
+                    end.map(|end| (WaitEnd::Bound(*bound), end))
                 });
                 let first = [bound, silent].into_iter().flatten().min_by_key(|(_, end)| *end);
                 let Some((late, deadline)) = first else { return Poll::Pending };
@@ -109,7 +110,7 @@ impl IdleTimer {
                     Some((id, sleep)) if *id == runtime => sleep.as_mut().reset(deadline),
                     _ => {
                         let Some(sleep) = sleep_until(deadline) else {
-                            return Poll::Ready(Late::NoTimers);
+                            return Poll::Ready(WaitEnd::NoTimers);
                         };
                         self.sleep = Some((runtime, Box::pin(sleep)));
                     }

@@ -27,13 +27,13 @@ use toolrunner_core::transport::{Body, Head, Reply, ReplyHead};
 use toolrunner_core::wire::Config;
 
 use super::body::{HttpBody, Lease};
-use super::dial::{Dialed, Dialer};
+use super::dial::{Dialer, NewConnection};
 use super::host::{Host, Http1, Http2, Target};
-use super::idle::{Bound, IdleTimer, Late};
-use super::proxy::{Proxied, Routes};
+use super::idle::{Bound, IdleTimer, WaitEnd};
+use super::proxy::{ProxyRoute, Routes};
 use super::sent::{SentBody, Token};
-use super::{DynTransport, HttpError, HttpSettings, Sending, Timeouts, tls};
-use crate::Escaped;
+use super::{DynTransport, HttpError, HttpSettings, SendFuture, Timeouts, tls};
+use crate::EscapedText;
 use crate::clock::sleep_until;
 
 /// The maximum number of servers remembered. One more drops the oldest, with its connections.
@@ -77,7 +77,7 @@ struct Failure {
 }
 
 impl DynTransport for Links {
-    fn send<'a>(&'a self, head: &'a Head<'_>, body: &'a Body<'_>) -> Sending<'a> {
+    fn send<'a>(&'a self, head: &'a Head<'_>, body: &'a Body<'_>) -> SendFuture<'a> {
         self.send_with(&Method::POST, head, body, Timeouts::default())
     }
 
@@ -86,7 +86,7 @@ impl DynTransport for Links {
         head: &'a Head<'_>,
         body: &'a Body<'_>,
         timeouts: Timeouts,
-    ) -> Sending<'a> {
+    ) -> SendFuture<'a> {
         self.send_with(&Method::POST, head, body, timeouts)
     }
 
@@ -99,7 +99,7 @@ impl DynTransport for Links {
         head: &'a Head<'_>,
         body: &'a Body<'_>,
         timeouts: Timeouts,
-    ) -> Sending<'a> {
+    ) -> SendFuture<'a> {
         Box::pin(async move {
             let unsent = Unsent { method, head, body };
             let read = timeouts.read.unwrap_or(self.settings.read_timeout);
@@ -131,7 +131,7 @@ impl DynTransport for Links {
                     // request that may have reached the server completely is decided by the retry
                     // policy, because both may be billed.
                     Err(Failure { unsent: true, error }) if had_waited => {
-                        tracing::debug!(error = %Escaped(error), "the server had closed an idle connection; sending on a new one");
+                        tracing::debug!(error = %EscapedText(error), "the server had closed an idle connection; sending on a new one");
                         may_wait = false;
                     }
                     Err(Failure { error, .. }) => return Err(error),
@@ -258,7 +258,7 @@ impl Links {
         let tls = if host.secure { Some(self.tls()?) } else { None };
         let dialed = self.dialer.dial(&host.uri, host.via.as_ref(), tls).await;
         match dialed.map_err(|source| HttpError::connecting(&host.origin, source))? {
-            Dialed::Http1(sender, task) => {
+            NewConnection::Http1(sender, task) => {
                 host.set_http1_only();
                 Ok(Lease::Http1(Http1::new(
                     sender,
@@ -267,7 +267,7 @@ impl Links {
                     runtime,
                 )))
             }
-            Dialed::Http2(sender) => Ok(multiplexed(host.share(sender, runtime))),
+            NewConnection::Http2(sender) => Ok(multiplexed(host.share(sender, runtime))),
         }
     }
 
@@ -348,7 +348,7 @@ fn http1_request(
 ) -> Result<Request<SentBody>, HttpError> {
     let mut request = request(unsent, Some(Token::clone(token)))?;
     request.headers_mut().insert(HOST, host.header.clone());
-    *request.uri_mut() = match host.via.as_ref().and_then(Proxied::forwards) {
+    *request.uri_mut() = match host.via.as_ref().and_then(ProxyRoute::forwards) {
         Some(auth) => {
             if let Some(auth) = auth {
                 request.headers_mut().insert(PROXY_AUTHORIZATION, auth.clone());
@@ -411,7 +411,7 @@ fn request(
 /// Returns the reply's head, or why there is none.
 fn answered(
     host: &Host,
-    sent: Result<Result<Response<Incoming>, TrySendError<Request<SentBody>>>, Late>,
+    sent: Result<Result<Response<Incoming>, TrySendError<Request<SentBody>>>, WaitEnd>,
 ) -> Result<Response<Incoming>, Failure> {
     match sent {
         Ok(Ok(response)) => Ok(response),

@@ -67,7 +67,7 @@ use links::Links;
 pub(crate) use links::without_query;
 
 /// The future of [`DynTransport::send`].
-pub type Sending<'a> =
+pub type SendFuture<'a> =
     Pin<Box<dyn Future<Output = Result<Reply<HttpBody>, HttpError>> + Send + 'a>>;
 
 /// The object-safe counterpart of [`Transport`], implemented by whatever carries the requests of an
@@ -75,7 +75,7 @@ pub type Sending<'a> =
 pub trait DynTransport: Send + Sync + 'static {
     /// Sends a request and returns the reply's head and body, as [`Transport::send`] does. It may
     /// be called again before an earlier reply was read to its end.
-    fn send<'a>(&'a self, head: &'a Head<'_>, body: &'a Body<'_>) -> Sending<'a>;
+    fn send<'a>(&'a self, head: &'a Head<'_>, body: &'a Body<'_>) -> SendFuture<'a>;
 
     /// Sends a request as [`send`](Self::send) does, with these timeouts instead of the
     /// transport's own. By default it ignores them and calls `send`.
@@ -84,7 +84,7 @@ pub trait DynTransport: Send + Sync + 'static {
         head: &'a Head<'_>,
         body: &'a Body<'_>,
         timeouts: Timeouts,
-    ) -> Sending<'a> {
+    ) -> SendFuture<'a> {
         let _ = timeouts;
         self.send(head, body)
     }
@@ -98,7 +98,7 @@ pub trait DynTransport: Send + Sync + 'static {
         head: &'a Head<'_>,
         body: &'a Body<'_>,
         timeouts: Timeouts,
-    ) -> Sending<'a> {
+    ) -> SendFuture<'a> {
         if method == Method::POST {
             return self.send_within(head, body, timeouts);
         }

@@ -15,10 +15,10 @@ use super::error::BoxError;
 
 /// Which proxies to use.
 #[derive(Clone)]
-pub struct Proxies(Which);
+pub struct Proxies(ProxySource);
 
 #[derive(Clone)]
-enum Which {
+enum ProxySource {
     Environment,
     None,
     Url(String),
@@ -32,12 +32,12 @@ impl Proxies {
     /// Uses the proxies of `HTTPS_PROXY`, `HTTP_PROXY`, `ALL_PROXY` and `NO_PROXY`, in upper or
     /// lower case, as curl does.
     pub const fn from_env() -> Self {
-        Self(Which::Environment)
+        Self(ProxySource::Environment)
     }
 
     /// Uses no proxy, regardless of the environment.
     pub const fn none() -> Self {
-        Self(Which::None)
+        Self(ProxySource::None)
     }
 
     /// Uses this proxy for every server: `http://`, `socks5://`, `socks5h://`, `socks4://` or
@@ -50,18 +50,18 @@ impl Proxies {
         let matcher = Matcher::builder().all(url.to_owned()).build();
         let usable = matcher
             .intercept(&Uri::from_static("http://server/"))
-            .map(|found| Proxied::new(&found, false));
+            .map(|found| ProxyRoute::new(&found, false));
         match usable {
-            None | Some(Proxied::Unusable) => Err(BadProxy),
-            Some(_) => Ok(Self(Which::Url(url.to_owned()))),
+            None | Some(ProxyRoute::Unusable) => Err(BadProxy),
+            Some(_) => Ok(Self(ProxySource::Url(url.to_owned()))),
         }
     }
 
     pub(super) fn routes(&self) -> Routes {
         Routes(match &self.0 {
-            Which::Environment => Some(Matcher::from_env()),
-            Which::None => None,
-            Which::Url(url) => Some(Matcher::builder().all(url.clone()).build()),
+            ProxySource::Environment => Some(Matcher::from_env()),
+            ProxySource::None => None,
+            ProxySource::Url(url) => Some(Matcher::builder().all(url.clone()).build()),
         })
     }
 }
@@ -70,9 +70,9 @@ impl fmt::Debug for Proxies {
     /// Omits the URL, which may contain a password.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self.0 {
-            Which::Environment => "Proxies(from the environment)",
-            Which::None => "Proxies(none)",
-            Which::Url(_) => "Proxies(…)",
+            ProxySource::Environment => "Proxies(from the environment)",
+            ProxySource::None => "Proxies(none)",
+            ProxySource::Url(_) => "Proxies(…)",
         })
     }
 }
@@ -103,14 +103,14 @@ impl Routes {
     }
 
     /// Returns the proxy for `target`, if there is one.
-    pub(super) fn to(&self, target: &Uri) -> Option<Proxied> {
+    pub(super) fn to(&self, target: &Uri) -> Option<ProxyRoute> {
         let secure = target.scheme() == Some(&http::uri::Scheme::HTTPS);
-        self.0.as_ref()?.intercept(target).map(|found| Proxied::new(&found, secure))
+        self.0.as_ref()?.intercept(target).map(|found| ProxyRoute::new(&found, secure))
     }
 }
 
 /// The proxy for a server.
-pub(super) enum Proxied {
+pub(super) enum ProxyRoute {
     /// An HTTP proxy that receives the whole URL and forwards the request.
     Forward {
         proxy: Uri,
@@ -132,7 +132,7 @@ pub(super) enum Proxied {
     Unusable,
 }
 
-impl Proxied {
+impl ProxyRoute {
     fn new(found: &Intercept, secure: bool) -> Self {
         let proxy = found.uri().clone();
         match proxy.scheme_str() {

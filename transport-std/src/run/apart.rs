@@ -12,15 +12,15 @@ use std::panic::catch_unwind;
 /// The inner future is dropped in here, when it is done, aborted or no longer needed, and a panic
 /// during that drop is only logged. One case cannot be caught: a value that panics while it is
 /// dropped *because* of a panic aborts the process, as everywhere in Rust.
-pub(super) struct Apart<F>(Option<F>);
+pub(super) struct PanicBoundary<F>(Option<F>);
 
-impl<F> Apart<F> {
+impl<F> PanicBoundary<F> {
     pub(super) const fn new(future: F) -> Self {
         Self(Some(future))
     }
 }
 
-impl<F: Future + Unpin> Future for Apart<F> {
+impl<F: Future + Unpin> Future for PanicBoundary<F> {
     type Output = Result<F::Output, String>;
 
     fn poll(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Self::Output> {
@@ -38,9 +38,9 @@ impl<F: Future + Unpin> Future for Apart<F> {
 }
 
 // The future moves only when it is dropped: it is behind a pointer of its own.
-impl<F> Unpin for Apart<F> {}
+impl<F> Unpin for PanicBoundary<F> {}
 
-impl<F> Drop for Apart<F> {
+impl<F> Drop for PanicBoundary<F> {
     fn drop(&mut self) {
         drop_apart(self.0.take());
     }

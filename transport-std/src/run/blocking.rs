@@ -14,7 +14,7 @@ use tokio::runtime::Handle;
 use tokio::sync::oneshot;
 use tracing::{Dispatch, Span, dispatcher};
 
-use crate::Escaped;
+use crate::EscapedText;
 
 /// Runs `work` where it may block. If it panics, the panic resumes in the caller.
 ///
@@ -42,7 +42,7 @@ pub(super) async fn run<F: Future<Output: Send + 'static>>(
         let _ = give.send(catch_unwind(AssertUnwindSafe(|| caller.scope(|| block_on(work())))));
     });
     if let Err(error) = spawned {
-        tracing::error!(error = %Escaped(error), "no thread for a blocking tool");
+        tracing::error!(error = %EscapedText(error), "no thread for a blocking tool");
         return Err(Notice::NotRun);
     }
     match given.await {

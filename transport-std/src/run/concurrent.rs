@@ -9,7 +9,7 @@ use std::sync::{Arc, Mutex, Weak};
 use futures_util::future::{AbortHandle, Abortable};
 use futures_util::stream::{FuturesUnordered, StreamExt};
 use toolrunner_core::__private::client::OwnedCall;
-use toolrunner_core::__private::drive::{Env, Execute, Finished, Job, Verdict, put_own, work};
+use toolrunner_core::__private::drive::{CallEnd, Env, Execute, Job, Verdict, put_own, work};
 use toolrunner_core::__private::{CallFuture, Notice, gate};
 use toolrunner_core::drive::{Decision as Gated, Draft, Hooks as CoreHooks};
 use toolrunner_core::error::{Error as CoreError, Misuse};
@@ -18,19 +18,19 @@ use toolrunner_core::run::{CallIndex, Run as Machine};
 use toolrunner_core::tool::{Definition, Output, ToolCall, ToolError, ToolHost, Toolbox};
 use tracing::Instrument;
 
-use super::apart::{Apart, run_apart};
+use super::apart::{PanicBoundary, run_apart};
 use super::blocking;
 use super::gate::DynGate;
 use super::hooks::Hooks;
 use super::host::Host;
 use super::tools::Toolset;
 use super::trace::Trace;
-use crate::Escaped;
+use crate::EscapedText;
 use crate::clock::SharedClock;
 use crate::lock::lock;
 
 /// A call that is done.
-pub(super) struct Done {
+pub(super) struct CompletedCall {
     call: CallIndex,
     verdict: Verdict,
     /// The content of the answer, and whether it is an error. `None` if the caller must answer.
@@ -39,7 +39,7 @@ pub(super) struct Done {
     question: Option<String>,
 }
 
-type Running = Abortable<Apart<Pin<Box<dyn Future<Output = Done> + Send>>>>;
+type JobFuture = Abortable<PanicBoundary<Pin<Box<dyn Future<Output = CompletedCall> + Send>>>>;
 
 /// The calls of a turn that are running, and the spans of the run, in which they run.
 pub(super) struct Concurrent {
@@ -47,24 +47,24 @@ pub(super) struct Concurrent {
     run: u64,
     /// How many calls may run at the same time.
     pub(super) concurrency: usize,
-    running: FuturesUnordered<Running>,
+    running: FuturesUnordered<JobFuture>,
     /// The calls in `running` that were not aborted.
-    list: Vec<Entered>,
+    list: Vec<RunningCall>,
     /// The call that is done, until its answer is taken.
-    done: Option<Done>,
+    done: Option<CompletedCall>,
     /// The question of the call that was left to the caller last.
     pub(super) question: Option<String>,
     pub(super) trace: Trace,
 }
 
-struct Entered {
+struct RunningCall {
     call: CallIndex,
     abort: AbortHandle,
     /// Weak, so that what the call owns is dropped with its future, where a panic is caught.
     served: Weak<Call>,
 }
 
-impl Entered {
+impl RunningCall {
     /// Asks the tool to stop.
     fn cancel(&self) {
         if let Some(served) = self.served.upgrade() {
@@ -141,7 +141,7 @@ impl Execute<Toolset, Hooks, SharedClock> for Concurrent {
             env.tools.definition(job.tool).map_or((false, false), |definition| {
                 (definition.blocking, definition.requires_approval)
             });
-        let served = Served(Arc::new(Call {
+        let served = CallTools(Arc::new(Call {
             job,
             clock: env.clock.clone(),
             own: OwnedCall::new(run, &call),
@@ -158,11 +158,11 @@ impl Execute<Toolset, Hooks, SharedClock> for Concurrent {
         }));
         let traced = self.trace.call(self.run, id, name, input);
         let ends = self.trace.ends_call();
-        self.list.push(Entered { call: job.call, abort, served: Arc::downgrade(&served.0) });
+        self.list.push(RunningCall { call: job.call, abort, served: Arc::downgrade(&served.0) });
         // Inside the caller's span, and around the tool's own log lines.
         let span = tracing::error_span!("call", run = self.run, tool = %one_line(name), call = %one_line(id));
         let work = served.run().instrument(span);
-        let work: Pin<Box<dyn Future<Output = Done> + Send>> = match traced.is_disabled() {
+        let work: Pin<Box<dyn Future<Output = CompletedCall> + Send>> = match traced.is_disabled() {
             true => Box::pin(work),
             false => Box::pin(async move {
                 let done = work.instrument(traced.clone()).await;
@@ -170,11 +170,11 @@ impl Execute<Toolset, Hooks, SharedClock> for Concurrent {
                 done
             }),
         };
-        self.running.push(Abortable::new(Apart::new(work), registration));
+        self.running.push(Abortable::new(PanicBoundary::new(work), registration));
         Ok(())
     }
 
-    fn poll_finished(&mut self, context: &mut Context<'_>) -> Poll<Finished> {
+    fn poll_finished(&mut self, context: &mut Context<'_>) -> Poll<CallEnd> {
         loop {
             let Some(next) = ready!(self.running.poll_next_unpin(context)) else {
                 return Poll::Pending;
@@ -183,7 +183,7 @@ impl Execute<Toolset, Hooks, SharedClock> for Concurrent {
             // before this point.
             if let Ok(Ok(done)) = next {
                 self.list.retain(|entered| entered.call != done.call);
-                let finished = Finished { call: done.call, slot: 0, verdict: done.verdict };
+                let finished = CallEnd { call: done.call, slot: 0, verdict: done.verdict };
                 self.done = Some(done);
                 return Poll::Ready(finished);
             }
@@ -193,11 +193,11 @@ impl Execute<Toolset, Hooks, SharedClock> for Concurrent {
     fn put(
         &mut self,
         run: &mut Machine<'_>,
-        finished: Finished,
+        finished: CallEnd,
         after: impl FnOnce(&mut Draft<'_, '_>),
     ) -> Result<(), CoreError> {
         let done = self.done.take().filter(|done| done.call == finished.call);
-        let Done { answer, question, .. } = done.ok_or(Misuse::NoSuchCall)?;
+        let CompletedCall { answer, question, .. } = done.ok_or(Misuse::NoSuchCall)?;
         if let Some(answer) = answer {
             return put_own(run, finished.call, answer, after);
         }
@@ -205,7 +205,7 @@ impl Execute<Toolset, Hooks, SharedClock> for Concurrent {
         Ok(())
     }
 
-    fn discard(&mut self, _: Finished) {
+    fn discard(&mut self, _: CallEnd) {
         self.done = None;
     }
 
@@ -239,10 +239,10 @@ struct Call {
 }
 
 /// The tools and the hooks of one call, which own everything.
-struct Served(Arc<Call>);
+struct CallTools(Arc<Call>);
 
-impl Served {
-    async fn run(self) -> Done {
+impl CallTools {
+    async fn run(self) -> CompletedCall {
         let Call { job, clock, .. } = &*self.0;
         let mut content = Vec::new();
         let input = self.0.own.input();
@@ -264,9 +264,9 @@ impl Served {
         // The call may be the last owner of tools that were replaced. If their destructor panics,
         // the answer must not be lost.
         if let Err(panic) = run_apart(|| drop(self)) {
-            tracing::error!("a panic while a call's tools were dropped: {}", Escaped(&panic));
+            tracing::error!("a panic while a call's tools were dropped: {}", EscapedText(&panic));
         }
-        Done { call, verdict, answer, question }
+        CompletedCall { call, verdict, answer, question }
     }
 
     /// Writes the text of an error that a tool returned.
@@ -317,7 +317,7 @@ impl Call {
     }
 }
 
-impl Toolbox for Served {
+impl Toolbox for CallTools {
     fn count(&self) -> usize {
         self.0.tools.count()
     }
@@ -336,18 +336,18 @@ impl Toolbox for Served {
         async move {
             let result = if self.0.is_blocking {
                 let work: CallFuture<'_> = Box::pin(self.block(i, &call, out));
-                Apart::new(work).await
+                PanicBoundary::new(work).await
             } else {
                 // A toolbox may also panic before it returns the future, and an error in its
                 // `Display`.
                 let result = match run_apart(|| self.0.tools.tools.dyn_call(i, call, out)) {
-                    Ok(work) => Apart::new(work).await,
+                    Ok(work) => PanicBoundary::new(work).await,
                     Err(panic) => Err(panic),
                 };
                 result.and_then(|result| run_apart(|| self.written(result, out)))
             };
             result.unwrap_or_else(|panic| {
-                tracing::error!("tool panicked: {}", Escaped(&panic));
+                tracing::error!("tool panicked: {}", EscapedText(&panic));
                 Notice::Panicked.write_to(out)?;
                 Err(ToolError::written())
             })
@@ -355,11 +355,11 @@ impl Toolbox for Served {
     }
 }
 
-impl CoreHooks for Served {
+impl CoreHooks for CallTools {
     async fn before(&self, call: &ToolCall<'_>, out: &mut Output<'_>) -> Gated {
         let Some(decider) = &self.0.gate else { return Gated::Allow };
         let call = gate::gated(call, self.0.requires_approval);
-        match Apart::new(decider.dyn_decide(call)).await {
+        match PanicBoundary::new(decider.dyn_decide(call)).await {
             Ok(decision) => {
                 let (decision, mistake) = gate::carry_out(decision, out);
                 if let Some(mistake) = mistake {
@@ -369,7 +369,7 @@ impl CoreHooks for Served {
             }
             // The gate did not allow the call.
             Err(panic) => {
-                tracing::error!("the gate panicked: {}", Escaped(&panic));
+                tracing::error!("the gate panicked: {}", EscapedText(&panic));
                 gate::not_run(out)
             }
         }
@@ -389,16 +389,17 @@ fn log(error: &ToolError, content: &[u8]) {
             .map_or_else(|| error.to_string(), |text| text.to_string())
     };
     if error.source().is_none() {
-        tracing::warn!("the tool answered with an error: {}", Escaped(text()));
+        tracing::warn!("the tool answered with an error: {}", EscapedText(text()));
         return;
     }
-    let backtrace = error.backtrace().map(|backtrace| tracing::field::display(Escaped(backtrace)));
-    tracing::error!(backtrace, "tool failed: {}", Escaped(text()));
+    let backtrace =
+        error.backtrace().map(|backtrace| tracing::field::display(EscapedText(backtrace)));
+    tracing::error!(backtrace, "tool failed: {}", EscapedText(text()));
 }
 
 /// Returns a raw name or id for a log.
-pub(super) fn one_line(raw: &str) -> Escaped<Text<'_>> {
-    Escaped(Text::from_raw(raw))
+pub(super) fn one_line(raw: &str) -> EscapedText<Text<'_>> {
+    EscapedText(Text::from_raw(raw))
 }
 
 #[cfg(test)]
@@ -412,7 +413,7 @@ mod tests {
     #[test]
     fn a_call_is_small() {
         // glibc's allocator caches blocks of up to 1,032 bytes.
-        let len = size(|served: Served| served.run().instrument(tracing::Span::none()));
+        let len = size(|served: CallTools| served.run().instrument(tracing::Span::none()));
         assert!(len <= 1032, "{len} bytes");
     }
 }

@@ -13,7 +13,7 @@ use toolrunner_core::transport::Head;
 use tracing::Instrument;
 
 use super::body::Prefix;
-use super::{Finished, Retried, Run, Turn};
+use super::{RetryCause, Run, RunEnd, Turn};
 use crate::config::{BETA, add_beta};
 use crate::error::Error;
 use crate::http::HttpBody;
@@ -23,7 +23,7 @@ impl Run {
     ///
     /// # Errors
     /// See [`Error`]. The run stays intact: call it again to continue where it stopped.
-    pub async fn until_done(&mut self) -> Result<Finished, Error> {
+    pub async fn until_done(&mut self) -> Result<RunEnd, Error> {
         while self.advance(false).await?.is_some() {}
         self.finished()
     }
@@ -87,16 +87,16 @@ impl Run {
     pub async fn for_each_event(
         &mut self,
         mut see: impl FnMut(&Event<'_>) + Send,
-    ) -> Result<Finished, Error> {
+    ) -> Result<RunEnd, Error> {
         while let Some(event) = self.next_event().await? {
             see(&event);
         }
         self.finished()
     }
 
-    pub(super) fn finished(&self) -> Result<Finished, Error> {
+    pub(super) fn finished(&self) -> Result<RunEnd, Error> {
         match self.machine.outcome() {
-            Some(outcome) => Ok(Finished { outcome, message: self.message(), usage: self.usage() }),
+            Some(outcome) => Ok(RunEnd { outcome, message: self.message(), usage: self.usage() }),
             None => Err(Error::Invalid("the run is not over".to_owned())),
         }
     }
@@ -106,8 +106,8 @@ impl Run {
             return what.event(&mut self.machine, true);
         };
         let retried = self.notes.retried.as_deref();
-        let message = retried.map(Retried::message).unwrap_or_default();
-        let request_id = retried.map(Retried::request_id).unwrap_or_default();
+        let message = retried.map(RetryCause::message).unwrap_or_default();
+        let request_id = retried.map(RetryCause::request_id).unwrap_or_default();
         Some(Event::Retry { attempt, wait, error, message, request_id })
     }
 
@@ -254,7 +254,7 @@ impl Run {
                     ?wait,
                     "request failed and is sent again: {full}"
                 );
-                self.notes.retried = Some(Box::new(Retried::new(&full)));
+                self.notes.retried = Some(Box::new(RetryCause::new(&full)));
             }
             _ => {}
         }

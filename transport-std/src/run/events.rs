@@ -8,7 +8,7 @@ use toolrunner_core::json::Value;
 use toolrunner_core::message::{StopReason, Usage};
 use toolrunner_core::observe::Event;
 
-use super::{Finished, Run};
+use super::{Run, RunEnd};
 use crate::error::Error;
 
 /// One event of a run, as data: an [`Event`] that owns everything, with the times that the run
@@ -102,7 +102,7 @@ pub enum OwnedEvent {
         request_id: String,
     },
     /// The run is over. This is the last event of [`Run::into_stream`].
-    Finished(Finished),
+    Finished(RunEnd),
     /// A piece of a call's input: [`Event::Input`].
     Input {
         /// The block's index in the message.
@@ -391,7 +391,7 @@ impl Serialize for OwnedEvent {
                     put!("request_id": request_id);
                 }
             }
-            Self::Finished(Finished { outcome, message, usage }) => {
+            Self::Finished(RunEnd { outcome, message, usage }) => {
                 put!("outcome": outcome, "message": message, "usage": usage);
             }
             Self::Input { index, json } => {
@@ -438,7 +438,7 @@ impl Serialize for OwnedEvent {
 }
 
 /// The members `outcome`, `message` (the model's last message verbatim, or `null`) and `usage`.
-impl Serialize for Finished {
+impl Serialize for RunEnd {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
         let Self { outcome, message, usage } = self;
         object!(serializer, "outcome": outcome, "message": message, "usage": usage,).end()

@@ -5,11 +5,11 @@ use core::pin::Pin;
 #[doc(inline)]
 pub use toolrunner_core::__private::gate::{Decision, GatedCall, ResultDraft};
 
-type Deciding<'a> = Pin<Box<dyn Future<Output = Decision> + Send + 'a>>;
+type DecisionFuture<'a> = Pin<Box<dyn Future<Output = Decision> + Send + 'a>>;
 
 /// The object-safe form of a gate.
 pub(super) trait DynGate: Send + Sync {
-    fn dyn_decide(&self, call: GatedCall) -> Deciding<'_>;
+    fn dyn_decide(&self, call: GatedCall) -> DecisionFuture<'_>;
 }
 
 impl<F, D> DynGate for F
@@ -17,7 +17,7 @@ where
     F: Fn(GatedCall) -> D + Send + Sync,
     D: Future<Output = Decision> + Send + 'static,
 {
-    fn dyn_decide(&self, call: GatedCall) -> Deciding<'_> {
+    fn dyn_decide(&self, call: GatedCall) -> DecisionFuture<'_> {
         // Inside the future, so that a panic of the closure itself is also one of the future.
         Box::pin(async move { self(call).await })
     }

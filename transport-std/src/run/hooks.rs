@@ -14,7 +14,7 @@ use super::RunBuilder;
 use super::apart::run_apart;
 use super::gate::{Decision, DynGate, GatedCall, Hook, ResultDraft};
 use super::watch::Watch;
-use crate::Escaped;
+use crate::EscapedText;
 use crate::lock::lock;
 
 /// The hooks on calls and results, the tools' shared state, and the run's cancellation.
@@ -134,7 +134,7 @@ impl CoreHooks for Hooks {
             true => "the model's input is not a JSON object",
             false => "tool not found",
         };
-        tracing::warn!(run = self.run, tool = %Escaped(call.name), call = %Escaped(call.id), "{why}");
+        tracing::warn!(run = self.run, tool = %EscapedText(call.name), call = %EscapedText(call.id), "{why}");
     }
 
     fn after(&self, result: &mut Draft<'_, '_>) {

@@ -73,7 +73,7 @@ use body::Request;
 use concurrent::Concurrent;
 use hooks::Hooks;
 use notes::Notes;
-use retried::Retried;
+use retried::RetryCause;
 use tools::OwnTools;
 
 pub use build::{DEFAULT_MAX_TOKENS, RunBuilder};
@@ -145,7 +145,7 @@ pub const DEFAULT_GRACE: Duration = Duration::from_secs(5);
 /// # #[cfg(feature = "testing")]
 /// # async fn f() -> Result<(), toolrunner_std::Error> {
 /// use toolrunner_std::machine::testing::{Reply, Script, ScriptedModel};
-/// use toolrunner_std::testing::Scripted;
+/// use toolrunner_std::testing::ScriptedServer;
 /// use toolrunner_std::tool;
 ///
 /// /// Returns whether the door is open.
@@ -158,7 +158,7 @@ pub const DEFAULT_GRACE: Duration = Duration::from_secs(5);
 ///     .reply(Reply::new().tool_use("t1", "door", "{}"))
 ///     .reply(Reply::text("It is open."))
 ///     .reply(Reply::text("You are welcome."));
-/// let client = Scripted::new(ScriptedModel::new(script)).client();
+/// let client = ScriptedServer::new(ScriptedModel::new(script)).client();
 ///
 /// // Set a limit, and say something.
 /// let mut run = client.run("m").tools(door).user("Is the door open?");
@@ -204,7 +204,7 @@ pub struct Run {
     /// The queue of injected messages. `None` until an injector exists.
     injected: Option<Arc<inject::Queue>>,
     /// The text to keep if the run is cancelled. `None` if the option is off.
-    shown: Option<Box<shown::Shown>>,
+    shown: Option<Box<shown::ShownText>>,
     notes: Notes,
 }
 
@@ -223,7 +223,7 @@ impl fmt::Debug for Run {
 /// How a run ended.
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
-pub struct Finished {
+pub struct RunEnd {
     /// Why the run ended.
     pub outcome: Outcome,
     /// The model's last message, or `None` if there was none.
@@ -232,7 +232,7 @@ pub struct Finished {
     pub usage: Usage,
 }
 
-impl Finished {
+impl RunEnd {
     /// Returns the text of the last message: all its text blocks, joined. Empty if there is no
     /// message.
     pub fn text(&self) -> String {

@@ -5,7 +5,7 @@ use std::collections::VecDeque;
 use toolrunner_core::__private::drive::Progress;
 
 use super::fairness::Fairness;
-use super::retried::Retried;
+use super::retried::RetryCause;
 
 /// The notes of a run, which start empty.
 #[derive(Default)]
@@ -15,7 +15,7 @@ pub(super) struct Notes {
     /// Whether the request under way was reported as an event.
     pub(super) announced: bool,
     /// The failure of the request that is retried.
-    pub(super) retried: Option<Box<Retried>>,
+    pub(super) retried: Option<Box<RetryCause>>,
     /// Whether the reply made progress since the last wait for its body.
     pub(super) has_progressed: bool,
     /// Whether the cancellation of the run has taken effect.

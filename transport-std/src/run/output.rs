@@ -3,7 +3,7 @@
 use toolrunner_core::__private::structured;
 use toolrunner_core::message::ReplyMessage;
 use toolrunner_core::run::Outcome;
-use toolrunner_core::structured::Structured;
+use toolrunner_core::structured::StructuredResult;
 use toolrunner_core::tool::ToolInput;
 
 use super::{Run, RunBuilder, Turn};
@@ -41,7 +41,7 @@ impl Run {
     ///
     /// ```no_run
     /// # async fn f(client: toolrunner_std::Client) -> Result<(), toolrunner_std::Error> {
-    /// use toolrunner_std::{Structured, ToolInput};
+    /// use toolrunner_std::{StructuredResult, ToolInput};
     ///
     /// #[derive(ToolInput, Debug)]
     /// struct Invoice {
@@ -52,8 +52,8 @@ impl Run {
     ///
     /// let mut run = client.run("claude-opus-4-7").user("Invoice 7/2026 about 12 euros");
     /// match run.output::<Invoice>().await? {
-    ///     Structured::Value(invoice) => println!("{invoice:?}"),
-    ///     Structured::Mismatch(reason) => println!("no invoice: {reason}"),
+    ///     StructuredResult::Value(invoice) => println!("{invoice:?}"),
+    ///     StructuredResult::Mismatch(reason) => println!("no invoice: {reason}"),
     ///     other => println!("{other:?}"),
     /// }
     /// # Ok(()) }
@@ -64,7 +64,7 @@ impl Run {
     /// # Errors
     /// Returns the errors of [`until_done`](Self::until_done), or an error if the API does not
     /// support the schema of a [`Json<T>`](crate::Json). Then nothing was sent.
-    pub async fn output<T: for<'x> ToolInput<'x>>(&mut self) -> Result<Structured<T>, Error> {
+    pub async fn output<T: for<'x> ToolInput<'x>>(&mut self) -> Result<StructuredResult<T>, Error> {
         let before = self.request.params.json(PARAM).map(str::to_owned);
         set_format::<T>(self.params_mut())?;
         let result = self.typed().await;
@@ -75,11 +75,11 @@ impl Run {
         result
     }
 
-    async fn typed<T: for<'x> ToolInput<'x>>(&mut self) -> Result<Structured<T>, Error> {
+    async fn typed<T: for<'x> ToolInput<'x>>(&mut self) -> Result<StructuredResult<T>, Error> {
         let finished = self.until_done().await?;
         let view = finished.message.as_ref().map(ReplyMessage::view);
         let first = structured::read_owned(finished.outcome, view);
-        let Structured::Mismatch(reason) = first else { return Ok(first) };
+        let StructuredResult::Mismatch(reason) = first else { return Ok(first) };
         self.append(structured::correction(&reason))?;
         let finished = self.until_done().await?;
         let view = finished.message.as_ref().map(ReplyMessage::view);
@@ -91,13 +91,13 @@ impl Turn<'_> {
     /// Reads this turn's reply as a value of the type that [`RunBuilder::output`] set. Unlike
     /// [`Run::output`], it does not ask again: [`append_user`](Self::append_user) does.
     ///
-    /// A reply that calls tools is [`Structured::Ended`].
+    /// A reply that calls tools is [`StructuredResult::Ended`].
     ///
     /// # Errors
     /// Returns the errors of [`message`](Self::message).
-    pub fn output<T: for<'x> ToolInput<'x>>(&self) -> Result<Structured<T>, Error> {
+    pub fn output<T: for<'x> ToolInput<'x>>(&self) -> Result<StructuredResult<T>, Error> {
         if !self.is_last() {
-            return Ok(Structured::Ended(Outcome::Ended(self.stop_reason())));
+            return Ok(StructuredResult::Ended(Outcome::Ended(self.stop_reason())));
         }
         let message = self.message()?;
         let outcome = Outcome::Ended(self.stop_reason());

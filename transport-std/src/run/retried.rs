@@ -7,12 +7,12 @@ use crate::params::quoted;
 
 /// The failure of a request that is retried, each field as a JSON string.
 #[derive(Debug)]
-pub(super) struct Retried {
+pub(super) struct RetryCause {
     message: String,
     request_id: String,
 }
 
-impl Retried {
+impl RetryCause {
     pub(super) fn new(error: &Error) -> Self {
         let (message, request_id) = match error {
             Error::Api(failure) => (failure.message.clone(), failure.request_id.as_str()),

@@ -7,11 +7,11 @@ use crate::params::quoted;
 
 /// The text of the reply under way, if it is kept on a cancellation.
 #[derive(Clone, Debug, Default)]
-pub(super) struct Shown {
+pub(super) struct ShownText {
     text: String,
 }
 
-impl Shown {
+impl ShownText {
     pub(super) fn see(&mut self, event: &Event<'_>) {
         match event {
             Event::MessageStart { .. } | Event::MessageStop => self.text.clear(),

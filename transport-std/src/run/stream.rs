@@ -11,14 +11,14 @@ use super::{OwnedEvent, Run};
 use crate::error::Error;
 
 /// What one step of the stream returns: the run, and what happened.
-type Stepped = (Box<Run>, Result<Option<OwnedEvent>, Error>);
+type StreamStep = (Box<Run>, Result<Option<OwnedEvent>, Error>);
 
 /// The events of a run, as a [`Stream`] that owns the run: see [`Run::into_stream`].
 pub struct RunStream {
     /// The run, unless a step is under way.
     run: Option<Box<Run>>,
     /// The step under way. It is only polled while `run` is `None`.
-    step: Option<ReusableBoxFuture<'static, Stepped>>,
+    step: Option<ReusableBoxFuture<'static, StreamStep>>,
     is_over: bool,
 }
 
@@ -61,7 +61,7 @@ impl RunStream {
 }
 
 /// Continues the run to its next event.
-async fn step(mut run: Box<Run>) -> Stepped {
+async fn step(mut run: Box<Run>) -> StreamStep {
     let event = run.next_owned_event().await;
     (run, event)
 }

@@ -11,10 +11,10 @@ use super::{Run, RunBuilder, Turn};
 use crate::error::Error;
 
 /// Tools that a message of the conversation defines, so that requests do not list them.
-struct Unlisted(Toolset);
+struct UnlistedTools(Toolset);
 
 // Not `Tools`: a call would be boxed once more.
-impl DynTools for Unlisted {
+impl DynTools for UnlistedTools {
     fn dyn_count(&self) -> usize {
         self.0.tools.dyn_count()
     }
@@ -52,7 +52,7 @@ impl Run {
     ///
     /// The tools run from now on, also for a call of the last reply that has not started. A tool
     /// replaces one of the same name. Calls that are running continue with the old one. A
-    /// [`Declared`](crate::Declared) tool, such as a server tool, can be added too.
+    /// [`DeclaredTool`](crate::DeclaredTool), such as a server tool, can be added too.
     ///
     /// All changes since the last request are sent in one message, after the results of the last
     /// reply. While the last reply is a paused turn, which must be sent back as the last message,
@@ -171,6 +171,6 @@ impl Toolset {
     /// precedence.
     fn preceded_by(&self, added: Self) -> Self {
         let count = added.count;
-        self.behind(Self { tools: Arc::new(Unlisted(added)), count, declared: None })
+        self.behind(Self { tools: Arc::new(UnlistedTools(added)), count, declared: None })
     }
 }

@@ -6,17 +6,19 @@ use toolrunner_core::__private::{CallFuture, check_server_tools};
 use toolrunner_core::error::{Misuse, REFUSED_SCHEMA};
 use toolrunner_core::json::{Kind, Text, Value};
 pub(crate) use toolrunner_core::tool::DynTools;
-use toolrunner_core::tool::{Declared, Definition, Output, ToolCall, ToolError, Toolbox, Tools};
+use toolrunner_core::tool::{
+    DeclaredTool, Definition, Output, ToolCall, ToolError, Toolbox, Tools,
+};
 
 use crate::error::Error;
 
 /// Two sets of tools that were added one after the other.
-struct Both {
+struct ToolsetPair {
     first: Toolset,
     second: Toolset,
 }
 
-impl Both {
+impl ToolsetPair {
     fn of(&self, i: usize) -> (&Toolset, usize) {
         match i.checked_sub(self.first.count) {
             Some(i) => (&self.second, i),
@@ -26,7 +28,7 @@ impl Both {
 }
 
 // Not `Tools`: a call would be boxed once more for each set.
-impl DynTools for Both {
+impl DynTools for ToolsetPair {
     fn dyn_count(&self) -> usize {
         self.first.count + self.second.count
     }
@@ -125,13 +127,17 @@ impl Toolset {
             }
         }
         let (count, declared) = (self.count + more.count, self.declared.clone());
-        Ok(Self { tools: Arc::new(Both { first: self.clone(), second: more }), count, declared })
+        Ok(Self {
+            tools: Arc::new(ToolsetPair { first: self.clone(), second: more }),
+            count,
+            declared,
+        })
     }
 
     /// Returns `first` followed by these tools, which may have the same names.
     pub(super) fn behind(&self, first: Self) -> Self {
         let (count, declared) = (first.count + self.count, self.declared.clone());
-        Self { tools: Arc::new(Both { first, second: self.clone() }), count, declared }
+        Self { tools: Arc::new(ToolsetPair { first, second: self.clone() }), count, declared }
     }
 
     /// Returns whether there is a tool of this name that is not a member of a toolset.
@@ -166,7 +172,7 @@ impl Toolset {
             if json.len() > 1 {
                 json.push(',');
             }
-            let declared = Declared::new(tool.as_json().to_owned())?;
+            let declared = DeclaredTool::new(tool.as_json().to_owned())?;
             check_server_tools(&declared).map_err(|misuse| told_by_name(misuse, &declared))?;
             json.push_str(declared.definition().json);
         }

@@ -27,10 +27,10 @@ use toolrunner_core::time::Instant;
 use tracing::field::Empty;
 use tracing::{Id, Span};
 
-use super::concurrent::Done;
+use super::concurrent::CompletedCall;
 use super::trace_content::{record_messages, record_text, without_data};
 use super::{RunBuilder, TraceParent};
-use crate::Escaped;
+use crate::EscapedText;
 use crate::config::Settings;
 use crate::error::Error;
 use crate::params::Params;
@@ -134,12 +134,12 @@ impl Trace {
             let run = tracing::info_span!(
                 target: TRACE_TARGET,
                 "invoke_agent",
-                otel.name = %agent.map_or_else(|| "invoke_agent".to_owned(), |agent| format!("invoke_agent {}", Escaped(agent))),
+                otel.name = %agent.map_or_else(|| "invoke_agent".to_owned(), |agent| format!("invoke_agent {}", EscapedText(agent))),
                 otel.kind = "internal",
                 otel.status_code = Empty,
                 gen_ai.operation.name = "invoke_agent",
                 gen_ai.provider.name = "anthropic",
-                gen_ai.request.model = %Escaped(text_of(params, "model")),
+                gen_ai.request.model = %EscapedText(text_of(params, "model")),
                 gen_ai.agent.name = Empty,
                 gen_ai.conversation.id = Empty,
                 gen_ai.usage.input_tokens = Empty,
@@ -199,12 +199,12 @@ impl Trace {
             target: TRACE_TARGET,
             parent: parent,
             "chat",
-            otel.name = %format_args!("chat {}", Escaped(text_of(params, "model"))),
+            otel.name = %format_args!("chat {}", EscapedText(text_of(params, "model"))),
             otel.kind = "client",
             otel.status_code = Empty,
             gen_ai.operation.name = "chat",
             gen_ai.provider.name = "anthropic",
-            gen_ai.request.model = %Escaped(text_of(params, "model")),
+            gen_ai.request.model = %EscapedText(text_of(params, "model")),
             gen_ai.request.max_tokens = params.json("max_tokens").and_then(|json| json.parse::<i64>().ok()),
             gen_ai.request.stream = is_stream.then_some(true),
             gen_ai.conversation.id = Empty,
@@ -303,8 +303,9 @@ impl Trace {
             request.record("anthropic.request.id", request_id);
         }
         let Some(message) = message() else { return };
-        request.record("gen_ai.response.id", tracing::field::display(Escaped(message.id())));
-        request.record("gen_ai.response.model", tracing::field::display(Escaped(message.model())));
+        request.record("gen_ai.response.id", tracing::field::display(EscapedText(message.id())));
+        request
+            .record("gen_ai.response.model", tracing::field::display(EscapedText(message.model())));
         if let Some(reason) = message.stop_reason_text() {
             request
                 .record("gen_ai.response.finish_reasons", json!([reason.to_string()]).to_string());
@@ -360,7 +361,7 @@ impl Trace {
     }
 
     /// Returns a function that records a call's end in its span.
-    pub(super) fn ends_call(&self) -> impl FnOnce(&Span, &Done) + Send + use<> {
+    pub(super) fn ends_call(&self) -> impl FnOnce(&Span, &CompletedCall) + Send + use<> {
         let limit = self.content();
         move |span, done| {
             let Some((content, is_error)) = &done.answer else {
@@ -402,7 +403,7 @@ impl Trace {
 /// Returns the `error.type` of an error: the API's error type, or the status if it has none.
 fn kind_of(error: &Error) -> String {
     match error {
-        Error::Api(failure) if !failure.kind.is_empty() => Escaped(&failure.kind).to_string(),
+        Error::Api(failure) if !failure.kind.is_empty() => EscapedText(&failure.kind).to_string(),
         Error::Api(failure) => failure.error.status.to_string(),
         Error::Capacity(_) => "capacity".to_owned(),
         Error::Misuse(_) | Error::Invalid(_) | Error::Setup(_) => "invalid_use".to_owned(),
@@ -413,8 +414,8 @@ fn kind_of(error: &Error) -> String {
 }
 
 /// Returns a raw name or id of a call for a span.
-fn raw(text: &str) -> Escaped<Text<'_>> {
-    Escaped(Text::from_raw(text))
+fn raw(text: &str) -> EscapedText<Text<'_>> {
+    EscapedText(Text::from_raw(text))
 }
 
 fn text_of(params: &Params, name: &str) -> String {

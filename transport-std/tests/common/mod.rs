@@ -12,7 +12,7 @@ use toolrunner_core::testing::http1::Connection;
 use toolrunner_core::testing::validity::{Tail, check};
 use toolrunner_core::testing::{Answer, Chunk, Reply, Script, ScriptedModel};
 use toolrunner_core::tool::{Definition, Output, ToolCall, ToolError, Tools};
-use toolrunner_std::testing::Scripted;
+use toolrunner_std::testing::ScriptedServer;
 use toolrunner_std::{Client, Run};
 
 pub type Work = dyn Fn(&Value<'_>) -> Result<String, ToolError> + Send + Sync;
@@ -86,8 +86,8 @@ pub fn busy(name: &'static str) -> (Fun, mpsc::Sender<()>) {
     (tool, over)
 }
 
-pub fn scripted(script: Script) -> Scripted {
-    Scripted::new(ScriptedModel::new(script))
+pub fn scripted(script: Script) -> ScriptedServer {
+    ScriptedServer::new(ScriptedModel::new(script))
 }
 
 pub fn calls(ids: &[&str], name: &str) -> Reply {
@@ -95,7 +95,7 @@ pub fn calls(ids: &[&str], name: &str) -> Reply {
 }
 
 /// Returns the messages of each request, as JSON.
-pub fn conversations(scripted: &Scripted) -> Vec<String> {
+pub fn conversations(scripted: &ScriptedServer) -> Vec<String> {
     let of = |request: &toolrunner_core::testing::Request| {
         format!("[{}]", String::from_utf8_lossy(request.transcript()))
     };
@@ -103,7 +103,7 @@ pub fn conversations(scripted: &Scripted) -> Vec<String> {
 }
 
 /// Returns the complete body of each request.
-pub fn bodies(scripted: &Scripted) -> Vec<String> {
+pub fn bodies(scripted: &ScriptedServer) -> Vec<String> {
     scripted
         .model()
         .requests()
@@ -114,7 +114,7 @@ pub fn bodies(scripted: &Scripted) -> Vec<String> {
 
 /// Asserts that the API would accept every request, and that the run's conversation is valid.
 #[track_caller]
-pub fn assert_valid(run: &Run, scripted: &Scripted) {
+pub fn assert_valid(run: &Run, scripted: &ScriptedServer) {
     assert_eq!(scripted.model().complaints(), [] as [String; 0]);
     if let Err(invalid) = check(run.machine().messages(), Tail::Open) {
         panic!("{invalid}: {}", run.messages());

@@ -11,7 +11,7 @@ use serde_json::Value;
 use toolrunner_core::run::Run as Machine;
 use toolrunner_core::time::Instant;
 use toolrunner_core::transcript::Transcript;
-use toolrunner_std::clock::{DynClock, Waiting};
+use toolrunner_std::clock::{DynClock, WaitFuture};
 use toolrunner_std::http::HttpTransport;
 use toolrunner_std::{Client, Error, Limits, OnBreak, Outcome, RetryPolicy, Run, RunBuilder};
 
@@ -30,7 +30,7 @@ impl StepClock {
     }
 
     /// Waits for this time.
-    pub(crate) fn wait(self: Arc<Self>, time: Duration) -> Waiting<'static> {
+    pub(crate) fn wait(self: Arc<Self>, time: Duration) -> WaitFuture<'static> {
         let until = self.now().after(time);
         Box::pin(async move { self.wait_until(until).await })
     }
@@ -41,7 +41,7 @@ impl DynClock for StepClock {
         Instant::from_micros(self.0.load(Ordering::Relaxed))
     }
 
-    fn wait_until(&self, deadline: Instant) -> Waiting<'_> {
+    fn wait_until(&self, deadline: Instant) -> WaitFuture<'_> {
         // Wakes at every poll, because the caller polls as often as it likes.
         Box::pin(core::future::poll_fn(move |context| {
             context.waker().wake_by_ref();

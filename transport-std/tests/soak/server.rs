@@ -11,7 +11,7 @@ use http_body::Frame;
 use serde_json::{Value, json};
 use toolrunner_core::error::TransportKind;
 use toolrunner_core::transport::{Body, Head, Reply, ReplyHead};
-use toolrunner_std::http::{DynTransport, HttpBody, HttpError, Sending};
+use toolrunner_std::http::{DynTransport, HttpBody, HttpError, SendFuture};
 
 use super::World;
 use super::tools::NAMES;
@@ -28,7 +28,7 @@ enum Piece {
 struct Pieces {
     world: Arc<World>,
     left: VecDeque<Piece>,
-    until: Option<toolrunner_std::clock::Waiting<'static>>,
+    until: Option<toolrunner_std::clock::WaitFuture<'static>>,
 }
 
 impl http_body::Body for Pieces {
@@ -66,7 +66,7 @@ impl Drop for Pieces {
 }
 
 impl DynTransport for Server {
-    fn send<'a>(&'a self, _: &'a Head<'_>, body: &'a Body<'_>) -> Sending<'a> {
+    fn send<'a>(&'a self, _: &'a Head<'_>, body: &'a Body<'_>) -> SendFuture<'a> {
         let world = Arc::clone(&self.0);
         let bytes: Vec<u8> = body.pieces().flatten().copied().collect();
         let transcript = body.transcript().to_vec();

@@ -4,7 +4,7 @@
 use serde_json::{Value, json};
 use toolrunner_core::testing::{Reply, Script, ScriptedModel};
 use toolrunner_core::tool::Tools;
-use toolrunner_std::testing::Scripted;
+use toolrunner_std::testing::ScriptedServer;
 
 /// The smallest PNG image: one pixel.
 pub const PNG: &[u8] = &[
@@ -44,7 +44,7 @@ pub async fn played_with(
         });
         script = script.reply(reply);
     }
-    let scripted = Scripted::new(ScriptedModel::new(script.reply(Reply::text("Done."))));
+    let scripted = ScriptedServer::new(ScriptedModel::new(script.reply(Reply::text("Done."))));
     let mut run = scripted.client().run("m").tools(tools).user("Go.");
     assert_eq!(run.until_done().await.unwrap().text(), "Done.");
     assert_eq!(scripted.model().complaints(), [] as [String; 0]);

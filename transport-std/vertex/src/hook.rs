@@ -32,7 +32,7 @@ pub(crate) enum Auth {
 
 /// A request that Vertex AI does not have.
 #[derive(Debug, PartialEq, Eq)]
-enum Unsupported {
+enum UnsupportedRequest {
     /// Another endpoint than messages and token counting.
     Endpoint(String),
     /// The body is not a JSON object.
@@ -58,15 +58,15 @@ impl RequestHook for VertexHook {
 }
 
 impl VertexHook {
-    fn rewrite(&self, request: &mut OutgoingRequest<'_>) -> Result<(), Unsupported> {
+    fn rewrite(&self, request: &mut OutgoingRequest<'_>) -> Result<(), UnsupportedRequest> {
         let path = request.path().split('?').next().unwrap_or_default();
         let counts = match path {
             "/v1/messages" if request.method() == "POST" => false,
             "/v1/messages/count_tokens" if request.method() == "POST" => true,
-            _ => return Err(Unsupported::Endpoint(format!("{} {path}", request.method()))),
+            _ => return Err(UnsupportedRequest::Endpoint(format!("{} {path}", request.method()))),
         };
         let body = request.body_to_vec();
-        let members = Value::first(&body).ok_or(Unsupported::Body)?;
+        let members = Value::first(&body).ok_or(UnsupportedRequest::Body)?;
         let mut kept = Vec::with_capacity(body.len() + 64);
         let (mut model, mut streams, mut has_version) = (None, false, false);
         for (name, value) in members.members() {
@@ -92,7 +92,7 @@ impl VertexHook {
             Some(model) if !matches!(model.as_str(), "" | "." | "..") => {
                 (model, if streams { "streamRawPredict" } else { "rawPredict" })
             }
-            _ => return Err(Unsupported::Model),
+            _ => return Err(UnsupportedRequest::Model),
         };
         request.set_path(format!(
             "/v1/projects/{}/locations/{}/publishers/anthropic/models/{}:{action}",
@@ -123,7 +123,7 @@ impl fmt::Debug for Auth {
     }
 }
 
-impl fmt::Display for Unsupported {
+impl fmt::Display for UnsupportedRequest {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Endpoint(which) => {
@@ -135,4 +135,4 @@ impl fmt::Display for Unsupported {
     }
 }
 
-impl core::error::Error for Unsupported {}
+impl core::error::Error for UnsupportedRequest {}

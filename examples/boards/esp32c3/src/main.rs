@@ -24,7 +24,7 @@ use esp_radio::wifi::sta::StationConfig;
 use esp_radio::wifi::{AuthenticationMethodConfig, Interface, WifiController};
 use static_cell::{ConstStaticCell, StaticCell};
 use toolrunner_boards::{FEED, Sockets, WATCHDOG};
-use toolrunner_embassy::{Cancel, Entropy, EntropyFailed, toolbox};
+use toolrunner_embassy::{Cancel, Entropy, EntropyError, toolbox};
 
 esp_bootloader_esp_idf::esp_app_desc!();
 
@@ -68,8 +68,8 @@ impl Esp {
 struct Random;
 
 impl Entropy for Random {
-    fn fill(&mut self, bytes: &mut [u8]) -> Result<(), EntropyFailed> {
-        Trng::try_new().map_err(|_| EntropyFailed)?.read(bytes);
+    fn fill(&mut self, bytes: &mut [u8]) -> Result<(), EntropyError> {
+        Trng::try_new().map_err(|_| EntropyError)?.read(bytes);
         Ok(())
     }
 }

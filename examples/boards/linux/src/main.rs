@@ -20,7 +20,7 @@ use toolrunner_embassy::machine::transcript::Transcript;
 use toolrunner_embassy::machine::wire::{Auth, Config};
 use toolrunner_embassy::tls::{self, Handoff, Secure, Security, Trust, session};
 use toolrunner_embassy::{
-    EmbassyClock, Entropy, EntropyFailed, Link, Plain, Resources, Timeouts, Transport, WallClock,
+    EmbassyClock, Entropy, EntropyError, Link, Plain, Resources, Timeouts, Transport, WallClock,
     toolbox,
 };
 
@@ -43,8 +43,8 @@ impl Machine {
 struct Random;
 
 impl Entropy for Random {
-    fn fill(&mut self, bytes: &mut [u8]) -> Result<(), EntropyFailed> {
-        getrandom::fill(bytes).map_err(|_| EntropyFailed)
+    fn fill(&mut self, bytes: &mut [u8]) -> Result<(), EntropyError> {
+        getrandom::fill(bytes).map_err(|_| EntropyError)
     }
 }
 

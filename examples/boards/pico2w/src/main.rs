@@ -28,7 +28,7 @@ use panic_probe as _;
 use static_cell::{ConstStaticCell, StaticCell};
 use toolrunner_boards::{FEED, Sockets, WATCHDOG};
 use toolrunner_embassy::machine::tool::ToolError;
-use toolrunner_embassy::{Cancel, Entropy, EntropyFailed, toolbox};
+use toolrunner_embassy::{Cancel, Entropy, EntropyError, toolbox};
 
 const SSID: &str = env!("WIFI_SSID", "set WIFI_SSID to the network's name when you build");
 const PASSWORD: &str =
@@ -89,8 +89,8 @@ impl Pico {
 struct Random(&'static RefCell<Trng<'static, TRNG>>);
 
 impl Entropy for Random {
-    fn fill(&mut self, bytes: &mut [u8]) -> Result<(), EntropyFailed> {
-        self.0.try_borrow_mut().map_err(|_| EntropyFailed)?.blocking_fill_bytes(bytes);
+    fn fill(&mut self, bytes: &mut [u8]) -> Result<(), EntropyError> {
+        self.0.try_borrow_mut().map_err(|_| EntropyError)?.blocking_fill_bytes(bytes);
         Ok(())
     }
 }

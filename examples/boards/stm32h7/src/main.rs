@@ -23,7 +23,7 @@ use embassy_time::{Instant, Timer};
 use panic_probe as _;
 use static_cell::{ConstStaticCell, StaticCell};
 use toolrunner_boards::{FEED, Sockets, WATCHDOG};
-use toolrunner_embassy::{Cancel, Entropy, EntropyFailed, toolbox};
+use toolrunner_embassy::{Cancel, Entropy, EntropyError, toolbox};
 
 bind_interrupts!(struct Interrupts {
     ETH => eth::InterruptHandler;
@@ -69,8 +69,8 @@ impl Nucleo {
 struct Random(&'static RefCell<Rng<'static, RNG>>);
 
 impl Entropy for Random {
-    fn fill(&mut self, bytes: &mut [u8]) -> Result<(), EntropyFailed> {
-        self.0.try_borrow_mut().map_err(|_| EntropyFailed)?.fill_bytes(bytes);
+    fn fill(&mut self, bytes: &mut [u8]) -> Result<(), EntropyError> {
+        self.0.try_borrow_mut().map_err(|_| EntropyError)?.fill_bytes(bytes);
         Ok(())
     }
 }

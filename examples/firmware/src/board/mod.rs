@@ -77,15 +77,15 @@ unsafe fn DefaultHandler(_interrupt: i16) {
 }
 
 /// A received frame.
-pub struct Received<'a>(&'a mut [u8]);
+pub struct ReceivedFrame<'a>(&'a mut [u8]);
 /// A token that permits sending one frame.
-pub struct Sending<'a>(&'a mut [u8; FRAME]);
+pub struct SendToken<'a>(&'a mut [u8; FRAME]);
 
 impl Driver for Ethernet {
-    type RxToken<'a> = Received<'a>;
-    type TxToken<'a> = Sending<'a>;
+    type RxToken<'a> = ReceivedFrame<'a>;
+    type TxToken<'a> = SendToken<'a>;
 
-    fn receive(&mut self, context: &mut Context<'_>) -> Option<(Received<'_>, Sending<'_>)> {
+    fn receive(&mut self, context: &mut Context<'_>) -> Option<(ReceivedFrame<'_>, SendToken<'_>)> {
         if !controller::has_frame() {
             WAKER.register(context.waker());
             controller::unmask();
@@ -95,11 +95,11 @@ impl Driver for Ethernet {
             }
         }
         let len = controller::receive(self.received);
-        Some((Received(&mut self.received[..len]), Sending(self.sending)))
+        Some((ReceivedFrame(&mut self.received[..len]), SendToken(self.sending)))
     }
 
-    fn transmit(&mut self, _: &mut Context<'_>) -> Option<Sending<'_>> {
-        Some(Sending(self.sending))
+    fn transmit(&mut self, _: &mut Context<'_>) -> Option<SendToken<'_>> {
+        Some(SendToken(self.sending))
     }
 
     fn link_state(&mut self, _: &mut Context<'_>) -> LinkState {
@@ -118,13 +118,13 @@ impl Driver for Ethernet {
     }
 }
 
-impl RxToken for Received<'_> {
+impl RxToken for ReceivedFrame<'_> {
     fn consume<R, F: FnOnce(&mut [u8]) -> R>(self, f: F) -> R {
         f(self.0)
     }
 }
 
-impl TxToken for Sending<'_> {
+impl TxToken for SendToken<'_> {
     fn consume<R, F: FnOnce(&mut [u8]) -> R>(self, len: usize, f: F) -> R {
         let result = f(&mut self.0[..len]);
         controller::send(&self.0[..len]);

@@ -123,22 +123,22 @@ fn card(place: usize) -> Option<Card> {
 }
 
 /// A received frame.
-pub struct Received<'a>(&'a mut [u8]);
+pub struct ReceivedFrame<'a>(&'a mut [u8]);
 /// A token that permits sending one frame.
-pub struct Sending<'a>(&'a mut Card, &'a mut [u8; MTU]);
+pub struct SendToken<'a>(&'a mut Card, &'a mut [u8; MTU]);
 
 impl Driver for Ethernet {
-    type RxToken<'a> = Received<'a>;
-    type TxToken<'a> = Sending<'a>;
+    type RxToken<'a> = ReceivedFrame<'a>;
+    type TxToken<'a> = SendToken<'a>;
 
-    fn receive(&mut self, context: &mut Context<'_>) -> Option<(Received<'_>, Sending<'_>)> {
+    fn receive(&mut self, context: &mut Context<'_>) -> Option<(ReceivedFrame<'_>, SendToken<'_>)> {
         WAKER.register(context.waker());
         let frame = self.next()?;
-        Some((Received(&mut self.received[frame]), Sending(&mut self.card, self.sending)))
+        Some((ReceivedFrame(&mut self.received[frame]), SendToken(&mut self.card, self.sending)))
     }
 
-    fn transmit(&mut self, _: &mut Context<'_>) -> Option<Sending<'_>> {
-        Some(Sending(&mut self.card, self.sending))
+    fn transmit(&mut self, _: &mut Context<'_>) -> Option<SendToken<'_>> {
+        Some(SendToken(&mut self.card, self.sending))
     }
 
     fn link_state(&mut self, _: &mut Context<'_>) -> LinkState {
@@ -157,13 +157,13 @@ impl Driver for Ethernet {
     }
 }
 
-impl RxToken for Received<'_> {
+impl RxToken for ReceivedFrame<'_> {
     fn consume<R, F: FnOnce(&mut [u8]) -> R>(self, f: F) -> R {
         f(self.0)
     }
 }
 
-impl TxToken for Sending<'_> {
+impl TxToken for SendToken<'_> {
     fn consume<R, F: FnOnce(&mut [u8]) -> R>(self, len: usize, f: F) -> R {
         let frame = &mut self.1[..len];
         let result = f(frame);

@@ -9,7 +9,7 @@ use toolrunner_core::transcript::Transcript;
 use toolrunner_core::transport::ReplyHead;
 
 #[derive(Debug, PartialEq)]
-struct Made {
+struct DecodeResult {
     events: Vec<String>,
     ended: Result<(), Error>,
     transcript: Vec<u8>,
@@ -40,7 +40,7 @@ pub fn run(data: &[u8]) {
     }
 }
 
-fn made<'p>(mut run: Run<'_>, pieces: impl IntoIterator<Item = &'p [u8]>) -> Made {
+fn made<'p>(mut run: Run<'_>, pieces: impl IntoIterator<Item = &'p [u8]>) -> DecodeResult {
     run.user("Hi").expect("room for it");
     assert_eq!(run.step(Instant::ZERO), Ok(Step::Send));
     run.head_arrived(&ReplyHead::new(200));
@@ -53,7 +53,7 @@ fn made<'p>(mut run: Run<'_>, pieces: impl IntoIterator<Item = &'p [u8]>) -> Mad
         panic!("{invalid}: {}", String::from_utf8_lossy(run.transcript().bytes()));
     }
     let usage = format!("{:?} {:?} {:?}", run.turn_usage(), run.stop_reason(), run.container());
-    Made { events, ended, transcript: run.transcript().bytes().to_vec(), usage }
+    DecodeResult { events, ended, transcript: run.transcript().bytes().to_vec(), usage }
 }
 
 fn feed<'p>(

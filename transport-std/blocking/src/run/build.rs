@@ -8,7 +8,7 @@ use toolrunner_core::__private::client::Envelope;
 use toolrunner_core::__private::drive::{Exchange, Loop};
 use toolrunner_core::json::{Kind, Value};
 use toolrunner_core::run::Run as Machine;
-use toolrunner_core::tool::{BoxTools, Declared, Tools};
+use toolrunner_core::tool::{BoxTools, DeclaredTool, Tools};
 use toolrunner_core::transcript::Transcript;
 use toolrunner_core::wire::MessageThread;
 
@@ -150,7 +150,7 @@ impl RunBuilder {
             if name.is_some_and(|name| known.any(|known| known.name == name)) {
                 continue;
             }
-            match Declared::new(tool.as_json().to_owned()) {
+            match DeclaredTool::new(tool.as_json().to_owned()) {
                 Ok(declared) => self.tools.push(boxed(declared)),
                 Err(misuse) => {
                     self.invalid.get_or_insert_with(|| misuse.into());

@@ -12,7 +12,7 @@ use toolrunner_core::observe::Event;
 use toolrunner_core::run::StreamEvent;
 use toolrunner_core::transport::Head;
 
-use super::{Finished, Run, Turn};
+use super::{Run, RunEnd, Turn};
 use crate::client::PATH;
 use crate::error::Error;
 
@@ -21,10 +21,10 @@ impl Run {
     ///
     /// # Errors
     /// See [`Error`]. The run stays intact: call it again to continue where it stopped.
-    pub fn until_done(&mut self) -> Result<Finished, Error> {
+    pub fn until_done(&mut self) -> Result<RunEnd, Error> {
         while self.advance(false)?.is_some() {}
         match self.machine.outcome() {
-            Some(outcome) => Ok(Finished { outcome, message: self.message(), usage: self.usage() }),
+            Some(outcome) => Ok(RunEnd { outcome, message: self.message(), usage: self.usage() }),
             None => Err(Error::Invalid("the run is not over".to_owned())),
         }
     }

@@ -2,7 +2,7 @@
 
 use aws_sdk_dynamodb::types::AttributeValue;
 use toolrunner_serve::Timestamp;
-use toolrunner_serve::store::{Created, Idempotent, NewSession, Status, StoreError};
+use toolrunner_serve::store::{CreateResult, IdempotencyRecord, NewSession, Status, StoreError};
 use uuid::Uuid;
 
 use crate::item::{
@@ -10,22 +10,24 @@ use crate::item::{
 };
 use crate::session::TOMBSTONE;
 use crate::table::{DUE, LIST, failed, is_refused};
-use crate::{DynamoStore, Known};
+use crate::{DynamoStore, LastCommit};
 
 /// How often the claim of another creation is checked, before that creation is made impossible.
 const CLAIM_TRIES: u32 = 40;
 const CLAIM_PAUSE: core::time::Duration = core::time::Duration::from_millis(50);
 
 impl DynamoStore {
-    pub(crate) async fn create_session(&self, new: NewSession) -> Result<Created, StoreError> {
+    pub(crate) async fn create_session(&self, new: NewSession) -> Result<CreateResult, StoreError> {
         let life = Uuid::new_v4();
         if let Some(one) = &new.idempotent
             && let Some(answer) = self.claim_creation(one, new.id, life, new.now).await?
         {
-            return Ok(Created::Replay(answer));
+            return Ok(CreateResult::Replay(answer));
         }
         let created = self.create_claimed(&new, life).await;
-        if let (Ok(Created::Exists | Created::Full), Some(one)) = (&created, &new.idempotent) {
+        if let (Ok(CreateResult::Exists | CreateResult::Full), Some(one)) =
+            (&created, &new.idempotent)
+        {
             // A refused creation does not use up its key.
             let delete = self.table.client.delete_item().table_name(&self.table.name);
             let delete = delete.set_key(Some(key(&answer_key(&one.scope, &one.key), "-")));
@@ -37,7 +39,7 @@ impl DynamoStore {
                 // Another creation holds the claim and has stopped this one: its answer counts.
                 Err(error) if is_refused(&error) => {
                     if let Some(answer) = self.claim_creation(one, new.id, life, new.now).await? {
-                        return Ok(Created::Replay(answer));
+                        return Ok(CreateResult::Replay(answer));
                     }
                 }
                 Err(error) => return Err(failed(error)),
@@ -49,11 +51,11 @@ impl DynamoStore {
     /// Claims the key for a creation. Returns the answer if there is one.
     async fn claim_creation(
         &self,
-        one: &Idempotent,
+        one: &IdempotencyRecord,
         id: Uuid,
         life: Uuid,
         now: Timestamp,
-    ) -> Result<Option<Idempotent>, StoreError> {
+    ) -> Result<Option<IdempotencyRecord>, StoreError> {
         let mut tries = 0;
         loop {
             if self.claim(one, id, life, Some(None)).await? {
@@ -105,24 +107,28 @@ impl DynamoStore {
         }
     }
 
-    async fn create_claimed(&self, new: &NewSession, life: Uuid) -> Result<Created, StoreError> {
+    async fn create_claimed(
+        &self,
+        new: &NewSession,
+        life: Uuid,
+    ) -> Result<CreateResult, StoreError> {
         let id = new.id;
         match self.table.read(&session_key(id), "META").await? {
-            Some(item) if !item.contains_key("gone") => return Ok(Created::Exists),
+            Some(item) if !item.contains_key("gone") => return Ok(CreateResult::Exists),
             Some(item) => self.bury(id, &item).await?,
             None => {}
         }
         if !self.table.add_to_count(1, new.limit).await? {
-            return Ok(Created::Full);
+            return Ok(CreateResult::Full);
         }
         let made = self.put_new(new, life).await;
-        if !matches!(made, Ok(Created::Done)) {
+        if !matches!(made, Ok(CreateResult::Done)) {
             self.table.add_to_count(-1, None).await?;
         }
         made
     }
 
-    async fn put_new(&self, new: &NewSession, life: Uuid) -> Result<Created, StoreError> {
+    async fn put_new(&self, new: &NewSession, life: Uuid) -> Result<CreateResult, StoreError> {
         let id = new.id;
         let mut item = key(&session_key(id), "META");
         if let Some(base) = &new.base {
@@ -162,15 +168,15 @@ impl DynamoStore {
                 // The SDK repeats requests without a reply, so the item may be our own.
                 let item = self.table.read(&session_key(id), "META").await?;
                 if item.and_then(|item| uuid(&item, "life")) != Some(life) {
-                    return Ok(Created::Exists);
+                    return Ok(CreateResult::Exists);
                 }
             }
             Err(error) => return Err(failed(error)),
         }
         // If this fails, the next commit repeats it.
         if self.settle_parts(id, life, 0, None, new.idempotent.as_ref()).await.is_ok() {
-            self.know(id, Known { life, version: 1, document: Some(document) });
+            self.know(id, LastCommit { life, version: 1, document: Some(document) });
         }
-        Ok(Created::Done)
+        Ok(CreateResult::Done)
     }
 }

@@ -18,7 +18,7 @@ use aws_sdk_dynamodb::primitives::Blob;
 use aws_sdk_dynamodb::types::AttributeValue;
 use bytes::{Buf, BufMut, Bytes, BytesMut};
 use toolrunner_serve::Timestamp;
-use toolrunner_serve::store::{Idempotent, Record, Row, Status, StoreError};
+use toolrunner_serve::store::{IdempotencyRecord, Record, Row, Status, StoreError};
 use uuid::Uuid;
 
 pub(crate) type Item = HashMap<String, AttributeValue>;
@@ -136,7 +136,7 @@ pub(crate) struct Meta {
     pub(crate) document: Place,
     /// The encoded rows of the last commit. The last row is the head.
     pub(crate) tail: Option<Place>,
-    pub(crate) answer: Option<Idempotent>,
+    pub(crate) answer: Option<IdempotencyRecord>,
     /// The number of parts of the base; `None` without a base.
     pub(crate) base: Option<usize>,
 }
@@ -183,7 +183,7 @@ pub(crate) fn write_metadata(metadata: &BTreeMap<String, String>) -> String {
     serde_json::Value::from_iter(metadata.clone()).to_string()
 }
 
-pub(crate) fn write_answer(one: &Idempotent) -> Item {
+pub(crate) fn write_answer(one: &IdempotencyRecord) -> Item {
     [
         ("scope".into(), s(&one.scope)),
         ("key".into(), s(&one.key)),
@@ -194,8 +194,8 @@ pub(crate) fn write_answer(one: &Idempotent) -> Item {
     .into()
 }
 
-pub(crate) fn read_answer(item: &Item) -> Option<Idempotent> {
-    Some(Idempotent {
+pub(crate) fn read_answer(item: &Item) -> Option<IdempotencyRecord> {
+    Some(IdempotencyRecord {
         scope: text(item, "scope")?.to_owned(),
         key: text(item, "key")?.to_owned(),
         fingerprint: blob(item, "fingerprint")?,

@@ -28,8 +28,8 @@ use aws_smithy_http_client::{Builder, tls};
 use bytes::Bytes;
 use toolrunner_serve::Timestamp;
 use toolrunner_serve::store::{
-    Answer, Commit, Committed, Created, Deleted, Idempotent, Kind, NewSession, Page, Part, Query,
-    Record, Row, Store, StoreError,
+    Answer, Commit, CommitResult, CreateResult, DeleteResult, IdempotencyRecord, Kind, NewSession,
+    Page, Part, Query, Record, Row, Store, StoreError,
 };
 use uuid::Uuid;
 
@@ -59,14 +59,14 @@ const KNOWN: usize = 10_000;
 #[derive(Debug)]
 pub struct DynamoStore {
     table: Table,
-    known: Mutex<HashMap<Uuid, Known>>,
+    known: Mutex<HashMap<Uuid, LastCommit>>,
     /// Orders sessions that are created in one millisecond.
     created: AtomicU64,
 }
 
 /// The last commit of a session, if this process made it and all its data has been written.
 #[derive(Clone, Debug)]
-struct Known {
+struct LastCommit {
     life: Uuid,
     version: u64,
     document: Option<Place>,
@@ -102,15 +102,15 @@ impl DynamoStore {
         Ok(Self { table, known: Mutex::default(), created: AtomicU64::new(0) })
     }
 
-    fn lock(&self) -> MutexGuard<'_, HashMap<Uuid, Known>> {
+    fn lock(&self) -> MutexGuard<'_, HashMap<Uuid, LastCommit>> {
         self.known.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    fn known(&self, id: Uuid, version: u64) -> Option<Known> {
+    fn known(&self, id: Uuid, version: u64) -> Option<LastCommit> {
         self.lock().get(&id).filter(|known| known.version == version).cloned()
     }
 
-    fn know(&self, id: Uuid, known: Known) {
+    fn know(&self, id: Uuid, known: LastCommit) {
         let mut all = self.lock();
         if all.len() >= KNOWN {
             // Forgotten sessions are read again.
@@ -131,7 +131,7 @@ impl DynamoStore {
 }
 
 impl Store for DynamoStore {
-    fn create(&self, session: NewSession) -> Answer<'_, Created> {
+    fn create(&self, session: NewSession) -> Answer<'_, CreateResult> {
         Box::pin(self.create_session(session))
     }
 
@@ -143,7 +143,7 @@ impl Store for DynamoStore {
         Box::pin(self.load_base(id))
     }
 
-    fn commit(&self, commit: Commit) -> Answer<'_, Committed> {
+    fn commit(&self, commit: Commit) -> Answer<'_, CommitResult> {
         Box::pin(self.commit_change(commit))
     }
 
@@ -169,11 +169,11 @@ impl Store for DynamoStore {
         })
     }
 
-    fn delete(&self, id: Uuid, expect: Option<u64>) -> Answer<'_, Deleted> {
+    fn delete(&self, id: Uuid, expect: Option<u64>) -> Answer<'_, DeleteResult> {
         Box::pin(self.delete_session(id, expect))
     }
 
-    fn recall(&self, scope: &str, key: &str) -> Answer<'_, Option<Idempotent>> {
+    fn recall(&self, scope: &str, key: &str) -> Answer<'_, Option<IdempotencyRecord>> {
         let (scope, key) = (scope.to_owned(), key.to_owned());
         Box::pin(async move { self.answer(&scope, &key).await })
     }

@@ -5,7 +5,8 @@ use aws_sdk_dynamodb::types::{AttributeValue, ReturnValue};
 use bytes::Bytes;
 use toolrunner_serve::Timestamp;
 use toolrunner_serve::store::{
-    Commit, Committed, Deleted, Holder, Idempotent, Part, Record, Row, Status, StoreError,
+    Commit, CommitResult, DeleteResult, Holder, IdempotencyRecord, Part, Record, Row, Status,
+    StoreError,
 };
 use uuid::Uuid;
 
@@ -14,7 +15,7 @@ use crate::item::{
     uuid, write_answer, write_rows,
 };
 use crate::table::{DUE, RUN, failed, is_refused};
-use crate::{DynamoStore, Known};
+use crate::{DynamoStore, LastCommit};
 
 /// How long a tombstone is kept, so that a creation that it stopped cannot succeed later.
 pub(crate) const TOMBSTONE: core::time::Duration = core::time::Duration::from_secs(60 * 60);
@@ -64,7 +65,7 @@ impl DynamoStore {
         &self,
         scope: &str,
         key: &str,
-    ) -> Result<Option<Idempotent>, StoreError> {
+    ) -> Result<Option<IdempotencyRecord>, StoreError> {
         let Some(item) = self.table.read(&answer_key(scope, key), "-").await? else {
             return Ok(None);
         };
@@ -89,7 +90,7 @@ impl DynamoStore {
     /// to replace; `None` for any. Returns whether the claim was recorded.
     pub(crate) async fn claim(
         &self,
-        one: &Idempotent,
+        one: &IdempotencyRecord,
         session: Uuid,
         life: Uuid,
         expect: Option<Option<Uuid>>,
@@ -131,7 +132,7 @@ impl DynamoStore {
         life: Uuid,
         head: u64,
         tail: Option<&Place>,
-        answer: Option<&Idempotent>,
+        answer: Option<&IdempotencyRecord>,
     ) -> Result<(), StoreError> {
         let mut items = Vec::new();
         if let Some(tail) = tail {
@@ -148,7 +149,7 @@ impl DynamoStore {
         if items.is_empty() { Ok(()) } else { self.table.put(items).await }
     }
 
-    pub(crate) async fn commit_change(&self, commit: Commit) -> Result<Committed, StoreError> {
+    pub(crate) async fn commit_change(&self, commit: Commit) -> Result<CommitResult, StoreError> {
         let id = commit.id;
         let known = match self.known(id, commit.expect) {
             Some(known) => known,
@@ -158,7 +159,7 @@ impl DynamoStore {
                 if meta.record.version != commit.expect {
                     return self.refusal(&commit).await;
                 }
-                Known {
+                LastCommit {
                     life: meta.life,
                     version: meta.record.version,
                     document: Some(meta.document),
@@ -183,7 +184,7 @@ impl DynamoStore {
         match self.update(&commit, life, &document, tail.as_ref()).await? {
             None => {
                 let refusal = self.refusal(&commit).await?;
-                if refusal != Committed::Done {
+                if refusal != CommitResult::Done {
                     // Nothing refers to these parts.
                     for place in [Some(&document), tail.as_ref()].into_iter().flatten() {
                         self.forget_parts(id, life, place).await;
@@ -202,10 +203,10 @@ impl DynamoStore {
                 if settled.is_ok() {
                     self.know(
                         id,
-                        Known { life, version: commit.expect + 1, document: Some(document) },
+                        LastCommit { life, version: commit.expect + 1, document: Some(document) },
                     );
                 }
-                Ok(Committed::Done)
+                Ok(CommitResult::Done)
             }
         }
     }
@@ -328,32 +329,32 @@ impl DynamoStore {
 
     /// Returns why a commit was refused. Returns `Done` if it was applied: the SDK repeats requests
     /// without a reply, and the second attempt is refused.
-    async fn refusal(&self, commit: &Commit) -> Result<Committed, StoreError> {
+    async fn refusal(&self, commit: &Commit) -> Result<CommitResult, StoreError> {
         self.forget(commit.id);
         let record = self.load_record(commit.id).await?;
         if record.as_ref().is_some_and(|record| record.token == commit.token) {
-            return Ok(Committed::Done);
+            return Ok(CommitResult::Done);
         }
         if let Some(one) = &commit.idempotent
             && let Some(answer) = self.answer(&one.scope, &one.key).await?
         {
-            return Ok(Committed::Replay(answer));
+            return Ok(CommitResult::Replay(answer));
         }
-        Ok(Committed::Conflict(record.map(Box::new)))
+        Ok(CommitResult::Conflict(record.map(Box::new)))
     }
 
     pub(crate) async fn delete_session(
         &self,
         id: Uuid,
         expect: Option<u64>,
-    ) -> Result<Deleted, StoreError> {
+    ) -> Result<DeleteResult, StoreError> {
         loop {
-            let Some(meta) = self.meta(id).await? else { return Ok(Deleted::Missing) };
+            let Some(meta) = self.meta(id).await? else { return Ok(DeleteResult::Missing) };
             if expect.is_some_and(|expect| expect != meta.record.version) {
-                return Ok(Deleted::Conflict);
+                return Ok(DeleteResult::Conflict);
             }
             if self.delete_version(&meta).await? {
-                return Ok(Deleted::Done);
+                return Ok(DeleteResult::Done);
             }
         }
     }

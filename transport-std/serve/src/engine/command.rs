@@ -8,7 +8,7 @@ use toolrunner_std::run::TraceParent;
 use super::document::{Active, Call, CallState, InterruptKind, Webhook};
 use super::event::{Detail, Patch, StopReason};
 use super::{Context, Document, Edit, Refusal, fact};
-use crate::chat::{ChatRole, Sent};
+use crate::chat::{ChatRole, SentMessage};
 use crate::store::{Commit, Holder, Record, Status};
 
 /// The result of a command.
@@ -29,7 +29,7 @@ impl Change {
 /// A message for a session.
 #[derive(Clone, Debug)]
 pub(crate) struct Message {
-    pub(crate) sent: Sent,
+    pub(crate) sent: SentMessage,
     pub(crate) webhook: Option<Webhook>,
     pub(crate) trace_parent: Option<TraceParent>,
 }

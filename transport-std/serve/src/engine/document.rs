@@ -37,7 +37,7 @@ pub(crate) struct Document {
     pub(crate) active: Option<Active>,
     /// Remembered answers to interrupts, so that the same answer is accepted again.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
-    pub(crate) answered: Vec<Answered>,
+    pub(crate) answered: Vec<InterruptAnswer>,
     /// Webhooks of turns that have ended, in order, until they are delivered or abandoned.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub(crate) deliveries: Vec<Delivery>,
@@ -171,7 +171,7 @@ pub(crate) enum InterruptKind {
 
 /// An answer to an interrupt.
 #[derive(Clone, Debug, Serialize, Deserialize)]
-pub(crate) struct Answered {
+pub(crate) struct InterruptAnswer {
     pub(crate) interrupt_id: String,
     /// The value in canonical form.
     pub(crate) value: String,
@@ -222,7 +222,7 @@ impl Document {
         if self.answered.len() >= ANSWERS {
             self.answered.remove(0);
         }
-        self.answered.push(Answered { interrupt_id, value });
+        self.answered.push(InterruptAnswer { interrupt_id, value });
     }
 
     pub(super) fn add_delivery(&mut self, delivery: Delivery) {

@@ -219,7 +219,7 @@ impl Draft {
 
 /// A stored event, as far as this crate reads it.
 #[derive(Debug, Deserialize)]
-pub(crate) struct Seen<'a> {
+pub(crate) struct StoredEvent<'a> {
     #[serde(borrow)]
     pub(crate) id: std::borrow::Cow<'a, str>,
     pub(crate) seq: u64,
@@ -270,7 +270,7 @@ impl SeenError {
     }
 }
 
-impl<'a> Seen<'a> {
+impl<'a> StoredEvent<'a> {
     /// Reads a row's event. Returns `None` if the row is not an event.
     pub(crate) fn of(row: &'a Row) -> Option<Self> {
         serde_json::from_slice(&row.event).ok()

@@ -45,7 +45,7 @@ pub(crate) struct Reply {
     pub(crate) patch: Option<Patch>,
     /// The run's state, from which another run can continue.
     pub(crate) frame: String,
-    pub(crate) then: Then,
+    pub(crate) then: Continuation,
 }
 
 /// A call of a reply.
@@ -62,7 +62,7 @@ pub(crate) struct NewCall {
 
 /// What follows a reply.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Then {
+pub(crate) enum Continuation {
     /// The reply's calls, or another request.
     More,
     /// The end of the turn.
@@ -187,15 +187,17 @@ impl Edit {
             );
         }
         match reply.then {
-            Then::End(stop) => {
+            Continuation::End(stop) => {
                 let stop = if is_cancelled { Stop::Cancelled } else { stop };
                 self.close_calls(context, "Error: not run: the turn ended before this call");
                 self.document.response =
                     Some(ChatMessage::new(ChatRole::Assistant, reply.text.clone()));
                 self.rest(Status::Idle, stop, context);
             }
-            Then::More if reply.calls.is_empty() && !is_cancelled => self.begin_request(context),
-            Then::More => {}
+            Continuation::More if reply.calls.is_empty() && !is_cancelled => {
+                self.begin_request(context)
+            }
+            Continuation::More => {}
         }
         self.patch(reply.patch.as_ref());
     }

@@ -38,8 +38,8 @@ pub(crate) use command::{
     Answer, Change, Message, cancel, delivered, nothing, release, resume, send, take_over,
 };
 pub(crate) use document::{Active, CallState, DELIVERIES, Delivery, Document, Interrupt, Webhook};
-pub(crate) use event::{ErrorDetail, Patch, Seen, SeenError, Stop, Usage};
-pub(crate) use fact::{End, Fact, NewCall, Reply, Then, blocks_of};
+pub(crate) use event::{ErrorDetail, Patch, SeenError, Stop, StoredEvent, Usage};
+pub(crate) use fact::{Continuation, End, Fact, NewCall, Reply, blocks_of};
 pub(crate) use worker::{Effect, Input, Worker};
 
 use crate::store::{Commit, Holder, Record, Status, Timestamp};

@@ -4,7 +4,7 @@
 use super::document::{CallState, Document};
 use super::fact::Fact;
 use super::{Context, Edit};
-use crate::store::{Commit, Committed, Holder, Record, Status, StoreError};
+use crate::store::{Commit, CommitResult, Holder, Record, Status, StoreError};
 
 /// An input for the holder of a turn.
 #[derive(Debug)]
@@ -14,7 +14,7 @@ pub(crate) enum Input {
     /// The run reports a fact.
     Fact(Fact),
     /// The result of [`Effect::Commit`].
-    Stored(Result<Committed, StoreError>),
+    Stored(Result<CommitResult, StoreError>),
     /// The stored session: the answer to [`Effect::Load`], or the state after somebody else changed
     /// it. `None` if the session was deleted.
     Loaded(Option<Box<Record>>),
@@ -54,7 +54,7 @@ pub(crate) struct Worker {
     flight: Option<Flight>,
     /// Whether somebody changed the session during a commit.
     is_stale: bool,
-    calls: Vec<Told>,
+    calls: Vec<CallReport>,
     /// Whether the run has been allowed its next request.
     has_proceeded: bool,
     is_cancelled: bool,
@@ -72,7 +72,7 @@ struct Flight {
 
 /// What the run knows about a call.
 #[derive(Clone, Copy, Debug, Default)]
-struct Told {
+struct CallReport {
     /// Whether the call has been allowed to run.
     allowed: bool,
     /// Whether the run knows the call's result.
@@ -126,12 +126,12 @@ impl Worker {
         match input {
             Input::Begin => {}
             Input::Fact(fact) => self.note(fact),
-            Input::Stored(Ok(Committed::Done)) => self.stored(&mut effects),
-            Input::Stored(Ok(Committed::Conflict(record))) => {
+            Input::Stored(Ok(CommitResult::Done)) => self.stored(&mut effects),
+            Input::Stored(Ok(CommitResult::Conflict(record))) => {
                 self.adopt(record, context, &mut effects)
             }
             // A worker's commits have no key.
-            Input::Stored(Ok(Committed::Replay(_)) | Err(_)) => effects.push(Effect::Load),
+            Input::Stored(Ok(CommitResult::Replay(_)) | Err(_)) => effects.push(Effect::Load),
             Input::Loaded(record) => match (&record, &self.flight) {
                 // The commit has not been applied so far. Sending it again is harmless even if it
                 // is applied late.
@@ -165,9 +165,9 @@ impl Worker {
         self.facts.push(fact);
     }
 
-    fn told(&mut self, i: usize) -> &mut Told {
+    fn told(&mut self, i: usize) -> &mut CallReport {
         if self.calls.len() <= i {
-            self.calls.resize(i + 1, Told::default());
+            self.calls.resize(i + 1, CallReport::default());
         }
         &mut self.calls[i]
     }
@@ -190,12 +190,10 @@ impl Worker {
         self.calls.clear();
         self.has_proceeded = false;
         let calls = self.document.active.iter().flat_map(|active| &active.calls);
-        self.calls.extend(
-            calls.map(|call| Told {
-                suspended: call.state == CallState::Waiting,
-                ..Told::default()
-            }),
-        );
+        self.calls.extend(calls.map(|call| CallReport {
+            suspended: call.state == CallState::Waiting,
+            ..CallReport::default()
+        }));
     }
 
     /// Adopts a state that was stored by somebody else, or by a commit with an unknown outcome.

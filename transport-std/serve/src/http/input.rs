@@ -12,7 +12,7 @@ use serde_json::{Map, Value, json};
 use toolrunner_std::run::TraceParent;
 
 use super::error::{ApiError, Invalid};
-use crate::chat::{ChatMessage, ChatRole, Function, Sent, ToolCall, raw};
+use crate::chat::{ChatMessage, ChatRole, Function, SentMessage, ToolCall, raw};
 use crate::engine::{Message, Webhook};
 
 /// The maximum number of bytes of a request body.
@@ -415,7 +415,7 @@ pub(crate) fn message(
         .content(object.remove("content").filter(|value| !value.is_null()), &at(&loc, "content"));
     let base64_image = check.string(&mut object, &loc, "base64_image");
     let webhook = check.webhook(object.remove("webhook"), &at(&loc, "webhook"), allow_private);
-    check.done(Message { sent: Sent { role, content, base64_image }, webhook, trace_parent })
+    check.done(Message { sent: SentMessage { role, content, base64_image }, webhook, trace_parent })
 }
 
 pub(crate) fn answer(body: &[u8]) -> Result<crate::engine::Answer, ApiError> {

@@ -13,7 +13,7 @@ use uuid::Uuid;
 
 use super::error::{ApiError, Invalid};
 use super::input::{self, Parameters};
-use super::{Owned, PathId, sse};
+use super::{OwnerExtension, PathId, sse};
 use crate::chat::{ChatMessage, raw};
 use crate::engine::Document;
 use crate::server::{PAGE_BYTES, Server};
@@ -27,7 +27,7 @@ const MOST_SEQ: u64 = i64::MAX as u64;
     responses((status = 200, description = "The messages", body = [ChatMessage]), (status = 404), (status = 422)))]
 pub(super) async fn messages(
     State(server): State<Arc<Server>>,
-    Extension(owner): Owned,
+    Extension(owner): OwnerExtension,
     id: PathId,
     RawQuery(query): RawQuery,
 ) -> Result<Response, ApiError> {
@@ -81,7 +81,7 @@ pub(super) struct EventsBody {
         (status = 404), (status = 422)))]
 pub(super) async fn events(
     State(server): State<Arc<Server>>,
-    Extension(owner): Owned,
+    Extension(owner): OwnerExtension,
     id: PathId,
     RawQuery(query): RawQuery,
     headers: HeaderMap,
@@ -160,7 +160,7 @@ async fn page(server: &Server, id: Uuid, after: u64, limit: usize) -> Result<Res
     responses((status = 200, description = "A stream that stays open", content_type = "text/event-stream", body = String), (status = 404), (status = 422)))]
 pub(super) async fn stream(
     State(server): State<Arc<Server>>,
-    Extension(owner): Owned,
+    Extension(owner): OwnerExtension,
     id: PathId,
     headers: HeaderMap,
 ) -> Result<Response, ApiError> {

@@ -30,7 +30,7 @@ use uuid::Uuid;
 
 use crate::playground;
 use crate::server::Server;
-use crate::store::{IDEMPOTENCY_TTL, Idempotent, Timestamp};
+use crate::store::{IDEMPOTENCY_TTL, IdempotencyRecord, Timestamp};
 use error::{ApiError, Invalid};
 
 /// The owner on whose behalf a request is made.
@@ -194,7 +194,7 @@ fn canonical(text: &str) -> Option<Uuid> {
 }
 
 /// A request that takes effect once per idempotency key.
-struct Once {
+struct IdempotentRequest {
     scope: String,
     key: String,
     fingerprint: bytes::Bytes,
@@ -202,7 +202,7 @@ struct Once {
 
 /// An answer that is returned again for the same key.
 #[derive(Clone, Debug, Serialize, Deserialize)]
-struct Kept {
+struct StoredAnswer {
     status: u16,
     location: Option<String>,
     body: serde_json::Value,
@@ -210,7 +210,7 @@ struct Kept {
     after: u64,
 }
 
-impl Once {
+impl IdempotentRequest {
     /// Reads the `Idempotency-Key` header. Returns `None` without the header.
     fn of(
         headers: &HeaderMap,
@@ -242,7 +242,7 @@ impl Once {
     }
 
     /// Returns the answer that is stored under the key, if any.
-    async fn kept(&self, server: &Server) -> Result<Option<Kept>, ApiError> {
+    async fn kept(&self, server: &Server) -> Result<Option<StoredAnswer>, ApiError> {
         server
             .store
             .recall(&self.scope, &self.key)
@@ -251,7 +251,7 @@ impl Once {
             .transpose()
     }
 
-    fn replay(&self, known: &Idempotent) -> Result<Kept, ApiError> {
+    fn replay(&self, known: &IdempotencyRecord) -> Result<StoredAnswer, ApiError> {
         if known.fingerprint != self.fingerprint {
             let text = "Idempotency-Key was used with another request";
             return Err(ApiError::one(Invalid::new(
@@ -265,8 +265,8 @@ impl Once {
         })
     }
 
-    fn keep(&self, kept: &Kept) -> Idempotent {
-        Idempotent {
+    fn keep(&self, kept: &StoredAnswer) -> IdempotencyRecord {
+        IdempotencyRecord {
             scope: self.scope.clone(),
             key: self.key.clone(),
             fingerprint: self.fingerprint.clone(),
@@ -276,7 +276,7 @@ impl Once {
     }
 }
 
-impl Kept {
+impl StoredAnswer {
     fn respond(&self, is_replay: bool) -> Response {
         let status = StatusCode::from_u16(self.status).unwrap_or(StatusCode::OK);
         let mut response = (status, Json(&self.body)).into_response();
@@ -306,4 +306,4 @@ fn text<'h>(headers: &'h HeaderMap, name: &str) -> Option<&'h str> {
     headers.get(name)?.to_str().ok()
 }
 
-type Owned = Extension<Owner>;
+type OwnerExtension = Extension<Owner>;

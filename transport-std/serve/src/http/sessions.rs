@@ -16,11 +16,13 @@ use uuid::Uuid;
 
 use super::error::{ApiError, Invalid};
 use super::input::{self, Parameters, Tags};
-use super::{Kept, Once, Owned, Owner, PathId, canonical};
+use super::{IdempotentRequest, Owner, OwnerExtension, PathId, StoredAnswer, canonical};
 use crate::chat::{ChatMessage, ChatRole, ToolCall};
 use crate::engine::{Document, Interrupt};
 use crate::server::{Base, Server};
-use crate::store::{Created, NewSession, Query, Record, Status, StoreError, Summary, Timestamp};
+use crate::store::{
+    CreateResult, NewSession, Query, Record, Status, StoreError, Summary, Timestamp,
+};
 
 /// A session.
 #[derive(Serialize, ToSchema)]
@@ -117,13 +119,13 @@ pub(super) struct NewSessionBody {
     responses((status = 201, description = "The session was created", body = SessionBody<'_>, headers(("Location" = Option<String>, description = "The session's path"), ("ETag" = String, description = "The session's version"), ("Idempotency-Replayed" = Option<String>, description = "`true` if this is the answer to an earlier request with the same key"))), (status = 413), (status = 422), (status = 503)))]
 pub(super) async fn create(
     State(server): State<Arc<Server>>,
-    Extension(owner): Owned,
+    Extension(owner): OwnerExtension,
     headers: HeaderMap,
     body: Body,
 ) -> Result<Response, ApiError> {
     let bytes = input::bytes_of(&headers, body).await?;
     let new = input::new_session(&bytes)?;
-    let once = Once::of(&headers, &owner, "POST /sessions", None, &bytes)?;
+    let once = IdempotentRequest::of(&headers, &owner, "POST /sessions", None, &bytes)?;
     if let Some(kept) = kept(once.as_ref(), &server).await? {
         return Ok(kept.respond(true));
     }
@@ -137,7 +139,7 @@ pub(super) async fn create(
         (status = 405, description = "The server does not allow clients to choose ids"), (status = 409, description = "A session with this id exists"), (status = 413), (status = 422), (status = 503)))]
 pub(super) async fn create_as(
     State(server): State<Arc<Server>>,
-    Extension(owner): Owned,
+    Extension(owner): OwnerExtension,
     id: PathId,
     headers: HeaderMap,
     body: Body,
@@ -156,7 +158,10 @@ pub(super) async fn create_as(
     store(&server, &owner, id, new, None).await
 }
 
-async fn kept(once: Option<&Once>, server: &Server) -> Result<Option<Kept>, ApiError> {
+async fn kept(
+    once: Option<&IdempotentRequest>,
+    server: &Server,
+) -> Result<Option<StoredAnswer>, ApiError> {
     match once {
         Some(once) => once.kept(server).await,
         None => Ok(None),
@@ -168,7 +173,7 @@ async fn store(
     owner: &Owner,
     id: Uuid,
     new: input::NewSession,
-    once: Option<Once>,
+    once: Option<IdempotentRequest>,
 ) -> Result<Response, ApiError> {
     let now = Timestamp::now();
     let base = (!new.state.is_empty()).then(|| Base::new(&new.state, server.rules.system_messages));
@@ -194,7 +199,7 @@ async fn store(
         token: Uuid::nil(),
         document: json.into(),
     };
-    let kept = Kept {
+    let kept = StoredAnswer {
         status: StatusCode::CREATED.as_u16(),
         location: Some(format!("/sessions/{id}")),
         body: serde_json::to_value(SessionBody::of(&record, &document)).unwrap_or_default(),
@@ -213,16 +218,16 @@ async fn store(
         idempotent: once.as_ref().map(|once| once.keep(&kept)),
     });
     match (created.await?, once) {
-        (Created::Done, _) => Ok(kept.respond(false)),
-        (Created::Exists, _) => {
+        (CreateResult::Done, _) => Ok(kept.respond(false)),
+        (CreateResult::Exists, _) => {
             Err(ApiError::plain(StatusCode::CONFLICT, "Session already exists"))
         }
-        (Created::Full, _) => Err(ApiError::plain(
+        (CreateResult::Full, _) => Err(ApiError::plain(
             StatusCode::SERVICE_UNAVAILABLE,
             "Maximum number of sessions reached",
         )),
-        (Created::Replay(known), Some(once)) => Ok(once.replay(&known)?.respond(true)),
-        (Created::Replay(_), None) => {
+        (CreateResult::Replay(known), Some(once)) => Ok(once.replay(&known)?.respond(true)),
+        (CreateResult::Replay(_), None) => {
             Err(StoreError::new("the store returned an idempotency key that was not sent").into())
         }
     }
@@ -251,7 +256,7 @@ pub(super) struct SummaryBody {
     responses((status = 200, description = "A page of sessions", body = [SummaryBody], headers(("Link" = Option<String>, description = "The next page, with `rel=\"next\"`"))), (status = 422)))]
 pub(super) async fn list(
     State(server): State<Arc<Server>>,
-    Extension(owner): Owned,
+    Extension(owner): OwnerExtension,
     RawQuery(raw): RawQuery,
 ) -> Result<Response, ApiError> {
     let query = Parameters::of(raw.as_deref());
@@ -309,7 +314,7 @@ pub(super) async fn list(
     responses((status = 200, description = "The session", body = SessionBody<'_>, headers(("ETag" = String, description = "The session's version"))), (status = 304, description = "The session has this entity tag", headers(("ETag" = String, description = "The session's version"))), (status = 404), (status = 422)))]
 pub(super) async fn read(
     State(server): State<Arc<Server>>,
-    Extension(owner): Owned,
+    Extension(owner): OwnerExtension,
     id: PathId,
     RawQuery(raw): RawQuery,
     headers: HeaderMap,
@@ -400,7 +405,7 @@ pub(super) async fn settled_since(
     responses((status = 204, description = "The session was deleted"), (status = 404), (status = 412)))]
 pub(super) async fn delete(
     State(server): State<Arc<Server>>,
-    Extension(owner): Owned,
+    Extension(owner): OwnerExtension,
     id: PathId,
     headers: HeaderMap,
 ) -> Result<StatusCode, ApiError> {

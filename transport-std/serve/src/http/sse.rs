@@ -13,7 +13,7 @@ use tokio::sync::broadcast::error::RecvError;
 use tokio::sync::{broadcast, watch};
 use uuid::Uuid;
 
-use crate::engine::{Document, Seen, Stop};
+use crate::engine::{Document, Stop, StoredEvent};
 use crate::runner::Preview;
 use crate::server::{Live, Server};
 use crate::store::Row;
@@ -205,7 +205,7 @@ impl Feed {
     }
 
     async fn see(&mut self, row: &Row) {
-        let Some(seen) = Seen::of(row) else { return };
+        let Some(seen) = StoredEvent::of(row) else { return };
         match &mut self.view {
             View::Events { one_turn, .. } => {
                 let head = format!("event: {}\nid: {}\ndata: ", seen.kind, seen.seq);
@@ -262,7 +262,7 @@ pub(crate) struct States {
 impl States {
     fn see(
         &mut self,
-        seen: &Seen<'_>,
+        seen: &StoredEvent<'_>,
         id: Uuid,
         interrupts: Option<Value>,
     ) -> Option<(&'static str, Value)> {

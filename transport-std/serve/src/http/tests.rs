@@ -10,7 +10,7 @@ use axum::body::Bytes;
 use futures_util::StreamExt;
 use serde_json::Value;
 use toolrunner_std::machine::testing::{Reply, Script, ScriptedModel};
-use toolrunner_std::testing::Scripted;
+use toolrunner_std::testing::ScriptedServer;
 use toolrunner_std::{ToolContext, ToolError, tool};
 use tower::ServiceExt;
 
@@ -130,7 +130,7 @@ impl Api {
             .reply(Reply::default().tool_use("call_1", "dangerous", "{}"))
             .reply(Reply::default().tool_use("call_2", "questioner", "{}"))
             .reply(Reply::text("done"));
-        let client = Scripted::new(ScriptedModel::new(script)).client();
+        let client = ScriptedServer::new(ScriptedModel::new(script)).client();
         let agent = Agent::new(client, "m").tools((dangerous, questioner));
         Self(Server::new(agent, Arc::new(MemoryStore::new()), Options::default()))
     }

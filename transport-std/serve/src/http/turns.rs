@@ -14,9 +14,11 @@ use uuid::Uuid;
 
 use super::error::ApiError;
 use super::input::{self, Parameters, Tags};
-use super::{Kept, Once, Owned, Owner, PathId, log, mark, sessions, sse};
+use super::{
+    IdempotentRequest, Owner, OwnerExtension, PathId, StoredAnswer, log, mark, sessions, sse,
+};
 use crate::engine::{self, Change, Context, Document, Refusal};
-use crate::server::{Applied, Keep, Server};
+use crate::server::{CommandResult, Keep, Server};
 use crate::store::{Record, Status, StoreError};
 
 /// A session's status.
@@ -75,16 +77,16 @@ async fn apply(
     id: Uuid,
     owner: &Owner,
     headers: &HeaderMap,
-    once: Option<&Once>,
+    once: Option<&IdempotentRequest>,
     status: StatusCode,
     command: impl Fn(&Record, Document, &mut Context<'_>) -> Result<Change, Refusal>,
-) -> Result<(Kept, bool), ApiError> {
+) -> Result<(StoredAnswer, bool), ApiError> {
     if let Some(once) = once
         && let Some(kept) = once.kept(server).await?
     {
         return Ok((kept, true));
     }
-    let kept = |record: &Record, after: u64| Kept {
+    let kept = |record: &Record, after: u64| StoredAnswer {
         status: status.as_u16(),
         location: (record.status == Status::Running).then(|| format!("/sessions/{id}")),
         body: json!({"session_id": id, "status": record.status}),
@@ -98,9 +100,9 @@ async fn apply(
     let keep = |record: &Record| once.map(|once| once.keep(&kept(record, after(record))));
     let idempotent: Option<&Keep<'_>> = if once.is_some() { Some(&keep) } else { None };
     match (server.apply(id, &owner.0, expect, idempotent, command).await?, once) {
-        (Applied::Done(record), _) => Ok((kept(&record, after(&record)), false)),
-        (Applied::Replay(known), Some(once)) => Ok((once.replay(&known)?, true)),
-        (Applied::Replay(_), None) => {
+        (CommandResult::Done(record), _) => Ok((kept(&record, after(&record)), false)),
+        (CommandResult::Replay(known), Some(once)) => Ok((once.replay(&known)?, true)),
+        (CommandResult::Replay(_), None) => {
             Err(StoreError::new("the store returned an idempotency key that was not sent").into())
         }
     }
@@ -118,7 +120,7 @@ async fn apply(
         (status = 404), (status = 409, description = "A turn of the session runs, or waits for answers"), (status = 412), (status = 413), (status = 422), (status = 503)))]
 pub(super) async fn send(
     State(server): State<Arc<Server>>,
-    Extension(owner): Owned,
+    Extension(owner): OwnerExtension,
     id: PathId,
     RawQuery(raw): RawQuery,
     headers: HeaderMap,
@@ -133,7 +135,7 @@ pub(super) async fn send(
     let query = Parameters::of(raw.as_deref());
     let (wait, previews) = (query.seconds("wait")?, log::previews(&query)?);
     let id = id.session()?;
-    let once = Once::of(&headers, &owner, "POST messages", Some(id), &bytes)?;
+    let once = IdempotentRequest::of(&headers, &owner, "POST messages", Some(id), &bytes)?;
     if server.is_draining() {
         return Err(ApiError::plain(
             StatusCode::SERVICE_UNAVAILABLE,
@@ -175,7 +177,7 @@ pub(super) async fn send(
         (status = 409, description = "The session is not interrupted, or the interrupt has a different answer"), (status = 412), (status = 413), (status = 422)))]
 pub(super) async fn resume(
     State(server): State<Arc<Server>>,
-    Extension(owner): Owned,
+    Extension(owner): OwnerExtension,
     id: PathId,
     headers: HeaderMap,
     body: Body,
@@ -183,13 +185,13 @@ pub(super) async fn resume(
     let bytes = input::bytes_of(&headers, body).await?;
     let answer = input::answer(&bytes)?;
     let id = id.session()?;
-    let once = Once::of(&headers, &owner, "POST resume", Some(id), &bytes)?;
+    let once = IdempotentRequest::of(&headers, &owner, "POST resume", Some(id), &bytes)?;
     let command = |record: &Record, document, context: &mut Context<'_>| {
         engine::resume(record, document, &answer, context)
     };
     let (kept, is_replay) =
         apply(&server, id, &owner, &headers, once.as_ref(), StatusCode::OK, command).await?;
-    Ok(Kept { location: None, ..kept }.respond(is_replay))
+    Ok(StoredAnswer { location: None, ..kept }.respond(is_replay))
 }
 
 /// Cancels the current turn. Finished results and received text are kept. Has no effect without a
@@ -199,14 +201,14 @@ pub(super) async fn resume(
     responses((status = 202, description = "The turn ends soon, or there is none", body = StateBody, headers(("Location" = Option<String>, description = "The session's path"), ("Idempotency-Replayed" = Option<String>, description = "`true` if this is the answer to an earlier request with the same key"))), (status = 404), (status = 412), (status = 413), (status = 422)))]
 pub(super) async fn cancel(
     State(server): State<Arc<Server>>,
-    Extension(owner): Owned,
+    Extension(owner): OwnerExtension,
     id: PathId,
     headers: HeaderMap,
     body: Body,
 ) -> Result<Response, ApiError> {
     let bytes = input::bytes_of(&headers, body).await?;
     let id = id.session()?;
-    let once = Once::of(&headers, &owner, "POST cancel", Some(id), &bytes)?;
+    let once = IdempotentRequest::of(&headers, &owner, "POST cancel", Some(id), &bytes)?;
     let command = |record: &Record, document, context: &mut Context<'_>| {
         Ok(engine::cancel(record, document, context))
     };

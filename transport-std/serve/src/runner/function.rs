@@ -11,16 +11,16 @@ use uuid::Uuid;
 
 use super::PANIC;
 use crate::chat::raw;
-use crate::engine::{End, ErrorDetail, Fact, Patch, Reply, Stop, Then, Usage};
+use crate::engine::{Continuation, End, ErrorDetail, Fact, Patch, Reply, Stop, Usage};
 
 /// A run of an agent without a model.
 pub(crate) struct Function {
     answer: Arc<dyn Fn(String) -> BoxFuture<'static, Result<String, String>> + Send + Sync>,
     transcript: String,
-    state: Answering,
+    state: AnswerState,
 }
 
-enum Answering {
+enum AnswerState {
     Held,
     Goes(BoxFuture<'static, Result<String, String>>),
     Cancelled,
@@ -32,7 +32,7 @@ impl Function {
         answer: Arc<dyn Fn(String) -> BoxFuture<'static, Result<String, String>> + Send + Sync>,
         transcript: &str,
     ) -> Self {
-        Self { answer, transcript: transcript.to_owned(), state: Answering::Held }
+        Self { answer, transcript: transcript.to_owned(), state: AnswerState::Held }
     }
 
     pub(super) fn proceed(&mut self) {
@@ -47,16 +47,16 @@ impl Function {
         // A panic that ended the task would leave the turn running for as long as the server does.
         let caught = AssertUnwindSafe(async move { answer(text).await }).catch_unwind();
         let answered = caught.map(|done| done.unwrap_or_else(|_| Err(PANIC.to_owned())));
-        self.state = Answering::Goes(answered.boxed());
+        self.state = AnswerState::Goes(answered.boxed());
     }
 
     pub(super) fn cancel(&mut self) {
-        self.state = Answering::Cancelled;
+        self.state = AnswerState::Cancelled;
     }
 
     /// Ends the run without another fact.
     pub(super) fn end(&mut self) {
-        self.state = Answering::Over;
+        self.state = AnswerState::Over;
     }
 
     /// Returns the conversation with the answer.
@@ -66,11 +66,11 @@ impl Function {
 
     pub(super) async fn next(&mut self) -> Fact {
         let answer = match &mut self.state {
-            Answering::Held | Answering::Over => core::future::pending().await,
-            Answering::Cancelled => None,
-            Answering::Goes(answer) => Some(answer.await),
+            AnswerState::Held | AnswerState::Over => core::future::pending().await,
+            AnswerState::Cancelled => None,
+            AnswerState::Goes(answer) => Some(answer.await),
         };
-        self.state = Answering::Over;
+        self.state = AnswerState::Over;
         let Some(answer) = answer else {
             return Fact::Ended { end: End::Cancelled { partial: None }, patch: None };
         };
@@ -96,7 +96,7 @@ impl Function {
                     stop_reason: None,
                     patch,
                     frame: String::new(),
-                    then: Then::End(Stop::EndTurn),
+                    then: Continuation::End(Stop::EndTurn),
                 })
             }
             Err(message) => {

@@ -19,7 +19,7 @@ pub(crate) enum Preview {
 
 /// The text of the reply that is arriving.
 #[derive(Default)]
-pub(super) struct Incoming {
+pub(super) struct ReplyText {
     pub(super) event: String,
     pub(super) is_shown: bool,
     pub(super) text: String,
@@ -28,7 +28,7 @@ pub(super) struct Incoming {
     pub(super) index: usize,
 }
 
-impl Incoming {
+impl ReplyText {
     /// Reports a piece of text.
     pub(super) fn show(&mut self, block: usize, text: &str, watcher: &dyn Watcher) {
         let event: Arc<str> = self.event.as_str().into();

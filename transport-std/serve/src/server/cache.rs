@@ -16,14 +16,14 @@ pub(crate) struct Cache {
 
 #[derive(Debug, Default)]
 struct Inner {
-    known: HashMap<Uuid, Known>,
+    known: HashMap<Uuid, CachedTranscript>,
     by_use: BTreeMap<u64, Uuid>,
     uses: u64,
     bytes: usize,
 }
 
 #[derive(Debug)]
-struct Known {
+struct CachedTranscript {
     /// The number of the last log row that the conversation includes.
     head: u64,
     transcript: Arc<str>,
@@ -59,14 +59,14 @@ impl Cache {
     }
 }
 
-impl Known {
+impl CachedTranscript {
     fn cost(&self) -> usize {
         self.transcript.len() + 256
     }
 }
 
 impl Inner {
-    fn remove(&mut self, id: Uuid) -> Option<Known> {
+    fn remove(&mut self, id: Uuid) -> Option<CachedTranscript> {
         let known = self.known.remove(&id)?;
         self.by_use.remove(&known.used);
         self.bytes -= known.cost();
@@ -75,7 +75,7 @@ impl Inner {
 
     fn insert(&mut self, id: Uuid, head: u64, transcript: Arc<str>) {
         self.uses += 1;
-        let known = Known { head, transcript, used: self.uses };
+        let known = CachedTranscript { head, transcript, used: self.uses };
         self.bytes += known.cost();
         self.by_use.insert(known.used, id);
         self.known.insert(id, known);

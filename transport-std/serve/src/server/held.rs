@@ -14,7 +14,7 @@ const DOUBT: Duration = Duration::from_secs(120);
 /// the server is the holder and does not know it. Without this record the turn would wait forever,
 /// because its holder is alive.
 #[derive(Debug, Default)]
-pub(super) struct Held {
+pub(super) struct HeldTurns {
     inner: Mutex<Inner>,
 }
 
@@ -25,7 +25,7 @@ struct Inner {
     doubtful: HashMap<Uuid, Instant>,
 }
 
-impl Held {
+impl HeldTurns {
     /// Records that a task works on this session.
     pub(super) fn begin(&self, id: Uuid) {
         *self.inner.lock().unwrap_or_else(PoisonError::into_inner).tasks.entry(id).or_default() +=

@@ -11,15 +11,15 @@ use tokio::sync::watch;
 use tokio::time::Sleep;
 use uuid::Uuid;
 
-use super::held::Held;
+use super::held::HeldTurns;
 use super::{Live, PAGE_BYTES, Server};
 use crate::agent::Session;
 use crate::engine::{
-    Active, CallState, Change, DELIVERIES, Document, Effect, ErrorDetail, Fact, Input, Seen, Stop,
-    Worker, release,
+    Active, CallState, Change, DELIVERIES, Document, Effect, ErrorDetail, Fact, Input, Stop,
+    StoredEvent, Worker, release,
 };
 use crate::runner::{Preview, Results, Runner, Watcher};
-use crate::store::{Committed, Record, Row, Status, StoreError, Timestamp};
+use crate::store::{CommitResult, Record, Row, Status, StoreError, Timestamp};
 
 /// The first wait before a failed access to the store is repeated. The wait doubles each time, up
 /// to [`LONGEST_WAIT`].
@@ -33,7 +33,7 @@ impl Server {
         server.held.begin(record.id);
         self.tasks.spawn(async move {
             let (id, release) = (record.id, server.release.clone());
-            let _working = Working(&server.held, id);
+            let _working = WorkGuard(&server.held, id);
             // Boxed, because the future is large and a task is moved several times before it runs.
             let turn = Box::pin(Hold::run(&server, record));
             let is_released = tokio::select! {
@@ -57,7 +57,7 @@ impl Server {
             }
             let change = self.with_context(|context| release(&record, document, context));
             let Change::Commit(commit) = change else { return };
-            if let Ok(Committed::Done) = self.store.commit(*commit).await {
+            if let Ok(CommitResult::Done) = self.store.commit(*commit).await {
                 return;
             }
         }
@@ -65,25 +65,25 @@ impl Server {
 }
 
 /// Marks a session as worked on while the guard lives.
-struct Working<'s>(&'s Held, Uuid);
+struct WorkGuard<'s>(&'s HeldTurns, Uuid);
 
-impl Drop for Working<'_> {
+impl Drop for WorkGuard<'_> {
     fn drop(&mut self) {
         self.0.end(self.1);
     }
 }
 
 /// Counts a turn as running while the guard lives.
-struct Counted<'s>(&'s AtomicUsize);
+struct TurnGuard<'s>(&'s AtomicUsize);
 
-impl<'s> Counted<'s> {
+impl<'s> TurnGuard<'s> {
     fn new(count: &'s AtomicUsize) -> Self {
         count.fetch_add(1, Ordering::Relaxed);
         Self(count)
     }
 }
 
-impl Drop for Counted<'_> {
+impl Drop for TurnGuard<'_> {
     fn drop(&mut self) {
         self.0.fetch_sub(1, Ordering::Relaxed);
     }
@@ -99,7 +99,7 @@ struct Hold<'s> {
     /// When this server began to work on the turn.
     begun: Instant,
     deadline: Option<Pin<Box<Sleep>>>,
-    commit: Option<BoxFuture<'s, Result<Committed, StoreError>>>,
+    commit: Option<BoxFuture<'s, Result<CommitResult, StoreError>>>,
     load: Option<BoxFuture<'s, Option<Box<Record>>>>,
     /// The state of the turn before it ended.
     last: Option<Active>,
@@ -137,7 +137,7 @@ impl<'s> Hold<'s> {
                 Err(_) => tokio::time::sleep(FIRST_WAIT).await,
             }
         };
-        let _counted = Counted::new(&server.running);
+        let _counted = TurnGuard::new(&server.running);
         let (transcript, results) = beginning(server, &record, &document).await;
         let session =
             Session { id, owner: record.owner.clone(), metadata: record.metadata.clone() };
@@ -280,7 +280,7 @@ impl<'s> Hold<'s> {
         };
         let duration = Timestamp::now().since(active.started);
         let own = self.last_row.as_ref().filter(|row| row.seq == record.head);
-        let stop = match own.and_then(Seen::of).and_then(|seen| seen.stop()) {
+        let stop = match own.and_then(StoredEvent::of).and_then(|seen| seen.stop()) {
             Some(stop) => Some(stop),
             None => self.server.last_stop(&record).await,
         };
@@ -325,7 +325,8 @@ async fn results(server: &Server, id: Uuid, active: &Active) -> Results {
         };
         let Some(last) = rows.last() else { return results };
         after = last.seq;
-        for seen in rows.iter().filter_map(Seen::of).filter(|seen| seen.kind == "agent.tool_result")
+        for seen in
+            rows.iter().filter_map(StoredEvent::of).filter(|seen| seen.kind == "agent.tool_result")
         {
             let call = active
                 .calls

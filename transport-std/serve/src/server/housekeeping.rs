@@ -6,7 +6,7 @@ use std::sync::Arc;
 
 use super::Server;
 use crate::engine::{Change, Document, take_over};
-use crate::store::{Committed, Record, Status, StoreError, Timestamp};
+use crate::store::{CommitResult, Record, Status, StoreError, Timestamp};
 
 /// How often a server reports that it is alive, and looks for turns without a living holder.
 const BEAT: Duration = Duration::from_secs(2);
@@ -128,7 +128,7 @@ impl Server {
         };
         let after = record.after(&commit);
         match self.store.commit(*commit).await {
-            Ok(Committed::Done) => {
+            Ok(CommitResult::Done) => {
                 self.hub.changed(id, Some(after.version));
                 if after.status == Status::Running {
                     tracing::info!(session = %id, "took over a turn");

@@ -25,10 +25,11 @@ use uuid::Uuid;
 use crate::agent::Agent;
 use crate::chat::{ChatMessage, ChatRole};
 use crate::engine::{
-    Change, Context, Document, Patch, RandomIds, Refusal, Rules, Seen, SeenError, Stop,
+    Change, Context, Document, Patch, RandomIds, Refusal, Rules, SeenError, Stop, StoredEvent,
 };
 use crate::store::{
-    Committed, Deleted, Holder, Idempotent, Part, Record, Row, Status, Store, StoreError, Timestamp,
+    CommitResult, DeleteResult, Holder, IdempotencyRecord, Part, Record, Row, Status, Store,
+    StoreError, Timestamp,
 };
 
 pub(crate) use hub::Live;
@@ -90,15 +91,15 @@ impl From<Refusal> for Failure {
 
 /// Builds the answer that the store keeps under an idempotency key, from the session after the
 /// command.
-pub(crate) type Keep<'a> = dyn Fn(&Record) -> Option<Idempotent> + Sync + 'a;
+pub(crate) type Keep<'a> = dyn Fn(&Record) -> Option<IdempotencyRecord> + Sync + 'a;
 
 /// The result of a command.
 #[derive(Debug)]
-pub(crate) enum Applied {
+pub(crate) enum CommandResult {
     /// The command was applied. Contains the session after it.
     Done(Box<Record>),
     /// A command with this key was applied before.
-    Replay(Idempotent),
+    Replay(IdempotencyRecord),
 }
 
 /// Serves an agent's sessions from one store.
@@ -113,7 +114,7 @@ pub(crate) struct Server {
     pub(crate) metrics: metrics::Metrics,
     cache: cache::Cache,
     long: long::LongEvents,
-    held: held::Held,
+    held: held::HeldTurns,
     workers: Option<Semaphore>,
     running: AtomicUsize,
     is_draining: AtomicBool,
@@ -144,7 +145,7 @@ impl Server {
             metrics: metrics::Metrics::default(),
             cache: cache::Cache::default(),
             long: long::LongEvents::default(),
-            held: held::Held::default(),
+            held: held::HeldTurns::default(),
             running: AtomicUsize::new(0),
             is_draining: AtomicBool::new(false),
             drain: CancellationToken::new(),
@@ -188,7 +189,7 @@ impl Server {
         expect: Option<&(dyn Fn(u64) -> bool + Sync)>,
         idempotent: Option<&Keep<'_>>,
         command: impl Fn(&Record, Document, &mut Context<'_>) -> Result<Change, Refusal>,
-    ) -> Result<Applied, Failure> {
+    ) -> Result<CommandResult, Failure> {
         let mut record = self.load(id, owner).await?;
         loop {
             if expect.is_some_and(|fits| !fits(record.version)) {
@@ -200,7 +201,7 @@ impl Server {
                 match change {
                     Change::Commit(commit) => commit,
                     Change::Nothing if idempotent.is_none() => {
-                        return Ok(Applied::Done(Box::new(record)));
+                        return Ok(CommandResult::Done(Box::new(record)));
                     }
                     // An empty commit stores the answer, so that a repeated request receives it.
                     Change::Nothing => {
@@ -220,7 +221,7 @@ impl Server {
                 Ok(committed) => committed,
                 // The outcome is unknown; the record shows whether the commit was applied.
                 Err(error) => match self.store.load(id).await {
-                    Ok(Some(now)) if now.token == token => Committed::Done,
+                    Ok(Some(now)) if now.token == token => CommitResult::Done,
                     _ => {
                         if takes {
                             self.held.doubt(id);
@@ -230,7 +231,7 @@ impl Server {
                 },
             };
             match committed {
-                Committed::Done => {
+                CommitResult::Done => {
                     self.hub.changed(id, Some(after.version));
                     if let Some(transcript) = known {
                         self.cache.put(id, after.head, &transcript);
@@ -238,11 +239,11 @@ impl Server {
                     if takes {
                         self.hold(after.clone());
                     }
-                    return Ok(Applied::Done(Box::new(after)));
+                    return Ok(CommandResult::Done(Box::new(after)));
                 }
-                Committed::Replay(idempotent) => return Ok(Applied::Replay(idempotent)),
-                Committed::Conflict(None) => return Err(Failure::NotFound),
-                Committed::Conflict(Some(now)) => record = *now,
+                CommitResult::Replay(idempotent) => return Ok(CommandResult::Replay(idempotent)),
+                CommitResult::Conflict(None) => return Err(Failure::NotFound),
+                CommitResult::Conflict(Some(now)) => record = *now,
             }
         }
     }
@@ -260,13 +261,13 @@ impl Server {
                 return Err(Failure::Precondition);
             }
             match self.store.delete(id, expect.map(|_| record.version)).await? {
-                Deleted::Done => {
+                DeleteResult::Done => {
                     self.cache.forget(id);
                     self.hub.changed(id, None);
                     return Ok(());
                 }
-                Deleted::Missing => return Err(Failure::NotFound),
-                Deleted::Conflict => {}
+                DeleteResult::Missing => return Err(Failure::NotFound),
+                DeleteResult::Conflict => {}
             }
         }
     }
@@ -377,7 +378,7 @@ impl Server {
             let rows = self.events(record.id, after, 256, PAGE_BYTES).await?;
             let Some(last) = rows.last() else { break };
             after = last.seq;
-            for seen in rows.iter().filter_map(Seen::of) {
+            for seen in rows.iter().filter_map(StoredEvent::of) {
                 match &*seen.kind {
                     // The response is the text of the last reply.
                     "span.model_request_start" => text.clear(),
@@ -405,7 +406,7 @@ impl Server {
     /// Returns why the session's last turn ended, according to its last event.
     async fn last_stop(&self, record: &Record) -> Option<Stop> {
         let rows = self.events(record.id, record.head.checked_sub(1)?, 1, PAGE_BYTES).await.ok()?;
-        Seen::of(rows.first()?)?.stop()
+        StoredEvent::of(rows.first()?)?.stop()
     }
 }
 

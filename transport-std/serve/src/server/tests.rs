@@ -7,9 +7,9 @@ use std::sync::{Arc, Mutex};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 
 use super::*;
-use crate::chat::{Sent, raw};
+use crate::chat::{SentMessage, raw};
 use crate::engine::{self, Message, Webhook};
-use crate::store::{Answer, Commit, Created, MemoryStore, NewSession, Page, Query};
+use crate::store::{Answer, Commit, CreateResult, MemoryStore, NewSession, Page, Query};
 
 /// A store in memory whose next accesses fail or take time.
 #[derive(Default)]
@@ -30,7 +30,7 @@ fn lost<T>() -> Result<T, StoreError> {
 }
 
 impl Store for Faulty {
-    fn create(&self, session: NewSession) -> Answer<'_, Created> {
+    fn create(&self, session: NewSession) -> Answer<'_, CreateResult> {
         self.inner.create(session)
     }
 
@@ -46,7 +46,7 @@ impl Store for Faulty {
         self.inner.base(id)
     }
 
-    fn commit(&self, commit: Commit) -> Answer<'_, Committed> {
+    fn commit(&self, commit: Commit) -> Answer<'_, CommitResult> {
         Box::pin(async move {
             let millis = self.commit_millis.load(Ordering::Relaxed);
             tokio::time::sleep(Duration::from_millis(millis.into())).await;
@@ -75,11 +75,11 @@ impl Store for Faulty {
         self.inner.count()
     }
 
-    fn delete(&self, id: Uuid, expect: Option<u64>) -> Answer<'_, Deleted> {
+    fn delete(&self, id: Uuid, expect: Option<u64>) -> Answer<'_, DeleteResult> {
         self.inner.delete(id, expect)
     }
 
-    fn recall(&self, scope: &str, key: &str) -> Answer<'_, Option<Idempotent>> {
+    fn recall(&self, scope: &str, key: &str) -> Answer<'_, Option<IdempotencyRecord>> {
         self.inner.recall(scope, key)
     }
 
@@ -179,7 +179,7 @@ async fn session(store: &Faulty) -> Uuid {
         limit: None,
         idempotent: None,
     };
-    assert_eq!(store.create(new).await.unwrap(), Created::Done);
+    assert_eq!(store.create(new).await.unwrap(), CreateResult::Done);
     id
 }
 
@@ -188,8 +188,8 @@ async fn send(
     id: Uuid,
     text: &str,
     hook: Option<&Hook>,
-) -> Result<Applied, Failure> {
-    let sent = Sent { role: ChatRole::User, content: raw(text), base64_image: None };
+) -> Result<CommandResult, Failure> {
+    let sent = SentMessage { role: ChatRole::User, content: raw(text), base64_image: None };
     let webhook = hook.map(|hook| Webhook {
         url: hook.url.clone(),
         token: None,

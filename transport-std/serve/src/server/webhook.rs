@@ -29,7 +29,7 @@ use super::Server;
 use super::hold::{FIRST_WAIT, LONGEST_WAIT};
 use crate::chat::ChatMessage;
 use crate::engine::{Change, Delivery, Document, Webhook, delivered};
-use crate::store::{Committed, Record, Status, StoreError, Timestamp};
+use crate::store::{CommitResult, Record, Status, StoreError, Timestamp};
 
 /// The time limit of one attempt.
 const ATTEMPT: Duration = Duration::from_secs(10);
@@ -79,7 +79,7 @@ impl Server {
     /// delivers them, so this is called whenever this server becomes the holder.
     pub(super) fn deliver_all(self: &Arc<Self>, record: &Record, document: &Document) {
         for delivery in &document.deliveries {
-            let Some(guard) = Delivering::begin(self, &delivery.id) else { continue };
+            let Some(guard) = DeliveryGuard::begin(self, &delivery.id) else { continue };
             let (server, record, delivery) = (Arc::clone(self), record.clone(), delivery.clone());
             self.tasks.spawn(async move {
                 server.deliver(record, &delivery).await;
@@ -206,23 +206,23 @@ impl Server {
             self.with_context(|context| delivered(&record, document, &delivery.id, context));
         let Change::Commit(commit) = change else { return Ok(true) };
         match self.store.commit(*commit).await? {
-            Committed::Done => {
+            CommitResult::Done => {
                 self.hub.changed(id, Some(record.version + 1));
                 Ok(true)
             }
-            Committed::Conflict(None) => Ok(true),
-            Committed::Conflict(Some(_)) | Committed::Replay(_) => Ok(false),
+            CommitResult::Conflict(None) => Ok(true),
+            CommitResult::Conflict(Some(_)) | CommitResult::Replay(_) => Ok(false),
         }
     }
 }
 
 /// Marks a webhook as being delivered while the guard lives.
-struct Delivering {
+struct DeliveryGuard {
     server: Arc<Server>,
     id: String,
 }
 
-impl Delivering {
+impl DeliveryGuard {
     /// Returns `None` if a task of this server already delivers the webhook.
     fn begin(server: &Arc<Server>, id: &str) -> Option<Self> {
         let mut now = server.webhooks.now.lock().unwrap_or_else(PoisonError::into_inner);
@@ -230,7 +230,7 @@ impl Delivering {
     }
 }
 
-impl Drop for Delivering {
+impl Drop for DeliveryGuard {
     fn drop(&mut self) {
         self.server.webhooks.now.lock().unwrap_or_else(PoisonError::into_inner).remove(&self.id);
     }

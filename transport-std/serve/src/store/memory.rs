@@ -9,8 +9,8 @@ use futures_util::future::BoxFuture;
 use uuid::Uuid;
 
 use super::{
-    Answer, Commit, Committed, Created, Deleted, Idempotent, NewSession, Page, Part, Query, Record,
-    Row, Status, Store, StoreError, Summary, Timestamp,
+    Answer, Commit, CommitResult, CreateResult, DeleteResult, IdempotencyRecord, NewSession, Page,
+    Part, Query, Record, Row, Status, Store, StoreError, Summary, Timestamp,
 };
 
 /// Keeps sessions in memory, where they are lost when the process ends. For tests, and for agents
@@ -33,7 +33,7 @@ struct Inner {
     /// Sessions that may be swept, by `expires`.
     expiring: BTreeSet<(Timestamp, Uuid)>,
     /// Stored answers, by scope and key.
-    answers: HashMap<(String, String), Idempotent>,
+    answers: HashMap<(String, String), IdempotencyRecord>,
     /// When each server's last sign of life expires.
     servers: HashMap<Uuid, Timestamp>,
 }
@@ -65,26 +65,26 @@ impl MemoryStore {
 }
 
 impl Inner {
-    fn known(&self, idempotent: Option<&Idempotent>) -> Option<Idempotent> {
-        let Idempotent { scope, key, .. } = idempotent?;
+    fn known(&self, idempotent: Option<&IdempotencyRecord>) -> Option<IdempotencyRecord> {
+        let IdempotencyRecord { scope, key, .. } = idempotent?;
         self.answers.get(&(scope.clone(), key.clone())).cloned()
     }
 
-    fn remember(&mut self, idempotent: Option<Idempotent>) {
+    fn remember(&mut self, idempotent: Option<IdempotencyRecord>) {
         if let Some(answer) = idempotent {
             self.answers.insert((answer.scope.clone(), answer.key.clone()), answer);
         }
     }
 
-    fn create(&mut self, new: NewSession) -> Created {
+    fn create(&mut self, new: NewSession) -> CreateResult {
         if let Some(answer) = self.known(new.idempotent.as_ref()) {
-            return Created::Replay(answer);
+            return CreateResult::Replay(answer);
         }
         if self.sessions.contains_key(&new.id) {
-            return Created::Exists;
+            return CreateResult::Exists;
         }
         if new.limit.is_some_and(|limit| self.count() >= limit) {
-            return Created::Full;
+            return CreateResult::Full;
         }
         self.remember(new.idempotent);
         let record = Record {
@@ -110,21 +110,21 @@ impl Inner {
             self.expiring.insert((expires, new.id));
         }
         self.sessions.insert(new.id, Session { record, place, base: new.base, rows: Vec::new() });
-        Created::Done
+        CreateResult::Done
     }
 
-    fn commit(&mut self, commit: Commit) -> Committed {
+    fn commit(&mut self, commit: Commit) -> CommitResult {
         if let Some(answer) = self.known(commit.idempotent.as_ref()) {
-            return Committed::Replay(answer);
+            return CommitResult::Replay(answer);
         }
         let Some(session) = self.sessions.get_mut(&commit.id) else {
-            return Committed::Conflict(None);
+            return CommitResult::Conflict(None);
         };
         let record = &mut session.record;
         if record.version != commit.expect
             || commit.fence.is_some_and(|fence| fence != record.fence)
         {
-            return Committed::Conflict(Some(Box::new(record.clone())));
+            return CommitResult::Conflict(Some(Box::new(record.clone())));
         }
         debug_assert!(
             commit.rows.iter().zip(record.head + 1..).all(|(row, seq)| row.seq == seq),
@@ -144,7 +144,7 @@ impl Inner {
         }
         session.rows.extend(commit.rows);
         self.remember(commit.idempotent);
-        Committed::Done
+        CommitResult::Done
     }
 
     fn rows(&self, id: Uuid, after: u64, limit: usize, max_bytes: usize, part: Part) -> Vec<Row> {
@@ -202,10 +202,10 @@ impl Inner {
         page
     }
 
-    fn delete(&mut self, id: Uuid, expect: Option<u64>) -> Deleted {
-        let Some(session) = self.sessions.get(&id) else { return Deleted::Missing };
+    fn delete(&mut self, id: Uuid, expect: Option<u64>) -> DeleteResult {
+        let Some(session) = self.sessions.get(&id) else { return DeleteResult::Missing };
         if expect.is_some_and(|expect| expect != session.record.version) {
-            return Deleted::Conflict;
+            return DeleteResult::Conflict;
         }
         let (place, expires) = (session.place, session.record.expires);
         self.sessions.remove(&id);
@@ -214,7 +214,7 @@ impl Inner {
         if let Some(expires) = expires {
             self.expiring.remove(&(expires, id));
         }
-        Deleted::Done
+        DeleteResult::Done
     }
 
     fn orphans(&self, now: Timestamp, limit: usize) -> Vec<Uuid> {
@@ -246,7 +246,7 @@ impl Inner {
 }
 
 impl Store for MemoryStore {
-    fn create(&self, session: NewSession) -> Answer<'_, Created> {
+    fn create(&self, session: NewSession) -> Answer<'_, CreateResult> {
         self.with(|inner| inner.create(session))
     }
 
@@ -258,7 +258,7 @@ impl Store for MemoryStore {
         self.with(|inner| inner.sessions.get(&id).and_then(|session| session.base.clone()))
     }
 
-    fn commit(&self, commit: Commit) -> Answer<'_, Committed> {
+    fn commit(&self, commit: Commit) -> Answer<'_, CommitResult> {
         self.with(|inner| inner.commit(commit))
     }
 
@@ -285,11 +285,11 @@ impl Store for MemoryStore {
         self.with(|inner| inner.count())
     }
 
-    fn delete(&self, id: Uuid, expect: Option<u64>) -> Answer<'_, Deleted> {
+    fn delete(&self, id: Uuid, expect: Option<u64>) -> Answer<'_, DeleteResult> {
         self.with(|inner| inner.delete(id, expect))
     }
 
-    fn recall(&self, scope: &str, key: &str) -> Answer<'_, Option<Idempotent>> {
+    fn recall(&self, scope: &str, key: &str) -> Answer<'_, Option<IdempotencyRecord>> {
         self.with(|inner| inner.answers.get(&(scope.to_owned(), key.to_owned())).cloned())
     }
 

@@ -22,9 +22,9 @@
 //! 6. **Recognizable.** [`Record::token`] is the token of the last commit. A writer whose commit
 //!    returned an error does not know whether it was applied: it loads the record and compares the
 //!    token.
-//! 7. **Once per key.** A change with an [`Idempotent`] whose scope and key are known is refused
-//!    with the answer that was stored with the first change, and changes nothing. The answer is
-//!    kept for at least [`IDEMPOTENCY_TTL`], even if the session is deleted.
+//! 7. **Once per key.** A change with an [`IdempotencyRecord`] whose scope and key are known is
+//!    refused with the answer that was stored with the first change, and changes nothing. The
+//!    answer is kept for at least [`IDEMPOTENCY_TTL`], even if the session is deleted.
 //!
 //! No guarantee depends on clocks: the caller provides all times. A server whose clock is wrong can
 //! take over a session too early, which the fence makes harmless.
@@ -53,7 +53,7 @@ pub use postgres::PostgresStore;
 #[cfg(feature = "sqlite")]
 pub use sqlite::SqliteStore;
 
-/// The minimum time for which an [`Idempotent`] is kept.
+/// The minimum time for which an [`IdempotencyRecord`] is kept.
 pub const IDEMPOTENCY_TTL: Duration = Duration::from_secs(24 * 60 * 60);
 
 /// The result of a [`Store`]'s method: a boxed future, so that the store can be chosen at run time.
@@ -70,7 +70,7 @@ pub type Answer<'a, T> = BoxFuture<'a, Result<T, StoreError>>;
 /// threads.
 pub trait Store: Send + Sync + 'static {
     /// Adds a session with version 1, an empty log and fence 0.
-    fn create(&self, session: NewSession) -> Answer<'_, Created>;
+    fn create(&self, session: NewSession) -> Answer<'_, CreateResult>;
 
     /// Returns the session's record, or `None` if the session does not exist.
     fn load(&self, id: Uuid) -> Answer<'_, Option<Record>>;
@@ -80,7 +80,7 @@ pub trait Store: Send + Sync + 'static {
 
     /// Applies one change, if the record has the version that the change expects, and the fence, if
     /// the change names one. See [`Commit`].
-    fn commit(&self, commit: Commit) -> Answer<'_, Committed>;
+    fn commit(&self, commit: Commit) -> Answer<'_, CommitResult>;
 
     /// Returns rows of the session's log with `seq > after`, in order, up to [`Record::head`].
     /// Returns none if there are no such rows or no such session.
@@ -111,10 +111,10 @@ pub trait Store: Send + Sync + 'static {
 
     /// Removes the session with its base and its log, whatever its status, if its version is
     /// `expect` or `expect` is `None`.
-    fn delete(&self, id: Uuid, expect: Option<u64>) -> Answer<'_, Deleted>;
+    fn delete(&self, id: Uuid, expect: Option<u64>) -> Answer<'_, DeleteResult>;
 
     /// Returns the answer that is stored under this key, or `None`.
-    fn recall(&self, scope: &str, key: &str) -> Answer<'_, Option<Idempotent>>;
+    fn recall(&self, scope: &str, key: &str) -> Answer<'_, Option<IdempotencyRecord>>;
 
     /// Records that `server` is alive until `until`, for the sessions that it
     /// [holds](Record::holder). The latest call counts.
@@ -127,8 +127,9 @@ pub trait Store: Send + Sync + 'static {
     fn orphans(&self, now: Timestamp, limit: usize) -> Answer<'_, Vec<Uuid>>;
 
     /// Removes sessions whose [`Record::expires`] is at or before `now`, idempotency records whose
-    /// [`Idempotent::expires`] is at or before `now`, and servers that were last alive more than a
-    /// day earlier. Returns the removed sessions. May stop early, because it is called again.
+    /// [`IdempotencyRecord::expires`] is at or before `now`, and servers that were last alive more
+    /// than a day earlier. Returns the removed sessions. May stop early, because it is called
+    /// again.
     fn sweep(&self, now: Timestamp) -> Answer<'_, Vec<Uuid>>;
 
     /// Returns the versions of these sessions, in the same order; `None` for those that do not
@@ -320,15 +321,15 @@ pub struct NewSession {
     /// MB.
     pub base: Option<Bytes>,
     /// The maximum number of sessions of all owners: with that many, the store returns
-    /// [`Created::Full`].
+    /// [`CreateResult::Full`].
     pub limit: Option<u64>,
     /// Makes the creation happen once per key.
-    pub idempotent: Option<Idempotent>,
+    pub idempotent: Option<IdempotencyRecord>,
 }
 
 /// The result of [`Store::create`].
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Created {
+pub enum CreateResult {
     /// The session was created.
     Done,
     /// A session with this id exists.
@@ -336,7 +337,7 @@ pub enum Created {
     /// The limit on the number of sessions is reached.
     Full,
     /// The key is known; nothing was created. Takes precedence over the other refusals.
-    Replay(Idempotent),
+    Replay(IdempotencyRecord),
 }
 
 /// One change of a session.
@@ -368,7 +369,7 @@ pub struct Commit {
     /// The change of [`Record::holder`].
     pub holder: Holder,
     /// Makes the change happen once per key.
-    pub idempotent: Option<Idempotent>,
+    pub idempotent: Option<IdempotencyRecord>,
 }
 
 /// What a [`Commit`] does to [`Record::holder`].
@@ -384,19 +385,19 @@ pub enum Holder {
 
 /// The result of a [`Commit`].
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Committed {
+pub enum CommitResult {
     /// The commit was applied; the record's version is `expect + 1`.
     Done,
     /// The commit was refused, because the version or the fence differs. Contains the current
     /// record, or `None` if the session does not exist.
     Conflict(Option<Box<Record>>),
     /// The key is known; nothing was changed. Takes precedence over the version.
-    Replay(Idempotent),
+    Replay(IdempotencyRecord),
 }
 
 /// The result of [`Store::delete`].
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Deleted {
+pub enum DeleteResult {
     /// The session was removed.
     Done,
     /// The session has another version than expected.
@@ -475,7 +476,7 @@ pub struct Summary {
 
 /// The key of a change that happens once, and the answer to it.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Idempotent {
+pub struct IdempotencyRecord {
     /// The scope of the key, at most 200 bytes. A scope belongs either to creations or to the
     /// commits of one session, because a store without transactions cannot tell which of two
     /// sessions was first.

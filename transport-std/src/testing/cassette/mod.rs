@@ -23,7 +23,7 @@ pub use error::CassetteError;
 use crate::client::Client;
 use crate::clock::{DynClock, SharedClock};
 use crate::config::{ClientBuilder, Secret, SetupError};
-use crate::http::{DynTransport, HttpTransport, Sending, Timeouts};
+use crate::http::{DynTransport, HttpTransport, SendFuture, Timeouts};
 use crate::lock::lock;
 use exchange::Request;
 use hide::Secrets;
@@ -96,7 +96,7 @@ pub enum CassetteMode {
 /// fails, so that no test passes by accident. If the thread is already panicking, it prints the
 /// failure instead, and a recording is not written.
 pub struct Cassette {
-    shared: Option<Arc<Shared>>,
+    shared: Option<Arc<CassetteState>>,
 }
 
 /// The options of a [`Cassette`].
@@ -110,7 +110,7 @@ pub struct CassetteBuilder {
     clock: Option<SharedClock>,
 }
 
-struct Shared {
+struct CassetteState {
     path: PathBuf,
     secrets: Mutex<Secrets>,
     deck: Deck,
@@ -168,9 +168,10 @@ impl Cassette {
     /// records, requests go to `inner`. While it replays, `inner` is not used.
     pub fn transport(&self, inner: HttpTransport) -> HttpTransport {
         match self.shared() {
-            Some(shared) => {
-                HttpTransport::from_dyn(Wired { shared: Arc::clone(shared), inner: inner.clone() })
-            }
+            Some(shared) => HttpTransport::from_dyn(CassetteTransport {
+                shared: Arc::clone(shared),
+                inner: inner.clone(),
+            }),
             None => inner,
         }
     }
@@ -201,7 +202,7 @@ impl Cassette {
         self.shared.take().map_or(Ok(()), |shared| shared.finish())
     }
 
-    const fn shared(&self) -> Option<&Arc<Shared>> {
+    const fn shared(&self) -> Option<&Arc<CassetteState>> {
         self.shared.as_ref()
     }
 }
@@ -293,7 +294,7 @@ impl CassetteBuilder {
             let exchanges = read(&path)?;
             Deck::Player(Mutex::new(Player::new(exchanges, ignored, in_any_order, clock)))
         };
-        let shared = Shared { path, secrets: Mutex::new(secrets), deck };
+        let shared = CassetteState { path, secrets: Mutex::new(secrets), deck };
         Ok(Cassette { shared: Some(Arc::new(shared)) })
     }
 }
@@ -328,7 +329,7 @@ fn read(path: &Path) -> Result<Vec<exchange::Exchange>, CassetteError> {
     exchange::read(&text).map_err(|fault| CassetteError::Format(path.to_owned(), fault))
 }
 
-impl Shared {
+impl CassetteState {
     fn finish(&self) -> Result<(), CassetteError> {
         match &self.deck {
             Deck::Player(player) => lock(player).finish(&self.path),
@@ -364,13 +365,13 @@ fn request(
 }
 
 /// The transport of one client of a cassette.
-struct Wired {
-    shared: Arc<Shared>,
+struct CassetteTransport {
+    shared: Arc<CassetteState>,
     inner: HttpTransport,
 }
 
-impl DynTransport for Wired {
-    fn send<'a>(&'a self, head: &'a Head<'_>, body: &'a Body<'_>) -> Sending<'a> {
+impl DynTransport for CassetteTransport {
+    fn send<'a>(&'a self, head: &'a Head<'_>, body: &'a Body<'_>) -> SendFuture<'a> {
         self.send_with(&Method::POST, head, body, Timeouts::default())
     }
 
@@ -379,7 +380,7 @@ impl DynTransport for Wired {
         head: &'a Head<'_>,
         body: &'a Body<'_>,
         timeouts: Timeouts,
-    ) -> Sending<'a> {
+    ) -> SendFuture<'a> {
         self.send_with(&Method::POST, head, body, timeouts)
     }
 
@@ -389,7 +390,7 @@ impl DynTransport for Wired {
         head: &'a Head<'_>,
         body: &'a Body<'_>,
         timeouts: Timeouts,
-    ) -> Sending<'a> {
+    ) -> SendFuture<'a> {
         Box::pin(async move {
             let is_token = head.path.split('?').next().is_some_and(|path| path.ends_with(TOKEN));
             match &self.shared.deck {

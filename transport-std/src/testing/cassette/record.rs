@@ -33,12 +33,12 @@ pub(super) struct Tape {
     headers: Vec<(String, String)>,
     body: Vec<u8>,
     clock: Option<SharedClock>,
-    reply: Mutex<Heard>,
+    reply: Mutex<PartialReply>,
 }
 
 /// What was received so far.
 #[derive(Default)]
-struct Heard {
+struct PartialReply {
     head: Option<(u16, HeaderMap)>,
     pieces: Vec<Bytes>,
     waits: Vec<u64>,
@@ -104,7 +104,7 @@ impl Tape {
     /// Returns the exchange without secrets, or `None` if one cannot be removed.
     fn exchange(&self, secrets: &Secrets) -> Option<Exchange> {
         let request = self.request(secrets);
-        let Heard { head, pieces, waits, since: _, is_whole, failure } = take(&self.reply);
+        let PartialReply { head, pieces, waits, since: _, is_whole, failure } = take(&self.reply);
         let Some((status, headers)) = head else {
             // Without a failure, the run did not wait for the reply.
             return Some(Exchange {

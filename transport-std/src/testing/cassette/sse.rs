@@ -55,7 +55,7 @@ pub(super) fn stream(events: &[Event], rest: &str) -> String {
 /// Removes the secrets from events: those within one event, and those that are split over the
 /// deltas of one block.
 pub(super) fn hide(events: &mut [Event], secrets: &Secrets) {
-    let mut grown: Vec<Grown> = Vec::new();
+    let mut grown: Vec<DeltaText> = Vec::new();
     for (i, event) in events.iter_mut().enumerate() {
         if let Some(hidden) = secrets.changed_json(&event.data) {
             event.data = hidden;
@@ -70,7 +70,7 @@ pub(super) fn hide(events: &mut [Event], secrets: &Secrets) {
                 Some(one) => one.add(i, &piece),
                 None => {
                     let mut one =
-                        Grown { index, member: name, text: String::new(), events: Vec::new() };
+                        DeltaText { index, member: name, text: String::new(), events: Vec::new() };
                     one.add(i, &piece);
                     grown.push(one);
                 }
@@ -93,14 +93,14 @@ pub(super) fn hide(events: &mut [Event], secrets: &Secrets) {
 }
 
 /// The text that the deltas of one block form.
-struct Grown {
+struct DeltaText {
     index: Option<u64>,
     member: &'static str,
     text: String,
     events: Vec<usize>,
 }
 
-impl Grown {
+impl DeltaText {
     fn add(&mut self, event: usize, piece: &str) {
         self.text.push_str(piece);
         self.events.push(event);

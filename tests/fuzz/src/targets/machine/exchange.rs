@@ -84,7 +84,7 @@ impl Early {
 }
 
 /// How the body of a reply ended.
-enum Fed {
+enum BodyEnd {
     Failed(Error),
     /// The reader was dropped.
     Dropped,
@@ -97,7 +97,7 @@ impl Machine<'_> {
         let mut early = Early::default();
         let (was_compacting, compactions) = (self.run.is_compacting(), self.run.compactions());
         let fed = match choices.below(12) {
-            0 => Fed::Failed(Error::Transport(choices.one_of(&[
+            0 => BodyEnd::Failed(Error::Transport(choices.one_of(&[
                 TransportKind::Closed,
                 TransportKind::Tls,
                 TransportKind::Timeout,
@@ -128,14 +128,14 @@ impl Machine<'_> {
             }
         };
         match fed {
-            Fed::Dropped => {}
-            Fed::Whole if was_compacting => {
+            BodyEnd::Dropped => {}
+            BodyEnd::Whole if was_compacting => {
                 if self.run.compactions() > compactions {
                     self.ledger.recount_told(self.run.messages());
                 }
             }
-            Fed::Whole => self.adopt(&early, choices),
-            Fed::Failed(error) => {
+            BodyEnd::Whole => self.adopt(&early, choices),
+            BodyEnd::Failed(error) => {
                 if let Error::Capacity(full) = error {
                     assert!(full.needed > full.free, "{full:?}");
                 }
@@ -205,14 +205,14 @@ impl Machine<'_> {
         Ok(())
     }
 
-    fn feed(&mut self, body: &[u8], choices: &mut Choices<'_>, early: &mut Early) -> Fed {
+    fn feed(&mut self, body: &[u8], choices: &mut Choices<'_>, early: &mut Early) -> BodyEnd {
         let (size, look, eager) =
             (1 + choices.below(256), choices.below(2) == 1, choices.below(2) == 1);
         // The connection is dropped after this piece.
         let drop_at = if choices.below(12) == 1 { choices.below(256) } else { usize::MAX };
         for (at, piece) in body.chunks(size).enumerate() {
             if at == drop_at {
-                return Fed::Dropped;
+                return BodyEnd::Dropped;
             }
             let mut rest = piece;
             loop {
@@ -221,20 +221,20 @@ impl Machine<'_> {
                     Ok(Some(stream_event)) => {
                         self.stream_event(stream_event, look, eager, choices, early)
                     }
-                    Err(error) => return Fed::Failed(error),
+                    Err(error) => return BodyEnd::Failed(error),
                 }
             }
         }
         if drop_at == 0 {
-            return Fed::Dropped;
+            return BodyEnd::Dropped;
         }
         loop {
             match self.run.end_of_body() {
-                Ok(None) => return Fed::Whole,
+                Ok(None) => return BodyEnd::Whole,
                 Ok(Some(stream_event)) => {
                     self.stream_event(stream_event, look, eager, choices, early)
                 }
-                Err(error) => return Fed::Failed(error),
+                Err(error) => return BodyEnd::Failed(error),
             }
         }
     }

@@ -6,7 +6,7 @@ impl World {
     pub(super) fn client(&mut self) {
         let wait = self.chance.below(3_000) + 1;
         if self.now < self.calm + 20_000 {
-            self.after(wait, Later::Client);
+            self.after(wait, ScheduledAction::Client);
         }
         let server = usize::try_from(self.chance.below(2)).unwrap();
         if !self.servers[server].is_up {
@@ -16,7 +16,8 @@ impl World {
         let document = Document::of(&record).unwrap();
         let change = match record.status {
             Status::Idle | Status::Error if self.messages < 4 => {
-                let sent = Sent { role: ChatRole::User, content: raw("go"), base64_image: None };
+                let sent =
+                    SentMessage { role: ChatRole::User, content: raw("go"), base64_image: None };
                 let webhook = self.chance.percent(60).then(|| Webhook {
                     url: "http://hook".to_owned(),
                     token: None,
@@ -58,7 +59,7 @@ impl World {
     pub(super) fn send_command(&mut self, server: usize, change: Change) {
         let Change::Commit(commit) = change else { return };
         let (fate, wait, life) = (self.fate(), self.chance.below(40), self.servers[server].life);
-        self.after(wait, Later::Command(server, life, commit, fate));
+        self.after(wait, ScheduledAction::Command(server, life, commit, fate));
     }
 
     pub(super) fn fate(&mut self) -> Fate {
@@ -70,9 +71,9 @@ impl World {
     }
 
     /// Applies a commit to the store and returns the result.
-    pub(super) fn store_it(&mut self, commit: Commit) -> Committed {
+    pub(super) fn store_it(&mut self, commit: Commit) -> CommitResult {
         if self.plant == Plant::LosesCommits && self.chance.percent(3) {
-            return Committed::Done;
+            return CommitResult::Done;
         }
         let mut commit = commit;
         if self.plant == Plant::NoCompareAndSet {
@@ -97,7 +98,7 @@ impl World {
         let (rows, before) = (commit.rows.clone(), self.record());
         let after = before.after(&commit);
         let takes = matches!(commit.holder, Holder::Take(_));
-        if self.store_it(commit) != Committed::Done {
+        if self.store_it(commit) != CommitResult::Done {
             return;
         }
         self.messages += u64::from(is_message);

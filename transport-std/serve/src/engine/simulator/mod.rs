@@ -20,8 +20,8 @@ use uuid::Uuid;
 use super::document::InterruptKind;
 use super::fact::text_blocks;
 use super::*;
-use crate::chat::{ChatRole, Sent, raw};
-use crate::store::{Committed, MemoryStore, NewSession, Part, Store, StoreError};
+use crate::chat::{ChatRole, SentMessage, raw};
+use crate::store::{CommitResult, MemoryStore, NewSession, Part, Store, StoreError};
 
 /// A deliberate fault, to prove that the judge detects it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -68,7 +68,7 @@ impl Ids for Chance {
 
 /// A scheduled action.
 #[derive(Debug)]
-enum Later {
+enum ScheduledAction {
     /// A server reports that it is alive, and looks for orphans and for changes.
     Beat(usize),
     /// A client acts.
@@ -112,7 +112,7 @@ struct Server {
     id: Uuid,
     life: u64,
     is_up: bool,
-    workers: Vec<Option<Played>>,
+    workers: Vec<Option<SimulatedWorker>>,
     /// Whether it is unknown if a turn that the server wanted to hold was stored.
     is_in_doubt: bool,
     /// The ids of the webhooks that it delivers.
@@ -120,14 +120,14 @@ struct Server {
 }
 
 /// A worker with its simulated run.
-struct Played {
+struct SimulatedWorker {
     worker: Worker,
     run: Run,
 }
 
 /// A simulated run, in place of a front end.
 struct Run {
-    calls: Vec<PlayedCall>,
+    calls: Vec<SimulatedCall>,
     replies: u64,
     transcript: u64,
     /// Increases when scheduled actions become obsolete.
@@ -137,16 +137,16 @@ struct Run {
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum At {
+enum CallStage {
     Open,
     Runs,
     Aside,
     Done,
 }
 
-struct PlayedCall {
+struct SimulatedCall {
     id: String,
-    at: At,
+    at: CallStage,
     answers: usize,
     asks: bool,
 }
@@ -158,7 +158,7 @@ struct World {
     store: MemoryStore,
     session: Uuid,
     queue: BinaryHeap<Reverse<(u64, u64)>>,
-    laters: HashMap<u64, Later>,
+    laters: HashMap<u64, ScheduledAction>,
     scheduled: u64,
     servers: Vec<Server>,
     rules: Rules,
@@ -231,19 +231,19 @@ impl World {
             calm,
             violation: None,
         };
-        this.after(0, Later::Beat(0));
-        this.after(700, Later::Beat(1));
-        this.after(10, Later::Client);
+        this.after(0, ScheduledAction::Beat(0));
+        this.after(700, ScheduledAction::Beat(1));
+        this.after(10, ScheduledAction::Client);
         for server in 0..2 {
             if this.chance.percent(70) {
                 let at = this.chance.below(this.calm);
-                this.after(at, Later::Crash(server));
+                this.after(at, ScheduledAction::Crash(server));
             }
         }
         this
     }
 
-    fn after(&mut self, wait: u64, later: Later) {
+    fn after(&mut self, wait: u64, later: ScheduledAction) {
         self.scheduled += 1;
         self.queue.push(Reverse((self.now + wait, self.scheduled)));
         self.laters.insert(self.scheduled, later);
@@ -275,27 +275,29 @@ impl World {
         now(self.store.load(self.session)).unwrap()
     }
 
-    fn happen(&mut self, later: Later) {
+    fn happen(&mut self, later: ScheduledAction) {
         match later {
-            Later::Beat(server) => self.beat(server),
-            Later::Client => self.client(),
-            Later::Crash(server) => self.crash(server),
-            Later::Restart(server) => {
+            ScheduledAction::Beat(server) => self.beat(server),
+            ScheduledAction::Client => self.client(),
+            ScheduledAction::Crash(server) => self.crash(server),
+            ScheduledAction::Restart(server) => {
                 self.servers[server].id = self.chance.id();
                 self.servers[server].is_up = true;
                 self.beat(server);
             }
-            Later::Report(address, era, fact) => self.report(address, era, *fact),
-            Later::Apply(address, commit, fate) => self.apply(address, *commit, fate),
-            Later::Command(server, life, commit, fate) => self.command(server, life, *commit, fate),
-            Later::Load(address) => {
+            ScheduledAction::Report(address, era, fact) => self.report(address, era, *fact),
+            ScheduledAction::Apply(address, commit, fate) => self.apply(address, *commit, fate),
+            ScheduledAction::Command(server, life, commit, fate) => {
+                self.command(server, life, *commit, fate)
+            }
+            ScheduledAction::Load(address) => {
                 let record = now(self.store.load(self.session)).map(Box::new);
                 self.tell(address, Input::Loaded(record));
             }
-            Later::Attempt(server, life, delivery, is_first) => {
+            ScheduledAction::Attempt(server, life, delivery, is_first) => {
                 self.attempt(server, life, *delivery, is_first);
             }
-            Later::Forget(server, life, id, commit, fate) => {
+            ScheduledAction::Forget(server, life, id, commit, fate) => {
                 self.forgotten(server, life, id, *commit, fate);
             }
         }
@@ -311,10 +313,10 @@ impl World {
         server_state.workers.clear();
         server_state.delivers.clear();
         let wait = self.chance.below(15_000);
-        self.after(wait, Later::Restart(server));
+        self.after(wait, ScheduledAction::Restart(server));
         if self.chance.percent(40) {
             let wait = wait + self.chance.below(8_000);
-            self.after(wait, Later::Crash(server));
+            self.after(wait, ScheduledAction::Crash(server));
         }
     }
 
@@ -352,10 +354,10 @@ impl World {
                 .is_some_and(|played| played.worker.changed(Some(version)));
             if is_new {
                 let wait = self.chance.below(50);
-                self.after(wait, Later::Load(Address { server, life, worker }));
+                self.after(wait, ScheduledAction::Load(Address { server, life, worker }));
             }
         }
-        self.after(1_000, Later::Beat(server));
+        self.after(1_000, ScheduledAction::Beat(server));
     }
 }
 

@@ -7,11 +7,11 @@ impl World {
         let document = Document::of(&record).unwrap();
         let calls = document.active.iter().flat_map(|active| &active.calls).map(|call| {
             let at = match call.state {
-                CallState::Done => At::Done,
-                CallState::Waiting => At::Aside,
-                _ => At::Open,
+                CallState::Done => CallStage::Done,
+                CallState::Waiting => CallStage::Aside,
+                _ => CallStage::Open,
             };
-            PlayedCall {
+            SimulatedCall {
                 id: call.id.clone(),
                 at,
                 answers: call.answers.len(),
@@ -26,7 +26,7 @@ impl World {
             is_over: false,
             has_waited: false,
         };
-        let played = Played { worker: Worker::new(record, document), run };
+        let played = SimulatedWorker { worker: Worker::new(record, document), run };
         self.servers[server].workers.push(Some(played));
         let address = Address {
             server,
@@ -37,7 +37,7 @@ impl World {
         self.drive(address);
     }
 
-    pub(super) fn played(&mut self, address: Address) -> Option<&mut Played> {
+    pub(super) fn played(&mut self, address: Address) -> Option<&mut SimulatedWorker> {
         let server = &mut self.servers[address.server];
         if !server.is_up || server.life != address.life {
             return None;
@@ -46,7 +46,7 @@ impl World {
     }
 
     pub(super) fn tell(&mut self, address: Address, input: Input) {
-        if let Input::Stored(Ok(Committed::Done)) = &input
+        if let Input::Stored(Ok(CommitResult::Done)) = &input
             && self.now < self.calm
             && self.chance.percent(3)
         {
@@ -76,21 +76,24 @@ impl World {
                 let (wait, fate) = (self.chance.below(20), self.fate());
                 if self.now < self.calm && self.chance.percent(3) {
                     // The commit is on its way when its server dies.
-                    self.after(wait, Later::Apply(address, commit, Fate::AppliedSilently));
+                    self.after(
+                        wait,
+                        ScheduledAction::Apply(address, commit, Fate::AppliedSilently),
+                    );
                     return self.crash(address.server);
                 }
-                self.after(wait, Later::Apply(address, commit, fate));
+                self.after(wait, ScheduledAction::Apply(address, commit, fate));
             }
             Effect::Load => {
                 let wait = self.chance.below(30);
-                self.after(wait, Later::Load(address));
+                self.after(wait, ScheduledAction::Load(address));
             }
             Effect::Proceed => {
                 let wait = 10 + self.chance.below(1_500);
                 let Some(played) = self.played(address) else { return };
                 let era = played.run.era;
                 let fact = self.reply(address);
-                self.after(wait, Later::Report(address, era, Box::new(fact)));
+                self.after(wait, ScheduledAction::Report(address, era, Box::new(fact)));
             }
             Effect::Allow(call) => {
                 let Some(played) = self.played(address) else { return };
@@ -113,7 +116,7 @@ impl World {
                 if let Some(call) =
                     self.played(address).and_then(|played| played.run.calls.get_mut(call))
                 {
-                    call.at = At::Done;
+                    call.at = CallStage::Done;
                 }
             }
             Effect::Cancel => {
@@ -122,7 +125,7 @@ impl World {
                 let era = played.run.era;
                 let fact = Fact::Ended { end: End::Cancelled { partial: None }, patch: None };
                 let wait = self.chance.below(200);
-                self.after(wait, Later::Report(address, era, Box::new(fact)));
+                self.after(wait, ScheduledAction::Report(address, era, Box::new(fact)));
             }
             Effect::Stop | Effect::Over(_) => {
                 if let Effect::Over(record) = &effect
@@ -185,7 +188,11 @@ impl World {
             stop_reason: None,
             patch: Some(Patch { from, text }),
             frame: "{".to_owned(),
-            then: if calls.is_empty() { Then::End(Stop::EndTurn) } else { Then::More },
+            then: if calls.is_empty() {
+                Continuation::End(Stop::EndTurn)
+            } else {
+                Continuation::More
+            },
             calls,
         })
     }
@@ -196,10 +203,10 @@ impl World {
         else {
             return;
         };
-        if known.at == At::Done {
+        if known.at == CallStage::Done {
             return;
         }
-        known.at = At::Runs;
+        known.at = CallStage::Runs;
         let (id, answers, asks) = (known.id.clone(), known.answers, known.asks);
         let runs = self.runs.entry((id.clone(), answers)).or_default();
         *runs += 1;
@@ -213,7 +220,7 @@ impl World {
         };
         let wait = self.chance.below(3_000);
         let era = self.played(address).map_or(0, |played| played.run.era);
-        self.after(wait, Later::Report(address, era, Box::new(fact)));
+        self.after(wait, ScheduledAction::Report(address, era, Box::new(fact)));
     }
 
     /// Reports a fact of a run, unless its era has ended.
@@ -229,9 +236,9 @@ impl World {
                 played.run.calls = reply
                     .calls
                     .iter()
-                    .map(|call| PlayedCall {
+                    .map(|call| SimulatedCall {
                         id: call.id.clone(),
-                        at: if call.needs_approval { At::Aside } else { At::Open },
+                        at: if call.needs_approval { CallStage::Aside } else { CallStage::Open },
                         answers: 0,
                         asks: call.id.ends_with('?'),
                     })
@@ -241,7 +248,7 @@ impl World {
             Fact::ToolDone { call, .. } | Fact::Asked { call, .. } => {
                 let Some(known) = played.run.calls.get_mut(*call) else { return };
                 let is_done = matches!(fact, Fact::ToolDone { .. });
-                known.at = if is_done { At::Done } else { At::Aside };
+                known.at = if is_done { CallStage::Done } else { CallStage::Aside };
             }
             Fact::Ended { .. } => played.run.is_over = true,
             _ => {}
@@ -287,7 +294,7 @@ impl World {
             .collect();
         let is_first = run.replies == 0;
         let open: Vec<usize> =
-            (0..run.calls.len()).filter(|&i| run.calls[i].at == At::Open).collect();
+            (0..run.calls.len()).filter(|&i| run.calls[i].at == CallStage::Open).collect();
         if is_first && !run.has_waited {
             for i in open.iter().copied().filter(|&i| states.get(i) == Some(&CallState::Open)) {
                 self.tell(address, Input::Fact(Fact::Starting(i)));
@@ -296,8 +303,8 @@ impl World {
         let Some(played) = self.played(address) else { return };
         let run = &mut played.run;
         let waits = !run.is_over
-            && run.calls.iter().all(|call| matches!(call.at, At::Aside | At::Done))
-            && run.calls.iter().any(|call| call.at == At::Aside);
+            && run.calls.iter().all(|call| matches!(call.at, CallStage::Aside | CallStage::Done))
+            && run.calls.iter().any(|call| call.at == CallStage::Aside);
         if waits {
             self.tell(address, Input::Fact(Fact::Waiting { spent: 1 }));
         }
@@ -309,7 +316,7 @@ impl World {
         let (answer, is_known) = match fate {
             Fate::Arrives => {
                 let committed = self.store_it(commit);
-                let is_done = committed == Committed::Done;
+                let is_done = committed == CommitResult::Done;
                 (Input::Stored(Ok(committed)), is_done)
             }
             Fate::Lost => (error(), false),
@@ -321,7 +328,10 @@ impl World {
                 let wait = self.chance.below(400);
                 // Its server may have died by then, which does not matter to the store.
                 let nobody = Address { life: u64::MAX, ..address };
-                self.after(wait, Later::Apply(nobody, Box::new(commit), Fate::AppliedSilently));
+                self.after(
+                    wait,
+                    ScheduledAction::Apply(nobody, Box::new(commit), Fate::AppliedSilently),
+                );
                 (error(), false)
             }
         };
@@ -338,5 +348,7 @@ impl World {
 
 fn known_is_running(servers: &[Server], address: Address, call: usize) -> bool {
     let played = servers[address.server].workers[address.worker].as_ref();
-    played.and_then(|played| played.run.calls.get(call)).is_some_and(|call| call.at == At::Runs)
+    played
+        .and_then(|played| played.run.calls.get(call))
+        .is_some_and(|call| call.at == CallStage::Runs)
 }

@@ -9,7 +9,7 @@ impl World {
         for delivery in Document::of(record).unwrap().deliveries {
             if self.servers[server].delivers.insert(delivery.id.clone()) {
                 let wait = self.chance.below(50);
-                self.after(wait, Later::Attempt(server, life, Box::new(delivery), true));
+                self.after(wait, ScheduledAction::Attempt(server, life, Box::new(delivery), true));
             }
         }
     }
@@ -29,7 +29,8 @@ impl World {
         }
         if self.now < self.calm && self.chance.percent(50) {
             let wait = 1_000 + self.chance.below(4_000);
-            return self.after(wait, Later::Attempt(server, life, Box::new(delivery), false));
+            return self
+                .after(wait, ScheduledAction::Attempt(server, life, Box::new(delivery), false));
         }
         self.arrived.entry(delivery.head).or_default().push(delivery.id.clone());
         if self.now < self.calm && self.chance.percent(10) {
@@ -52,7 +53,7 @@ impl World {
             return;
         };
         let (wait, fate) = (self.chance.below(40), self.fate());
-        self.after(wait, Later::Forget(server, life, id, commit, fate));
+        self.after(wait, ScheduledAction::Forget(server, life, id, commit, fate));
     }
 
     pub(super) fn forgotten(

@@ -6,7 +6,7 @@ use toolrunner_std::machine::testing::ThreadSupport;
 use super::*;
 
 /// An agent whose runs keep message threads on the server.
-fn threaded(thread: MessageThread) -> (Scripted, Api) {
+fn threaded(thread: MessageThread) -> (ScriptedServer, Api) {
     /// Deletes something.
     #[tool(requires_approval)]
     fn dangerous() -> &'static str {
@@ -17,7 +17,7 @@ fn threaded(thread: MessageThread) -> (Scripted, Api) {
         .reply(Reply::text("Deleted."))
         .reply(Reply::text("You are welcome."));
     let model = ScriptedModel::new(script).threads(ThreadSupport::Keep);
-    let scripted = Scripted::new(model);
+    let scripted = ScriptedServer::new(model);
     let agent = Agent::new(scripted.client(), "m").tools(dangerous);
     let agent = agent.configure(move |builder| builder.message_thread(thread));
     let api = Api(Server::new(agent, Arc::new(MemoryStore::new()), Options::default()));

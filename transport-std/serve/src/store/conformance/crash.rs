@@ -50,8 +50,8 @@ fn plan(version: u64, token: Uuid, head: u64) -> (Vec<Row>, bool) {
     ((1..=count).map(row).collect(), version.is_multiple_of(3))
 }
 
-fn key(id: Uuid, version: u64, token: Uuid) -> Idempotent {
-    Idempotent {
+fn key(id: Uuid, version: u64, token: Uuid) -> IdempotencyRecord {
+    IdempotencyRecord {
         answer: token.to_string().into(),
         ..idempotent(&id.to_string(), &version.to_string())
     }
@@ -86,15 +86,15 @@ async fn write(store: Handle, id: Uuid) {
         };
         let (version, head) = (record.version + 1, record.head + next.rows.len() as u64);
         match store.commit(next).await {
-            Ok(Committed::Done) => {
+            Ok(CommitResult::Done) => {
                 say(&format!("stored {id} {version} {head} {token}"));
                 record = Record { version, head, ..record };
             }
             // Another process was faster.
-            Ok(Committed::Conflict(Some(now))) => record = *now,
+            Ok(CommitResult::Conflict(Some(now))) => record = *now,
             // Another process was faster between the load of the record and this commit.
-            Ok(Committed::Replay(_)) => record = patient(store, id).await,
-            Ok(Committed::Conflict(None)) => panic!("the session is gone"),
+            Ok(CommitResult::Replay(_)) => record = patient(store, id).await,
+            Ok(CommitResult::Conflict(None)) => panic!("the session is gone"),
             Err(error) => {
                 say(&format!("failed {error}"));
                 record = patient(store, id).await;
@@ -106,7 +106,7 @@ async fn write(store: Handle, id: Uuid) {
 async fn first(store: &Handle, id: Uuid) -> Record {
     for _ in 0..TRIES {
         if let Ok(created) = store.create(NewSession { id, ..new_session("crash") }).await {
-            assert!(matches!(created, Created::Done | Created::Exists), "{created:?}");
+            assert!(matches!(created, CreateResult::Done | CreateResult::Exists), "{created:?}");
             return patient(store, id).await;
         }
         tokio::time::sleep(PAUSE).await;
@@ -196,7 +196,7 @@ impl core::fmt::Debug for Plan<'_> {
 
 /// The counts of a test.
 #[derive(Clone, Copy, Debug, Default)]
-pub struct Seen {
+pub struct CommitCounts {
     /// Commits that succeeded before a kill, and are stored.
     pub kept: usize,
     /// Commits that are stored, although no success was reported.
@@ -210,8 +210,8 @@ pub struct Seen {
 ///
 /// # Panics
 /// Panics if a reported commit is lost, or a commit is stored in part.
-pub async fn kill_writers(plan: Plan<'_>) -> Seen {
-    let mut seen = Seen::default();
+pub async fn kill_writers(plan: Plan<'_>) -> CommitCounts {
+    let mut seen = CommitCounts::default();
     let mut versions = HashMap::new();
     // Created before the writers, which can be killed before they have created all of them.
     let store = (plan.open)().await;

@@ -19,7 +19,7 @@ pub(super) async fn fence_out_the_former_holder(one: &Handle, two: &Handle) {
         let stale = Commit { expect, fence: Some(held.fence), ..change(&taken, 1) };
         assert_eq!(
             one.commit(stale).await.unwrap(),
-            Committed::Conflict(Some(Box::new(taken.clone())))
+            CommitResult::Conflict(Some(Box::new(taken.clone())))
         );
     }
     // A writer without a fence may change the session, as a cancel does. The holder's fence stays
@@ -27,7 +27,7 @@ pub(super) async fn fence_out_the_former_holder(one: &Handle, two: &Handle) {
     let cancelled = commit(one, change(&taken, 1)).await;
     assert_eq!((cancelled.holder, cancelled.fence), (Some(second), 2));
     let behind = Commit { fence: Some(2), ..change(&taken, 1) };
-    assert!(matches!(two.commit(behind).await.unwrap(), Committed::Conflict(Some(_))));
+    assert!(matches!(two.commit(behind).await.unwrap(), CommitResult::Conflict(Some(_))));
     let done = Commit {
         status: Status::Idle,
         holder: Holder::Release,
@@ -105,7 +105,7 @@ pub(super) async fn changes_are_noticed(one: &Handle, two: &Handle) {
             tokio::spawn(async move { one.changed().await })
         };
         tokio::time::sleep(Duration::from_millis(30)).await;
-        assert_eq!(two.commit(change(&record, 0)).await.unwrap(), Committed::Done);
+        assert_eq!(two.commit(change(&record, 0)).await.unwrap(), CommitResult::Done);
         tokio::time::timeout(Duration::from_secs(1), waiting)
             .await
             .expect("told within a second")
@@ -118,7 +118,7 @@ pub(super) async fn changes_are_noticed(one: &Handle, two: &Handle) {
     }
     // A change is reported even if nobody was waiting when it happened.
     let record = load(two, record.id).await;
-    assert_eq!(two.commit(change(&record, 0)).await.unwrap(), Committed::Done);
+    assert_eq!(two.commit(change(&record, 0)).await.unwrap(), CommitResult::Done);
     tokio::time::sleep(Duration::from_millis(100)).await;
     tokio::time::timeout(Duration::from_secs(1), one.changed())
         .await

@@ -68,7 +68,7 @@ pub(super) async fn refused_commits_change_nothing(one: &Handle, two: &Handle) {
         let text = format!("version {}, fence {:?}", wrong.expect, wrong.fence);
         assert_eq!(
             two.commit(wrong).await.unwrap(),
-            Committed::Conflict(Some(Box::new(record.clone()))),
+            CommitResult::Conflict(Some(Box::new(record.clone()))),
             "{text}"
         );
         assert_eq!(load(one, record.id).await, record, "{text}");
@@ -81,7 +81,7 @@ pub(super) async fn refused_commits_change_nothing(one: &Handle, two: &Handle) {
     assert_eq!(one.recall("refused", "key").await.unwrap(), None);
     assert_eq!(
         two.commit(Commit { id: Uuid::new_v4(), ..refused.clone() }).await.unwrap(),
-        Committed::Conflict(None)
+        CommitResult::Conflict(None)
     );
     assert_eq!(one.recall("refused", "key").await.unwrap(), None);
     // The same change with the current version and fence.
@@ -131,7 +131,7 @@ pub(super) async fn can_be_long(one: &Handle, two: &Handle, rows: usize) {
     let last = rows as u64;
     while record.head < last {
         let some = usize::try_from(last - record.head).unwrap().min(97);
-        assert_eq!(one.commit(change(&record, some)).await.unwrap(), Committed::Done);
+        assert_eq!(one.commit(change(&record, some)).await.unwrap(), CommitResult::Done);
         record.version += 1;
         record.head += some as u64;
     }
@@ -155,7 +155,7 @@ pub(super) async fn can_be_long(one: &Handle, two: &Handle, rows: usize) {
         two.rows(id, last - 1, 10, usize::MAX, Part::Events).await.unwrap(),
         [Row { patch: None, ..row(last) }]
     );
-    assert_eq!(one.delete(id, None).await.unwrap(), super::super::Deleted::Done);
+    assert_eq!(one.delete(id, None).await.unwrap(), super::super::DeleteResult::Done);
 }
 
 pub(super) async fn answers_once_by_key(one: &Handle, two: &Handle) {
@@ -170,33 +170,36 @@ pub(super) async fn answers_once_by_key(one: &Handle, two: &Handle) {
         record =
             commit(one, Commit { idempotent: Some(answer.clone()), ..change(&record, 1) }).await;
         assert_eq!(two.recall(&scope, key).await.unwrap(), Some(answer.clone()));
-        let again = Idempotent {
+        let again = IdempotencyRecord {
             fingerprint: Bytes::from_static(b"other"),
             answer: Bytes::from_static(b"never"),
             ..answer.clone()
         };
         let repeated = Commit { idempotent: Some(again.clone()), ..change(&record, 1) };
-        assert_eq!(two.commit(repeated.clone()).await.unwrap(), Committed::Replay(answer.clone()));
+        assert_eq!(
+            two.commit(repeated.clone()).await.unwrap(),
+            CommitResult::Replay(answer.clone())
+        );
         // The key takes precedence over the version, the fence and the session.
         let stale = Commit { expect: 1, fence: Some(77), ..repeated.clone() };
-        assert_eq!(two.commit(stale).await.unwrap(), Committed::Replay(answer.clone()));
+        assert_eq!(two.commit(stale).await.unwrap(), CommitResult::Replay(answer.clone()));
         assert_eq!(load(two, record.id).await, record);
         assert_eq!(one.recall("another scope", key).await.unwrap(), None);
     }
     one.delete(record.id, None).await.unwrap();
     let gone = Commit { idempotent: Some(idempotent(&scope, "key")), ..change(&record, 1) };
-    assert_eq!(one.commit(gone).await.unwrap(), Committed::Replay(idempotent(&scope, "key")));
+    assert_eq!(one.commit(gone).await.unwrap(), CommitResult::Replay(idempotent(&scope, "key")));
 
     let answer = idempotent("creations", "key");
     let new = NewSession { idempotent: Some(answer.clone()), ..new_session("creations") };
-    assert_eq!(one.create(new.clone()).await.unwrap(), Created::Done);
-    assert_eq!(two.create(new.clone()).await.unwrap(), Created::Replay(answer.clone()));
+    assert_eq!(one.create(new.clone()).await.unwrap(), CreateResult::Done);
+    assert_eq!(two.create(new.clone()).await.unwrap(), CreateResult::Replay(answer.clone()));
     assert_eq!(
         one.create(NewSession { limit: Some(0), ..new.clone() }).await.unwrap(),
-        Created::Replay(answer.clone())
+        CreateResult::Replay(answer.clone())
     );
     let second = NewSession { id: Uuid::now_v7(), ..new.clone() };
-    assert_eq!(two.create(second.clone()).await.unwrap(), Created::Replay(answer.clone()));
+    assert_eq!(two.create(second.clone()).await.unwrap(), CreateResult::Replay(answer.clone()));
     assert_eq!(one.load(second.id).await.unwrap(), None);
     // A refused creation does not use up its key.
     let refused = NewSession {
@@ -205,20 +208,20 @@ pub(super) async fn answers_once_by_key(one: &Handle, two: &Handle) {
     };
     assert_eq!(
         one.create(NewSession { id: new.id, ..refused.clone() }).await.unwrap(),
-        Created::Exists
+        CreateResult::Exists
     );
     assert_eq!(
         two.create(NewSession { limit: Some(0), ..refused.clone() }).await.unwrap(),
-        Created::Full
+        CreateResult::Full
     );
     assert_eq!(one.recall("creations", "refused").await.unwrap(), None);
-    assert_eq!(two.create(refused.clone()).await.unwrap(), Created::Done);
+    assert_eq!(two.create(refused.clone()).await.unwrap(), CreateResult::Done);
     for id in [new.id, refused.id] {
         one.delete(id, None).await.unwrap();
     }
     assert_eq!(
         two.create(new).await.unwrap(),
-        Created::Replay(answer),
+        CreateResult::Replay(answer),
         "a key outlives the session that it made"
     );
 }

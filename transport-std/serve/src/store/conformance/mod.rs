@@ -19,8 +19,8 @@ use futures_util::future::BoxFuture;
 use uuid::Uuid;
 
 use super::{
-    Commit, Committed, Created, Holder, Idempotent, NewSession, Query, Record, Row, Status, Store,
-    Summary, Timestamp,
+    Commit, CommitResult, CreateResult, Holder, IdempotencyRecord, NewSession, Query, Record, Row,
+    Status, Store, Summary, Timestamp,
 };
 
 /// The store that the suite tests, and the sizes of its tests.
@@ -116,7 +116,7 @@ fn new_session(owner: &str) -> NewSession {
 async fn session(store: &Handle) -> Record {
     let new = new_session(&format!("owner-{}", Uuid::new_v4()));
     let id = new.id;
-    assert_eq!(store.create(new).await.unwrap(), Created::Done);
+    assert_eq!(store.create(new).await.unwrap(), CreateResult::Done);
     load(store, id).await
 }
 
@@ -148,8 +148,8 @@ fn row(seq: u64) -> Row {
     Row { seq, event: format!("{{\"seq\":{seq}}}").into(), patch }
 }
 
-fn idempotent(scope: &str, key: &str) -> Idempotent {
-    Idempotent {
+fn idempotent(scope: &str, key: &str) -> IdempotencyRecord {
+    IdempotencyRecord {
         scope: scope.to_owned(),
         key: key.to_owned(),
         fingerprint: Bytes::from_static(b"\x00\xff\x27"),
@@ -160,7 +160,7 @@ fn idempotent(scope: &str, key: &str) -> Idempotent {
 
 async fn commit(store: &Handle, commit: Commit) -> Record {
     let id = commit.id;
-    assert_eq!(store.commit(commit).await.unwrap(), Committed::Done);
+    assert_eq!(store.commit(commit).await.unwrap(), CommitResult::Done);
     load(store, id).await
 }
 

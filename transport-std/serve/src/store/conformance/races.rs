@@ -3,7 +3,7 @@
 use std::collections::HashSet;
 
 use super::*;
-use crate::store::{Deleted, Part};
+use crate::store::{DeleteResult, Part};
 
 const TASKS: usize = 16;
 
@@ -17,7 +17,7 @@ pub(super) async fn one_of_many_commits_wins(one: &Handle, two: &Handle, rounds:
         })
         .await;
         let (won, lost): (Vec<_>, Vec<_>) =
-            results.into_iter().partition(|(_, result)| *result == Committed::Done);
+            results.into_iter().partition(|(_, result)| *result == CommitResult::Done);
         assert_eq!(won.len(), 1, "round {round}");
         let (winner, _) = &won[0];
         let now = load(if round % 2 == 0 { one } else { two }, record.id).await;
@@ -28,7 +28,11 @@ pub(super) async fn one_of_many_commits_wins(one: &Handle, two: &Handle, rounds:
         assert_eq!(now.head, record.head + winner.rows.len() as u64);
         for (_, result) in lost {
             // The conflict shows the winner's version, because nobody has tried again yet.
-            assert_eq!(result, Committed::Conflict(Some(Box::new(now.clone()))), "round {round}");
+            assert_eq!(
+                result,
+                CommitResult::Conflict(Some(Box::new(now.clone()))),
+                "round {round}"
+            );
         }
         record = now;
     }
@@ -53,12 +57,12 @@ pub(super) async fn every_commit_counts_once(one: &Handle, two: &Handle, rounds:
                     });
                     let next = Commit { rows: rows.collect(), ..change(&record, 0) };
                     match store.commit(next).await.unwrap() {
-                        Committed::Done => {
+                        CommitResult::Done => {
                             record = load(&store, id).await;
                             break;
                         }
-                        Committed::Conflict(now) => record = *now.expect("it is there"),
-                        Committed::Replay(_) => unreachable!("without a key"),
+                        CommitResult::Conflict(now) => record = *now.expect("it is there"),
+                        CommitResult::Replay(_) => unreachable!("without a key"),
                     }
                 }
             }
@@ -88,20 +92,21 @@ pub(super) async fn one_key_creates_one_session(one: &Handle, two: &Handle, roun
         let results = at_once(one, two, TASKS, |task, store| {
             let answer = format!("{task}").into();
             let new = NewSession {
-                idempotent: Some(Idempotent { answer, ..idempotent(&owner, &key) }),
+                idempotent: Some(IdempotencyRecord { answer, ..idempotent(&owner, &key) }),
                 ..new_session(&owner)
             };
             async move { (new.id, task, store.create(new).await.unwrap()) }
         })
         .await;
         let winners: Vec<_> =
-            results.iter().filter(|(.., result)| *result == Created::Done).collect();
+            results.iter().filter(|(.., result)| *result == CreateResult::Done).collect();
         assert_eq!(winners.len(), 1, "round {round}: {results:?}");
         let (id, task, _) = winners[0];
-        let kept = Idempotent { answer: format!("{task}").into(), ..idempotent(&owner, &key) };
+        let kept =
+            IdempotencyRecord { answer: format!("{task}").into(), ..idempotent(&owner, &key) };
         for (.., result) in &results {
             assert!(
-                *result == Created::Done || *result == Created::Replay(kept.clone()),
+                *result == CreateResult::Done || *result == CreateResult::Replay(kept.clone()),
                 "{result:?}"
             );
         }
@@ -119,13 +124,13 @@ pub(super) async fn one_key_commits_once(one: &Handle, two: &Handle, rounds: usi
         let results = at_once(one, two, TASKS, |task, store| {
             let (mut record, answer) = (
                 record.clone(),
-                Idempotent { answer: format!("{task}").into(), ..idempotent(&scope, &key) },
+                IdempotencyRecord { answer: format!("{task}").into(), ..idempotent(&scope, &key) },
             );
             async move {
                 loop {
                     let next = Commit { idempotent: Some(answer.clone()), ..change(&record, 1) };
                     match store.commit(next).await.unwrap() {
-                        Committed::Conflict(now) => record = *now.expect("it is there"),
+                        CommitResult::Conflict(now) => record = *now.expect("it is there"),
                         result => return (answer, result),
                     }
                 }
@@ -133,12 +138,12 @@ pub(super) async fn one_key_commits_once(one: &Handle, two: &Handle, rounds: usi
         })
         .await;
         let winners: Vec<_> =
-            results.iter().filter(|(_, result)| *result == Committed::Done).collect();
+            results.iter().filter(|(_, result)| *result == CommitResult::Done).collect();
         assert_eq!(winners.len(), 1, "round {round}");
         let (kept, _) = winners[0];
         for (_, result) in &results {
             assert!(
-                *result == Committed::Done || *result == Committed::Replay(kept.clone()),
+                *result == CommitResult::Done || *result == CommitResult::Replay(kept.clone()),
                 "{result:?}"
             );
         }
@@ -169,7 +174,7 @@ pub(super) async fn one_server_takes_over(one: &Handle, two: &Handle, rounds: us
                     0 => Commit { fence: Some(record.fence), ..change(&record, 1) },
                     _ => Commit { holder: Holder::Take(Uuid::new_v4()), ..change(&record, 0) },
                 };
-                let done = store.commit(next.clone()).await.unwrap() == Committed::Done;
+                let done = store.commit(next.clone()).await.unwrap() == CommitResult::Done;
                 (task, next.holder, done)
             }
         })
@@ -198,9 +203,13 @@ pub(super) async fn a_limit_holds(one: &Handle, two: &Handle) {
         store.create(new).await.unwrap()
     })
     .await;
-    assert_eq!(results.iter().filter(|result| **result == Created::Done).count(), 3, "{results:?}");
     assert_eq!(
-        results.iter().filter(|result| **result == Created::Full).count(),
+        results.iter().filter(|result| **result == CreateResult::Done).count(),
+        3,
+        "{results:?}"
+    );
+    assert_eq!(
+        results.iter().filter(|result| **result == CreateResult::Full).count(),
         TASKS - 3,
         "{results:?}"
     );
@@ -216,10 +225,14 @@ pub(super) async fn a_session_is_deleted_once(one: &Handle, two: &Handle, rounds
             let record = record.clone();
             async move {
                 match task {
-                    0 => {
-                        (store.commit(change(&record, 1)).await.unwrap() == Committed::Done, false)
-                    }
-                    _ => (false, store.delete(record.id, Some(1)).await.unwrap() == Deleted::Done),
+                    0 => (
+                        store.commit(change(&record, 1)).await.unwrap() == CommitResult::Done,
+                        false,
+                    ),
+                    _ => (
+                        false,
+                        store.delete(record.id, Some(1)).await.unwrap() == DeleteResult::Done,
+                    ),
                 }
             }
         })

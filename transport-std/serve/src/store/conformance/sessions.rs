@@ -1,26 +1,26 @@
 //! Creating, finding and removing sessions.
 
 use super::*;
-use crate::store::{Deleted, Part};
+use crate::store::{DeleteResult, Part};
 
 pub(super) async fn are_counted_and_limited(one: &Handle, two: &Handle) {
     assert_eq!(one.count().await.unwrap(), 0, "the store is empty");
     let new = |limit| NewSession { limit, ..new_session("counted") };
     let first = new(Some(2));
-    assert_eq!(one.create(first.clone()).await.unwrap(), Created::Done);
-    assert_eq!(two.create(new(Some(2))).await.unwrap(), Created::Done);
-    assert_eq!(one.create(new(Some(2))).await.unwrap(), Created::Full);
+    assert_eq!(one.create(first.clone()).await.unwrap(), CreateResult::Done);
+    assert_eq!(two.create(new(Some(2))).await.unwrap(), CreateResult::Done);
+    assert_eq!(one.create(new(Some(2))).await.unwrap(), CreateResult::Full);
     // `Exists` takes precedence over `Full`. Each creation may have its own limit.
-    assert_eq!(one.create(first.clone()).await.unwrap(), Created::Exists);
+    assert_eq!(one.create(first.clone()).await.unwrap(), CreateResult::Exists);
     assert_eq!(
         two.create(NewSession { owner: "another".into(), ..new(Some(1)) }).await.unwrap(),
-        Created::Full
+        CreateResult::Full
     );
     assert_eq!(one.count().await.unwrap(), 2);
-    assert_eq!(two.delete(first.id, None).await.unwrap(), Deleted::Done);
+    assert_eq!(two.delete(first.id, None).await.unwrap(), DeleteResult::Done);
     assert_eq!(one.count().await.unwrap(), 1);
-    assert_eq!(one.create(new(Some(2))).await.unwrap(), Created::Done);
-    assert_eq!(one.create(new(None)).await.unwrap(), Created::Done);
+    assert_eq!(one.create(new(Some(2))).await.unwrap(), CreateResult::Done);
+    assert_eq!(one.create(new(None)).await.unwrap(), CreateResult::Done);
     for session in list(one, query("counted")).await {
         one.delete(session.id, None).await.unwrap();
     }
@@ -35,7 +35,7 @@ pub(super) async fn expire(one: &Handle, two: &Handle, crowd: usize) {
     let (early, late, never) = (new(Some(5_000)), new(Some(9_000)), new(None));
     let (early, late, never) = (early.id, late.id, {
         for session in [&early, &late, &never] {
-            assert_eq!(one.create(session.clone()).await.unwrap(), Created::Done);
+            assert_eq!(one.create(session.clone()).await.unwrap(), CreateResult::Done);
         }
         never.id
     });
@@ -60,10 +60,10 @@ pub(super) async fn expire(one: &Handle, two: &Handle, crowd: usize) {
     assert_eq!(load(one, never).await.id, never);
 
     // Answers expire too, but independently of their session.
-    let short = Idempotent { expires: Timestamp(40_000), ..idempotent("expiring", "short") };
+    let short = IdempotencyRecord { expires: Timestamp(40_000), ..idempotent("expiring", "short") };
     let record = load(one, never).await;
     commit(one, Commit { idempotent: Some(short.clone()), ..change(&record, 0) }).await;
-    assert_eq!(two.delete(never, None).await.unwrap(), Deleted::Done);
+    assert_eq!(two.delete(never, None).await.unwrap(), DeleteResult::Done);
     one.sweep(Timestamp(39_999)).await.unwrap();
     assert_eq!(two.recall("expiring", "short").await.unwrap(), Some(short));
     one.sweep(Timestamp(40_000)).await.unwrap();
@@ -72,7 +72,7 @@ pub(super) async fn expire(one: &Handle, two: &Handle, crowd: usize) {
     // More sessions than fit into one transaction or request.
     let many: Vec<_> = (0..crowd).map(|_| new(Some(50_000))).collect();
     for session in &many {
-        assert_eq!(one.create(session.clone()).await.unwrap(), Created::Done);
+        assert_eq!(one.create(session.clone()).await.unwrap(), CreateResult::Done);
     }
     let mut swept = Vec::new();
     while swept.len() < many.len() {
@@ -105,7 +105,7 @@ pub(super) async fn are_loaded_as_created(one: &Handle, two: &Handle) {
     let id = new.id;
     assert_eq!(two.load(id).await.unwrap(), None);
     assert_eq!(two.base(id).await.unwrap(), None);
-    assert_eq!(one.create(new.clone()).await.unwrap(), Created::Done);
+    assert_eq!(one.create(new.clone()).await.unwrap(), CreateResult::Done);
     let expected = Record {
         id,
         owner: new.owner.clone(),
@@ -127,18 +127,18 @@ pub(super) async fn are_loaded_as_created(one: &Handle, two: &Handle) {
     assert_eq!(two.versions(&[Uuid::new_v4(), id, id]).await.unwrap(), [None, Some(1), Some(1)]);
     assert_eq!(two.versions(&[]).await.unwrap(), []);
     let empty = NewSession { id, document: Bytes::new(), ..new_session("someone else") };
-    assert_eq!(two.create(empty).await.unwrap(), Created::Exists);
+    assert_eq!(two.create(empty).await.unwrap(), CreateResult::Exists);
     assert_eq!(load(one, id).await, expected);
 
     // `None` differs from empty.
     let empty = NewSession { document: Bytes::new(), base: Some(Bytes::new()), ..new_session("") };
-    assert_eq!(one.create(empty.clone()).await.unwrap(), Created::Done);
+    assert_eq!(one.create(empty.clone()).await.unwrap(), CreateResult::Done);
     assert_eq!(load(two, empty.id).await.document, "");
     assert_eq!(two.base(empty.id).await.unwrap(), Some(Bytes::new()));
     let without = session(one).await;
     assert_eq!(two.base(without.id).await.unwrap(), None);
     for id in [id, empty.id, without.id] {
-        assert_eq!(one.delete(id, None).await.unwrap(), Deleted::Done);
+        assert_eq!(one.delete(id, None).await.unwrap(), DeleteResult::Done);
     }
 }
 
@@ -151,7 +151,7 @@ pub(super) async fn are_listed_in_order(one: &Handle, two: &Handle) {
         let metadata = [("colour", colour), ("'number\"", &number.to_string())];
         let metadata = metadata.map(|(key, value)| (key.to_owned(), value.to_owned())).into();
         let new = NewSession { id: Uuid::new_v4(), metadata, ..new_session(owner) };
-        assert_eq!(one.create(new.clone()).await.unwrap(), Created::Done);
+        assert_eq!(one.create(new.clone()).await.unwrap(), CreateResult::Done);
         one.create(new_session("another owner")).await.unwrap();
         ids.push(new.id);
     }
@@ -217,10 +217,10 @@ pub(super) async fn are_listed_in_order(one: &Handle, two: &Handle) {
     // A position stays valid when its session is deleted.
     let first = page(None, 3).await.unwrap();
     for id in [ids[2], ids[3]] {
-        assert_eq!(one.delete(id, None).await.unwrap(), Deleted::Done);
+        assert_eq!(one.delete(id, None).await.unwrap(), DeleteResult::Done);
     }
     let new = new_session(owner);
-    assert_eq!(one.create(new.clone()).await.unwrap(), Created::Done);
+    assert_eq!(one.create(new.clone()).await.unwrap(), CreateResult::Done);
     assert_eq!(
         found(page(first.next, 9).await.unwrap().sessions),
         [ids[4], ids[5], ids[6], new.id]
@@ -236,7 +236,7 @@ pub(super) async fn are_deleted_whole(one: &Handle, two: &Handle) {
     let base = Some(Bytes::from_static(b"base"));
     let new = NewSession { base, ..new_session("deleted") };
     let id = new.id;
-    assert_eq!(one.create(new.clone()).await.unwrap(), Created::Done);
+    assert_eq!(one.create(new.clone()).await.unwrap(), CreateResult::Done);
     let record = load(one, id).await;
     let record = commit(
         one,
@@ -247,22 +247,22 @@ pub(super) async fn are_deleted_whole(one: &Handle, two: &Handle) {
         },
     )
     .await;
-    assert_eq!(two.delete(id, Some(1)).await.unwrap(), Deleted::Conflict);
+    assert_eq!(two.delete(id, Some(1)).await.unwrap(), DeleteResult::Conflict);
     assert_eq!(load(one, id).await, record);
-    assert_eq!(two.delete(id, Some(2)).await.unwrap(), Deleted::Done);
-    assert_eq!(one.delete(id, Some(2)).await.unwrap(), Deleted::Missing);
-    assert_eq!(one.delete(id, None).await.unwrap(), Deleted::Missing);
+    assert_eq!(two.delete(id, Some(2)).await.unwrap(), DeleteResult::Done);
+    assert_eq!(one.delete(id, Some(2)).await.unwrap(), DeleteResult::Missing);
+    assert_eq!(one.delete(id, None).await.unwrap(), DeleteResult::Missing);
     assert_eq!(one.load(id).await.unwrap(), None);
     assert_eq!(one.base(id).await.unwrap(), None);
     assert_eq!(one.rows(id, 0, 10, usize::MAX, Part::Events).await.unwrap(), []);
     assert_eq!(one.versions(&[id]).await.unwrap(), [None]);
-    assert_eq!(one.commit(change(&record, 1)).await.unwrap(), Committed::Conflict(None));
+    assert_eq!(one.commit(change(&record, 1)).await.unwrap(), CommitResult::Conflict(None));
     assert_eq!(list(one, query("deleted")).await, []);
     assert!(!one.orphans(Timestamp(u64::from(u32::MAX)), 1_000).await.unwrap().contains(&id));
     assert!(two.recall("deleted", "kept").await.unwrap().is_some(), "a key outlives its session");
 
     // A client that chooses ids can reuse one.
-    assert_eq!(two.create(NewSession { base: None, ..new }).await.unwrap(), Created::Done);
+    assert_eq!(two.create(NewSession { base: None, ..new }).await.unwrap(), CreateResult::Done);
     assert_eq!(one.base(id).await.unwrap(), None);
     let record = load(one, id).await;
     assert_eq!((record.version, record.head, record.status, record.fence), (1, 0, Status::Idle, 0));
@@ -272,7 +272,7 @@ pub(super) async fn are_deleted_whole(one: &Handle, two: &Handle) {
         two.rows(id, 0, 10, usize::MAX, Part::Events).await.unwrap(),
         [Row { patch: None, ..row(1) }]
     );
-    assert_eq!(two.delete(id, Some(record.version)).await.unwrap(), Deleted::Done);
+    assert_eq!(two.delete(id, Some(record.version)).await.unwrap(), DeleteResult::Done);
 }
 
 /// Returns bytes that do not compress and depend on `seed`.
@@ -295,7 +295,7 @@ pub(super) async fn can_be_large(one: &Handle, two: &Handle, largest: usize) {
     let new =
         NewSession { document: noise(2, MIB), base: Some(base.clone()), ..new_session("large") };
     let id = new.id;
-    assert_eq!(one.create(new).await.unwrap(), Created::Done);
+    assert_eq!(one.create(new).await.unwrap(), CreateResult::Done);
     assert_eq!(two.base(id).await.unwrap(), Some(base));
     let mut record = load(two, id).await;
     assert_eq!(record.document, noise(2, MIB));
@@ -338,6 +338,6 @@ pub(super) async fn can_be_large(one: &Handle, two: &Handle, largest: usize) {
         "patches of {:?} bytes",
         patches.iter().map(|row| row.patch.as_ref().map(Bytes::len)).collect::<Vec<_>>()
     );
-    assert_eq!(one.delete(id, None).await.unwrap(), Deleted::Done);
+    assert_eq!(one.delete(id, None).await.unwrap(), DeleteResult::Done);
     assert_eq!(two.base(id).await.unwrap(), None);
 }

@@ -18,8 +18,8 @@ use tokio_postgres_rustls::MakeRustlsConnect;
 use uuid::Uuid;
 
 use super::{
-    Answer, Commit, Committed, Created, Deleted, Idempotent, NewSession, Page, Part, Query, Record,
-    Row, Store, StoreError, Timestamp,
+    Answer, Commit, CommitResult, CreateResult, DeleteResult, IdempotencyRecord, NewSession, Page,
+    Part, Query, Record, Row, Store, StoreError, Timestamp,
 };
 use wake::Wake;
 
@@ -100,23 +100,23 @@ impl PostgresStore {
     async fn commit_once(
         &self,
         commit: &Commit,
-    ) -> Result<Result<Committed, tokio_postgres::Error>, StoreError> {
+    ) -> Result<Result<CommitResult, tokio_postgres::Error>, StoreError> {
         Ok(query::commit(&self.client().await?, commit).await)
     }
 
     /// Repeats a commit once if the connection is lost. If the first attempt was applied, the
     /// second one is refused, and the record has this commit's token.
-    async fn commit_surely(&self, commit: Commit) -> Result<Committed, StoreError> {
+    async fn commit_surely(&self, commit: Commit) -> Result<CommitResult, StoreError> {
         let result = match self.commit_once(&commit).await? {
             Err(error) if is_lost(&error) => self.commit_once(&commit).await?.map_err(failed)?,
             result => return result.map_err(failed),
         };
         let now = match &result {
-            Committed::Done => return Ok(result),
-            Committed::Conflict(now) => now.as_deref().map(|record| record.token),
-            Committed::Replay(_) => self.load(commit.id).await?.map(|record| record.token),
+            CommitResult::Done => return Ok(result),
+            CommitResult::Conflict(now) => now.as_deref().map(|record| record.token),
+            CommitResult::Replay(_) => self.load(commit.id).await?.map(|record| record.token),
         };
-        Ok(if now == Some(commit.token) { Committed::Done } else { result })
+        Ok(if now == Some(commit.token) { CommitResult::Done } else { result })
     }
 }
 
@@ -139,7 +139,7 @@ macro_rules! repeatable {
 }
 
 impl Store for PostgresStore {
-    fn create(&self, session: NewSession) -> Answer<'_, Created> {
+    fn create(&self, session: NewSession) -> Answer<'_, CreateResult> {
         Box::pin(async move {
             let created =
                 query::create(&mut self.client().await?, &session).await.map_err(failed)?;
@@ -156,7 +156,7 @@ impl Store for PostgresStore {
         repeatable!(self, |client| query::base(&client, id))
     }
 
-    fn commit(&self, commit: Commit) -> Answer<'_, Committed> {
+    fn commit(&self, commit: Commit) -> Answer<'_, CommitResult> {
         Box::pin(async move {
             let result = self.commit_surely(commit).await;
             // Notifies after an error too, because the change may have been applied.
@@ -188,7 +188,7 @@ impl Store for PostgresStore {
         repeatable!(self, |client| query::count(&client))
     }
 
-    fn delete(&self, id: Uuid, expect: Option<u64>) -> Answer<'_, Deleted> {
+    fn delete(&self, id: Uuid, expect: Option<u64>) -> Answer<'_, DeleteResult> {
         Box::pin(async move {
             let deleted =
                 query::delete(&mut self.client().await?, id, expect).await.map_err(failed)?;
@@ -197,7 +197,7 @@ impl Store for PostgresStore {
         })
     }
 
-    fn recall(&self, scope: &str, key: &str) -> Answer<'_, Option<Idempotent>> {
+    fn recall(&self, scope: &str, key: &str) -> Answer<'_, Option<IdempotencyRecord>> {
         let (scope, key) = (scope.to_owned(), key.to_owned());
         repeatable!(self, |client| query::recall(&client, &scope, &key))
     }

@@ -13,8 +13,8 @@ use tokio_postgres::{Error, Row as SqlRow};
 use uuid::Uuid;
 
 use crate::store::{
-    Commit, Committed, Created, Deleted, Holder, IDEMPOTENCY_TTL, Idempotent, NewSession, Page,
-    Part, Query, Record, Row, Status, Summary, Timestamp,
+    Commit, CommitResult, CreateResult, DeleteResult, Holder, IDEMPOTENCY_TTL, IdempotencyRecord,
+    NewSession, Page, Part, Query, Record, Row, Status, Summary, Timestamp,
 };
 
 type Result<T> = core::result::Result<T, Error>;
@@ -59,9 +59,9 @@ impl<'a, T: core::str::FromStr<Err: Into<Box<dyn core::error::Error + Sync + Sen
     }
 }
 
-struct Named(Status);
+struct StatusName(Status);
 
-impl core::str::FromStr for Named {
+impl core::str::FromStr for StatusName {
     type Err = String;
 
     fn from_str(name: &str) -> core::result::Result<Self, String> {
@@ -80,7 +80,7 @@ impl core::str::FromStr for Metadata {
 }
 
 fn status(row: &SqlRow, column: usize) -> Result<Status> {
-    row.try_get::<_, Text<Named>>(column).map(|text| text.0.0)
+    row.try_get::<_, Text<StatusName>>(column).map(|text| text.0.0)
 }
 
 fn metadata(row: &SqlRow, column: usize) -> Result<BTreeMap<String, String>> {
@@ -128,7 +128,7 @@ struct Parts<'a> {
 }
 
 impl<'a> Parts<'a> {
-    fn of(idempotent: Option<&'a Idempotent>) -> Self {
+    fn of(idempotent: Option<&'a IdempotencyRecord>) -> Self {
         Self {
             scope: idempotent.map(|one| &*one.scope),
             key: idempotent.map(|one| &*one.key),
@@ -162,7 +162,7 @@ WITH made AS (
 )
 SELECT n FROM made";
 
-pub(super) async fn create(client: &mut Object, new: &NewSession) -> Result<Created> {
+pub(super) async fn create(client: &mut Object, new: &NewSession) -> Result<CreateResult> {
     let metadata = serde_json::Value::from_iter(new.metadata.clone()).to_string();
     let labels: Vec<_> = new.metadata.iter().map(|(key, value)| label(key, value)).collect();
     let parts = Parts::of(new.idempotent.as_ref());
@@ -201,18 +201,18 @@ pub(super) async fn create(client: &mut Object, new: &NewSession) -> Result<Crea
         client.query_opt(&statement, &parameters).await
     };
     match made {
-        Ok(Some(_)) => return Ok(Created::Done),
+        Ok(Some(_)) => return Ok(CreateResult::Done),
         Ok(None) => {}
         Err(error) if is_known_key(&error) => {}
         Err(error) => return Err(error),
     }
     if let Some(answer) = known(client, new.idempotent.as_ref()).await? {
-        return Ok(Created::Replay(answer));
+        return Ok(CreateResult::Replay(answer));
     }
     let exists = first(client, "SELECT 1 FROM toolrunner_sessions WHERE id = $1", &[&new.id])
         .await?
         .is_some();
-    Ok(if exists { Created::Exists } else { Created::Full })
+    Ok(if exists { CreateResult::Exists } else { CreateResult::Full })
 }
 
 pub(super) async fn load(client: &Object, id: Uuid) -> Result<Option<Record>> {
@@ -260,7 +260,7 @@ WITH done AS (
 )
 SELECT n FROM done";
 
-pub(super) async fn commit(client: &Object, commit: &Commit) -> Result<Committed> {
+pub(super) async fn commit(client: &Object, commit: &Commit) -> Result<CommitResult> {
     let (take, holder) = match commit.holder {
         Holder::Keep => (None, None),
         Holder::Take(server) => (Some(1_i64), Some(server)),
@@ -296,15 +296,15 @@ pub(super) async fn commit(client: &Object, commit: &Commit) -> Result<Committed
     )
     .await;
     match done {
-        Ok(Some(_)) => return Ok(Committed::Done),
+        Ok(Some(_)) => return Ok(CommitResult::Done),
         Ok(None) => {}
         Err(error) if is_known_key(&error) => {}
         Err(error) => return Err(error),
     }
     if let Some(answer) = known(client, commit.idempotent.as_ref()).await? {
-        return Ok(Committed::Replay(answer));
+        return Ok(CommitResult::Replay(answer));
     }
-    Ok(Committed::Conflict(load(client, commit.id).await?.map(Box::new)))
+    Ok(CommitResult::Conflict(load(client, commit.id).await?.map(Box::new)))
 }
 
 pub(super) async fn rows(
@@ -384,7 +384,11 @@ const CLEAR: &str = "
 WITH bases AS (DELETE FROM toolrunner_bases WHERE n = ANY($1))
 DELETE FROM toolrunner_log WHERE n = ANY($1)";
 
-pub(super) async fn delete(client: &mut Object, id: Uuid, expect: Option<u64>) -> Result<Deleted> {
+pub(super) async fn delete(
+    client: &mut Object,
+    id: Uuid,
+    expect: Option<u64>,
+) -> Result<DeleteResult> {
     let transaction = client.transaction().await?;
     let delete = transaction
         .prepare_cached("DELETE FROM toolrunner_sessions WHERE id = $1 AND ($2::bigint IS NULL OR version = $2) RETURNING n")
@@ -394,26 +398,33 @@ pub(super) async fn delete(client: &mut Object, id: Uuid, expect: Option<u64>) -
         let exists = first(client, "SELECT 1 FROM toolrunner_sessions WHERE id = $1", &[&id])
             .await?
             .is_some();
-        return Ok(if exists { Deleted::Conflict } else { Deleted::Missing });
+        return Ok(if exists { DeleteResult::Conflict } else { DeleteResult::Missing });
     };
     let clear = transaction.prepare_cached(CLEAR).await?;
     transaction.execute(&clear, &[&vec![row.try_get::<_, i64>(0)?]]).await?;
     transaction.commit().await?;
-    Ok(Deleted::Done)
+    Ok(DeleteResult::Done)
 }
 
-async fn known(client: &Object, idempotent: Option<&Idempotent>) -> Result<Option<Idempotent>> {
+async fn known(
+    client: &Object,
+    idempotent: Option<&IdempotencyRecord>,
+) -> Result<Option<IdempotencyRecord>> {
     match idempotent {
         Some(one) => recall(client, &one.scope, &one.key).await,
         None => Ok(None),
     }
 }
 
-pub(super) async fn recall(client: &Object, scope: &str, key: &str) -> Result<Option<Idempotent>> {
+pub(super) async fn recall(
+    client: &Object,
+    scope: &str,
+    key: &str,
+) -> Result<Option<IdempotencyRecord>> {
     let statement =
         "SELECT fingerprint, answer, expires FROM toolrunner_answers WHERE scope = $1 AND key = $2";
     let Some(row) = first(client, statement, &[&scope, &key]).await? else { return Ok(None) };
-    Ok(Some(Idempotent {
+    Ok(Some(IdempotencyRecord {
         scope: scope.to_owned(),
         key: key.to_owned(),
         fingerprint: bytes(&row, 0)?,

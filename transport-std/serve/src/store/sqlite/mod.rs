@@ -17,8 +17,8 @@ use tokio::sync::Semaphore;
 use uuid::Uuid;
 
 use super::{
-    Answer, Commit, Committed, Created, Deleted, Idempotent, NewSession, Page, Part, Query, Record,
-    Row, Store, StoreError, Timestamp,
+    Answer, Commit, CommitResult, CreateResult, DeleteResult, IdempotencyRecord, NewSession, Page,
+    Part, Query, Record, Row, Store, StoreError, Timestamp,
 };
 use writer::{Writer, failed};
 
@@ -159,7 +159,7 @@ impl Readers {
 }
 
 impl Store for SqliteStore {
-    fn create(&self, session: NewSession) -> Answer<'_, Created> {
+    fn create(&self, session: NewSession) -> Answer<'_, CreateResult> {
         self.write(move |connection| query::create(connection, &session))
     }
 
@@ -171,7 +171,7 @@ impl Store for SqliteStore {
         self.read(move |connection| query::base(connection, id))
     }
 
-    fn commit(&self, commit: Commit) -> Answer<'_, Committed> {
+    fn commit(&self, commit: Commit) -> Answer<'_, CommitResult> {
         self.write(move |connection| query::commit(connection, &commit))
     }
 
@@ -198,11 +198,11 @@ impl Store for SqliteStore {
         self.look(query::count)
     }
 
-    fn delete(&self, id: Uuid, expect: Option<u64>) -> Answer<'_, Deleted> {
+    fn delete(&self, id: Uuid, expect: Option<u64>) -> Answer<'_, DeleteResult> {
         self.write(move |connection| query::delete(connection, id, expect))
     }
 
-    fn recall(&self, scope: &str, key: &str) -> Answer<'_, Option<Idempotent>> {
+    fn recall(&self, scope: &str, key: &str) -> Answer<'_, Option<IdempotencyRecord>> {
         let (scope, key) = (scope.to_owned(), key.to_owned());
         self.look(move |connection| query::recall(connection, &scope, &key))
     }

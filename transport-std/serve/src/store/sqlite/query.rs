@@ -8,8 +8,8 @@ use rusqlite::{Connection, OptionalExtension, Result, Row as SqlRow, params, par
 use uuid::Uuid;
 
 use crate::store::{
-    Commit, Committed, Created, Deleted, Holder, IDEMPOTENCY_TTL, Idempotent, NewSession, Page,
-    Part, Query, Record, Row, Status, Summary, Timestamp,
+    Commit, CommitResult, CreateResult, DeleteResult, Holder, IDEMPOTENCY_TTL, IdempotencyRecord,
+    NewSession, Page, Part, Query, Record, Row, Status, Summary, Timestamp,
 };
 
 /// Converts a number into SQLite's signed integer. Counters do not get that large; a time that does
@@ -59,17 +59,17 @@ fn metadata(row: &SqlRow<'_>, column: usize) -> Result<BTreeMap<String, String>>
         .map_err(|error| unreadable(column, rusqlite::types::Type::Text, error))
 }
 
-pub(super) fn create(connection: &Connection, new: &NewSession) -> Result<Created> {
+pub(super) fn create(connection: &Connection, new: &NewSession) -> Result<CreateResult> {
     if let Some(answer) = known(connection, new.idempotent.as_ref())? {
-        return Ok(Created::Replay(answer));
+        return Ok(CreateResult::Replay(answer));
     }
     if place(connection, new.id)?.is_some() {
-        return Ok(Created::Exists);
+        return Ok(CreateResult::Exists);
     }
     if let Some(limit) = new.limit
         && count(connection)? >= limit
     {
-        return Ok(Created::Full);
+        return Ok(CreateResult::Full);
     }
     let metadata = serde_json::to_string(&new.metadata)
         .map_err(|error| rusqlite::Error::ToSqlConversionFailure(error.into()))?;
@@ -102,7 +102,7 @@ pub(super) fn create(connection: &Connection, new: &NewSession) -> Result<Create
             .execute(params![n, &base[..]])?;
     }
     remember(connection, new.idempotent.as_ref())?;
-    Ok(Created::Done)
+    Ok(CreateResult::Done)
 }
 
 fn place(connection: &Connection, id: Uuid) -> Result<Option<i64>> {
@@ -144,9 +144,9 @@ pub(super) fn base(connection: &Connection, id: Uuid) -> Result<Option<Bytes>> {
     select.query_row([id.as_bytes()], |row| bytes(row, 0)).optional()
 }
 
-pub(super) fn commit(connection: &Connection, commit: &Commit) -> Result<Committed> {
+pub(super) fn commit(connection: &Connection, commit: &Commit) -> Result<CommitResult> {
     if let Some(answer) = known(connection, commit.idempotent.as_ref())? {
-        return Ok(Committed::Replay(answer));
+        return Ok(CommitResult::Replay(answer));
     }
     let (take, holder) = match commit.holder {
         Holder::Keep => (None, None),
@@ -163,7 +163,7 @@ pub(super) fn commit(connection: &Connection, commit: &Commit) -> Result<Committ
         |row| Ok((row.get::<_, i64>(0)?, row.get::<_, i64>(1)?)),
     );
     let Some((n, mut seq)) = found.optional()? else {
-        return Ok(Committed::Conflict(load(connection, commit.id)?.map(Box::new)));
+        return Ok(CommitResult::Conflict(load(connection, commit.id)?.map(Box::new)));
     };
     // ?7 is NULL to keep the holder, otherwise the increment of the fence.
     let mut update = connection.prepare_cached(
@@ -192,7 +192,7 @@ pub(super) fn commit(connection: &Connection, commit: &Commit) -> Result<Committ
         insert.execute(params![n, seq, row.patch.as_deref(), &row.event[..]])?;
     }
     remember(connection, commit.idempotent.as_ref())?;
-    Ok(Committed::Done)
+    Ok(CommitResult::Done)
 }
 
 pub(super) fn rows(
@@ -262,16 +262,27 @@ pub(super) fn count(connection: &Connection) -> Result<u64> {
     connection.prepare_cached("SELECT sessions FROM total")?.query_row([], |row| unsigned(row, 0))
 }
 
-pub(super) fn delete(connection: &Connection, id: Uuid, expect: Option<u64>) -> Result<Deleted> {
+pub(super) fn delete(
+    connection: &Connection,
+    id: Uuid,
+    expect: Option<u64>,
+) -> Result<DeleteResult> {
     let mut delete = connection
         .prepare_cached("DELETE FROM sessions WHERE id = ?1 AND (?2 IS NULL OR version = ?2)")?;
     if delete.execute(params![id.as_bytes(), expect.map(integer)])? > 0 {
-        return Ok(Deleted::Done);
+        return Ok(DeleteResult::Done);
     }
-    Ok(if place(connection, id)?.is_some() { Deleted::Conflict } else { Deleted::Missing })
+    Ok(if place(connection, id)?.is_some() {
+        DeleteResult::Conflict
+    } else {
+        DeleteResult::Missing
+    })
 }
 
-fn known(connection: &Connection, idempotent: Option<&Idempotent>) -> Result<Option<Idempotent>> {
+fn known(
+    connection: &Connection,
+    idempotent: Option<&IdempotencyRecord>,
+) -> Result<Option<IdempotencyRecord>> {
     idempotent.map_or(Ok(None), |one| recall(connection, &one.scope, &one.key))
 }
 
@@ -279,12 +290,12 @@ pub(super) fn recall(
     connection: &Connection,
     scope: &str,
     key: &str,
-) -> Result<Option<Idempotent>> {
+) -> Result<Option<IdempotencyRecord>> {
     let mut select = connection.prepare_cached(
         "SELECT fingerprint, answer, expires FROM answers WHERE scope = ?1 AND key = ?2",
     )?;
     let answer = |row: &SqlRow<'_>| {
-        Ok(Idempotent {
+        Ok(IdempotencyRecord {
             scope: scope.to_owned(),
             key: key.to_owned(),
             fingerprint: bytes(row, 0)?,
@@ -295,8 +306,8 @@ pub(super) fn recall(
     select.query_row([scope, key], answer).optional()
 }
 
-fn remember(connection: &Connection, idempotent: Option<&Idempotent>) -> Result<()> {
-    let Some(Idempotent { scope, key, fingerprint, answer, expires }) = idempotent else {
+fn remember(connection: &Connection, idempotent: Option<&IdempotencyRecord>) -> Result<()> {
+    let Some(IdempotencyRecord { scope, key, fingerprint, answer, expires }) = idempotent else {
         return Ok(());
     };
     let mut insert =
