@@ -168,13 +168,16 @@ const DECISIONS: [(&str, &[&str]); 3] = [
             "\"context_management\"",
             "\"fallbacks\"",
             "\"max_tokens\"",
+            "\"mcp_servers\"",
             "\"messages\"",
             "\"model\"",
             "\"output_config\"",
             "\"output_format\"",
+            "\"speed\"",
             "\"stop_sequences\"",
             "\"stream\"",
             "\"system\"",
+            "\"thread\"",
             "\"tool_choice\"",
             "\"tools\"",
         ],
@@ -184,7 +187,7 @@ const DECISIONS: [(&str, &[&str]); 3] = [
 /// The parameters that a front end takes from its caller: each has a setter or is a part of a body
 /// that the caller passes as a whole, or is an attribute of a span. Nothing is decided by them but
 /// the model of a summary.
-const TAKEN: [(&str, &[&str]); 8] = [
+const TAKEN: [(&str, &[&str]); 9] = [
     // Of toolrunner-blocking, in its `Debug`.
     ("run.rs", &["\"tools\""]),
     ("params.rs", &["\"max_tokens\"", "\"model\"", "\"system\""]),
@@ -193,7 +196,9 @@ const TAKEN: [(&str, &[&str]); 8] = [
     // It reports to the caller whether the limits are reached.
     ("run/mod.rs", &["\"tools\"", ".is_within_limits("]),
     ("run/output.rs", &["\"output_config\""]),
-    ("run/strict.rs", &["\"tool_choice\"", "\"tools\""]),
+    ("run/strict.rs", &["\"mcp_servers\"", "\"tool_choice\"", "\"tools\""]),
+    // In an error message.
+    ("run/tools.rs", &["\"tools\""]),
     ("run/trace.rs", &["\"max_tokens\"", "\"model\""]),
 ];
 
@@ -201,6 +206,8 @@ const TAKEN: [(&str, &[&str]); 8] = [
 fn decisions(file: &str, code: &str) -> Vec<String> {
     let taken = TAKEN.iter().find(|(own, _)| *own == file).map_or(&[][..], |(_, words)| words);
     let mut found = Vec::new();
+    // In a string of JSON the quotes are escaped.
+    let code = code.replace('\\', "");
     for (what, words) in DECISIONS {
         for word in words.iter().filter(|word| !taken.contains(word) && code.contains(**word)) {
             found.push(format!("{file} names {what}: {word}"));

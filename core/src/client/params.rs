@@ -4,6 +4,8 @@ use alloc::format;
 use alloc::string::String;
 
 use crate::json::check::check;
+use crate::run::options::Options;
+use crate::wire::MessageThread;
 
 /// The names of the members that the run writes into every body. The caller's members must not have
 /// these names.
@@ -44,6 +46,23 @@ pub fn check_param(name: &str, json: &str) -> Result<(), String> {
         Some(at) => Err(format!("the parameter {name:?} has an unpaired surrogate at byte {at}")),
         None => Ok(()),
     }
+}
+
+/// Checks that the caller has set no parameter that the run's options set. `is_set` returns whether
+/// a parameter is set.
+///
+/// # Errors
+/// Returns what is wrong, for people.
+pub fn check_beside_options(
+    options: &Options,
+    is_set: impl Fn(&str) -> bool,
+) -> Result<(), &'static str> {
+    if options.message_thread != MessageThread::Off && is_set("thread") {
+        return Err(
+            "the parameter \"thread\" is set beside a message thread: the run sets it itself",
+        );
+    }
+    Ok(())
 }
 
 /// Defines methods in the `impl` of a client's `Params`, whose field `list` has names and JSON

@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use serde::Serialize;
 use toolrunner_core::__private::Options;
-use toolrunner_core::__private::client::Envelope;
+use toolrunner_core::__private::client::{Envelope, check_beside_options};
 use toolrunner_core::__private::drive::{Exchange, Loop};
 use toolrunner_core::json::Value;
 use toolrunner_core::policy::RetryPolicy;
@@ -278,18 +278,16 @@ impl RunBuilder {
         if self.params.json("max_tokens").is_none() {
             self.params.max_tokens(DEFAULT_MAX_TOKENS);
         }
-        if self.options.message_thread != MessageThread::Off {
-            let mistake = if self.params.json("thread").is_some() {
-                "the parameter \"thread\" is set beside a message thread: the run sets it itself"
-            } else if self.settings.transport().has_fallback() {
-                "a message thread cannot be combined with fallbacks of the client: another model \
-                 would be asked to continue it"
-            } else {
-                ""
-            };
-            if !mistake.is_empty() {
-                self.note::<()>(Err(Error::Invalid(mistake.to_owned())));
-            }
+        let is_set = |name: &str| self.params.json(name).is_some();
+        if let Err(error) = check_beside_options(&self.options, is_set) {
+            self.note::<()>(Err(Error::Invalid(error.to_owned())));
+        }
+        if self.options.message_thread != MessageThread::Off
+            && self.settings.transport().has_fallback()
+        {
+            let error = "a message thread cannot be combined with fallbacks of the client: another \
+                         model would be asked to continue it";
+            self.note::<()>(Err(Error::Invalid(error.to_owned())));
         }
         let mut machine = Machine::new(Transcript::growing_to(self.capacity));
         // This cannot fail: no request is under way, and no call has to be renamed.

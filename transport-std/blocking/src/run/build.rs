@@ -4,7 +4,7 @@ use core::time::Duration;
 use std::sync::Arc;
 
 use toolrunner_core::__private::Options;
-use toolrunner_core::__private::client::Envelope;
+use toolrunner_core::__private::client::{Envelope, check_beside_options};
 use toolrunner_core::__private::drive::{Exchange, Loop};
 use toolrunner_core::json::{Kind, Value};
 use toolrunner_core::run::Run as Machine;
@@ -191,10 +191,8 @@ impl RunBuilder {
         if self.params.json("max_tokens").is_none() {
             self.params.max_tokens(DEFAULT_MAX_TOKENS);
         }
-        if self.options.message_thread != MessageThread::Off && self.params.json("thread").is_some()
-        {
-            let error =
-                "the parameter \"thread\" is set beside a message thread: the run sets it itself";
+        let is_set = |name: &str| self.params.json(name).is_some();
+        if let Err(error) = check_beside_options(&self.options, is_set) {
             self.invalid.get_or_insert_with(|| Error::Invalid(error.to_owned()));
         }
         let toolset = Toolset::new(self.tools, self.lists_tools).unwrap_or_else(|error| {
