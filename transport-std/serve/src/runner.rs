@@ -470,7 +470,7 @@ impl Loop {
             Some(Outcome::Broken) => {
                 self.failed_with("reply_broken", "the model's reply ended early")
             }
-            _ => {
+            None | Some(Outcome::Ended(_) | Outcome::NeedsAnswer | Outcome::Stopped) => {
                 let text = core::mem::take(&mut self.reply.text);
                 let text = text.trim_end();
                 let partial = (!text.is_empty())
@@ -478,6 +478,8 @@ impl Loop {
                 let fact = self.ended(End::Cancelled { partial });
                 self.facts.push_back(fact);
             }
+            // `Outcome` may have new variants, and a message thread is lost only where it is freed.
+            Some(outcome) => self.failed_with("run_over", &outcome.to_string()),
         }
     }
 
