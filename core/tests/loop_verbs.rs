@@ -21,8 +21,10 @@ use serde_json::{Value as Json, json};
 use toolrunner_core::message::StopReason;
 use toolrunner_core::observe::{Event, FnObserver};
 use toolrunner_core::policy::Limit;
-use toolrunner_core::run::{CallIndex, Compaction, Outcome, ToolAnswer};
+use toolrunner_core::run::{CallIndex, Compaction, Outcome, Step, ToolAnswer};
 use toolrunner_core::testing::{Reply, Script, Style, VirtualClock};
+use toolrunner_core::time::Instant;
+use toolrunner_core::transport::ReplyHead;
 
 #[test]
 fn results_come_in_the_models_order_whatever_order_they_are_answered_in() {
@@ -407,17 +409,25 @@ fn a_summarys_request_is_not_reported() {
     assert_eq!(requests.take(), [(1, 1), (2, 1)]);
 }
 
-/// A message that arrives while the run works goes behind a reply and between turns, but neither
-/// behind a turn that is sent back nor into a run that was stopped.
+/// A message that arrives while the run works goes behind a reply and between turns, but not into a
+/// request, behind a turn that is sent back, or into a run that was stopped.
 #[test]
 fn a_run_takes_messages_between_requests() {
-    let (tools, clock) = (Counting::usual(), VirtualClock::new(0));
-    let mut driver = drive(Script::new().reply(Reply::text("Done.")), &tools, &clock);
     let mut run = run();
     assert!(run.takes_messages());
-    assert_eq!(until_done(&mut driver, &mut run), ENDED);
-    assert!(run.takes_messages());
-    run.user("More.").unwrap();
+    for (stop, takes) in [("end_turn", true), ("pause_turn", false)] {
+        assert_eq!(run.step(Instant::ZERO), Ok(Step::Send));
+        assert!(!run.takes_messages(), "during a request");
+        run.head_arrived(&ReplyHead::new(200));
+        let reply =
+            format!(r#"{{"content":[{{"type":"text","text":"Hm."}}],"stop_reason":"{stop}"}}"#);
+        let mut bytes = reply.as_bytes();
+        while run.feed(&mut bytes).unwrap().is_some() {}
+        while run.end_of_body().unwrap().is_some() {}
+        assert_eq!(run.takes_messages(), takes, "{stop}");
+        run.append(r#"{"role":"user","content":"More."}"#).unwrap();
+        assert!(run.takes_messages());
+    }
     run.stop();
     assert_eq!(run.outcome(), Some(Outcome::Stopped));
     assert!(!run.takes_messages());

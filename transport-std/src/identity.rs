@@ -301,7 +301,9 @@ impl RequestHook for IdentityHook {
             request.set_header("authorization", &format!("Bearer {}", token.reveal()))?;
             let mut betas = request.header(BETA).unwrap_or_default().to_owned();
             add_beta(&mut betas, OAUTH_BETA);
-            request.set_header(BETA, &betas)?;
+            if request.header(BETA) != Some(&betas) {
+                request.set_header(BETA, &betas)?;
+            }
             Ok(())
         })
     }

@@ -639,3 +639,38 @@ async fn a_permission_does_not_reach_the_next_reply() {
     assert_eq!((bench.log.count("run first"), bench.log.count("run second")), (1, 0));
     assert_valid(&bench.run, &bench.scripted);
 }
+
+/// A call that started early and was suspended may be allowed while its reply still arrives, and a
+/// fork keeps the permission.
+#[tokio::test]
+async fn a_permission_during_the_reply_holds() {
+    let asked: Arc<Mutex<Vec<String>>> = Arc::default();
+    let seen = Arc::clone(&asked);
+    let replies = [reply(&[Call("quick", "first"), Text, Text, Text], "tool_use")];
+    let mut bench = bench(replies, move |run| {
+        run.gate(move |call| {
+            seen.lock().unwrap().push(call.id);
+            async { Decision::Suspend }
+        })
+    });
+    while bench.run.waiting_calls().is_empty() {
+        assert!(bench.run.next_event().await.unwrap().is_some(), "the reply still arrives");
+    }
+    assert!(!bench.run.machine().reply_is_whole());
+    bench.run.allow("first").unwrap();
+    assert!(matches!(bench.run.until_done().await.unwrap().outcome, Outcome::Ended(_)));
+    assert_eq!(*asked.lock().unwrap(), ["first"]);
+    assert_eq!(bench.log.count("run first"), 1);
+    assert_valid(&bench.run, &bench.scripted);
+}
+
+#[tokio::test]
+async fn a_fork_keeps_a_permission() {
+    let replies = [reply(&[Call("quick", "first")], "tool_use")];
+    let mut bench = bench(replies, |run| run.gate(|_| async { Decision::Suspend }));
+    assert_eq!(bench.run.until_done().await.unwrap().outcome, Outcome::NeedsAnswer);
+    bench.run.allow("first").unwrap();
+    let mut fork = bench.run.fork().unwrap();
+    assert!(matches!(fork.until_done().await.unwrap().outcome, Outcome::Ended(_)));
+    assert_eq!(bench.log.count("run first"), 1);
+}

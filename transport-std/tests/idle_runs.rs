@@ -88,18 +88,3 @@ fn ten_thousand_that_wait_for_an_answer_are_small() {
     println!("{RUNS} suspended runs: {each} bytes each beside {} of conversation", said / RUNS);
     assert!(each <= MOST_EACH, "{each} bytes each");
 }
-
-/// Allowing one call repeatedly does not make its run larger.
-#[test]
-fn a_call_that_is_allowed_often_is_kept_once() {
-    let runtime = tokio::runtime::Builder::new_current_thread().build().unwrap();
-    let mut run = runtime.block_on(suspended(&client()));
-    run.allow("toolu_1").unwrap();
-    let held = measure(|| {
-        for _ in 0..1_000 {
-            run.allow("toolu_1").unwrap();
-        }
-    });
-    assert_eq!(held.bytes_current, 0);
-    assert!(held.bytes_max < 1_000, "{held:?}");
-}

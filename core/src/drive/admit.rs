@@ -100,7 +100,8 @@ where
                 && run.mark_started_early(i, now)
             {
                 self.has_news = true;
-                self.start(run, i, tool, true)?;
+                let is_asked = !run.is_allowed(i);
+                self.start(run, i, tool, is_asked)?;
                 return Ok(Some(i));
             }
         }

@@ -176,6 +176,7 @@ where
     }
 
     /// Runs call `i`, which was suspended ([`Decision::Suspend`]), without asking the gate again.
+    /// It starts by the rules of all calls: not if the run was stopped, or if a limit forbids it.
     /// The run then continues as before.
     ///
     /// # Errors

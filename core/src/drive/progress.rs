@@ -112,12 +112,17 @@ impl Progress {
         match *self {
             Self::ToolEnd(call) => run.is_answered(call),
             Self::ToolStart(call) => run.has_call(call),
+            Self::Send => !run.is_compacting(),
             Self::Done(_)
             | Self::Dropped { .. }
             | Self::ForCaller(_)
             | Self::Idle
             | Self::TurnEnd => false,
-            _ => true,
+            Self::Broken { .. }
+            | Self::Compacted { .. }
+            | Self::NotCompacted(_)
+            | Self::Retry { .. }
+            | Self::StreamEvent(_) => true,
         }
     }
 }

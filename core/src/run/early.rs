@@ -23,7 +23,7 @@ use super::state::{CallPlaces, CallState, CallStates, FoundCalls, Turn};
 use super::table::{Input, State, Wish};
 use super::{Call, CallIndex, MAX_CALLS, Run, ToolAnswer};
 use crate::error::{Error, Misuse};
-use crate::json::{Array, Sink, Value};
+use crate::json::{Array, Bits, Sink, Value};
 use crate::time::Instant;
 use crate::tool::{EMPTY_ERROR, EMPTY_RESULT, Notice};
 use crate::transcript::{Span, Transcript};
@@ -64,6 +64,7 @@ struct EarlyResult {
 /// [`Early::results`].
 pub(super) struct StartedCalls {
     states: CallStates,
+    allowed: Bits<4>,
     first: usize,
 }
 
@@ -339,7 +340,7 @@ impl Run<'_> {
             for waiting in &self.early.results {
                 states.set(waiting.call, CallState::Running);
             }
-            StartedCalls { states, first }
+            StartedCalls { states, allowed: self.turn.allowed, first }
         })
     }
 
@@ -360,7 +361,7 @@ impl Run<'_> {
     /// to start.
     pub(super) fn take_over(&mut self, begun: StartedCalls) -> usize {
         let closed = self.turn.first;
-        self.turn.states = begun.states;
+        (self.turn.states, self.turn.allowed) = (begun.states, begun.allowed);
         self.turn.first = closed.min(begun.first);
         closed
     }
@@ -377,7 +378,7 @@ impl Run<'_> {
             self.take_back();
             return;
         }
-        self.turn.states = prefix.states;
+        (self.turn.states, self.turn.allowed) = (prefix.states, prefix.allowed);
         self.turn.first = self.turn.first.min(first_of(&self.turn));
         self.turn.runs = true;
         // Possible, because the reply is being received.

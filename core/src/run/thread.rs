@@ -207,7 +207,7 @@ impl Run<'_> {
         }
     }
 
-    /// Returns whether the server keeps the conversation in a message thread.
+    /// Returns the setting of [`set_message_thread`](Self::set_message_thread).
     pub const fn message_thread(&self) -> MessageThread {
         self.thread.mode
     }

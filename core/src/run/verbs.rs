@@ -248,7 +248,6 @@ impl Run<'_> {
         if self.machine.state().is_in_progress() { Err(TransitionError.into()) } else { Ok(()) }
     }
 
-    /// Returns whether the run is over, and would continue after `verb`.
     /// Returns whether a message that arrives while the run works can be [appended](Self::append)
     /// now. It cannot during a request, and not behind a turn that is sent back unchanged. It does
     /// not continue a run that the caller stopped, or that waits for the caller.
@@ -266,6 +265,7 @@ impl Run<'_> {
         }
     }
 
+    /// Returns whether the run is over, and would continue after `verb`.
     fn is_over_until(&self, verb: Verb) -> bool {
         self.outcome().is_some_and(|outcome| outcome.continues_on(verb))
     }

@@ -330,8 +330,10 @@ impl Run {
         let span = tracing::error_span!("request", run = self.id);
         let sending = send_with_noted_front(&mut self.machine, &head, &before, &mut self.transport)
             .instrument(span);
+        let exchange = self.turns.while_wanted(deadline, pin!(sending)).await;
+        self.notes.fairness.restart();
         // The loop reports an abandoned request.
-        if let Some(exchange) = self.turns.while_wanted(deadline, pin!(sending)).await {
+        if let Some(exchange) = exchange {
             self.notes.announced = false;
             self.exchange = exchange;
         }

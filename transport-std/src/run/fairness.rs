@@ -9,11 +9,13 @@ use std::time::Instant;
 /// The number of pieces of a reply between two looks at the clock.
 const PIECES: u32 = 256;
 
-/// How long a run reads what has already arrived before other tasks may run.
+/// How long a run reads what has already arrived before other tasks may run, from the first look at
+/// the clock on.
 ///
 /// Hyper reads into a second buffer if its task runs while a run still reads from the first one.
 /// With 12-byte deltas, a whole buffer takes less than this. Yielding after each 256 pieces instead
-/// took a quarter more processor time, half of it for the page faults of these buffers.
+/// took 0.53 ms of processor time per MB instead of 0.31, half of it for the page faults of these
+/// buffers.
 const LONGEST: Duration = Duration::from_micros(250);
 
 /// Counts the work of a run since its thread could last run other tasks.
@@ -39,13 +41,18 @@ impl Fairness {
         self.pieces >= PIECES
     }
 
+    /// Records that the run waits, so that other tasks can run.
+    pub(super) fn restart(&mut self) {
+        *self = Self::default();
+    }
+
     /// Waits for `future`. If it has to wait, other tasks can run meanwhile.
     pub(super) async fn watch<T>(&mut self, future: impl Future<Output = T>) -> T {
         let mut future = pin!(future);
         poll_fn(|context| {
             let poll = future.as_mut().poll(context);
             if poll.is_pending() {
-                *self = Self::default();
+                self.restart();
             }
             poll
         })

@@ -49,6 +49,10 @@ impl Run {
         let transcript = Transcript::growing_to(capacity);
         let mut machine = Machine::from_snapshot(snapshot.as_bytes(), transcript)?;
         Options::of(&self.machine).apply(&mut machine)?;
+        // A snapshot does not contain what the caller allowed.
+        for call in self.machine.calls().filter(|&call| self.machine.is_allowed(call)) {
+            machine.allow(call);
+        }
         // Only one run can continue the thread.
         machine.leave_message_thread();
         let id = NEXT.fetch_add(1, Ordering::Relaxed) as u64;
