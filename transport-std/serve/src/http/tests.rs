@@ -11,7 +11,7 @@ use futures_util::StreamExt;
 use serde_json::Value;
 use toolrunner_std::machine::testing::{Reply, Script, ScriptedModel};
 use toolrunner_std::testing::ScriptedServer;
-use toolrunner_std::{ToolContext, ToolError, tool};
+use toolrunner_std::{Limits, ToolContext, ToolError, tool};
 use tower::ServiceExt;
 
 use super::*;
@@ -533,4 +533,23 @@ async fn a_panic_of_the_agent_ends_the_turn() {
     let api = Api(Server::new(agent, Arc::new(MemoryStore::new()), Options::default()));
     let session = api.session().await;
     assert_eq!(api.say(&session, "hello").await.is(200).json()["status"], "error");
+}
+
+/// Every limit of the run ends the turn, not only that on replies.
+#[tokio::test]
+async fn a_limit_on_calls_ends_the_turn() {
+    /// Counts.
+    #[tool]
+    fn count() -> &'static str {
+        "1"
+    }
+    let call = Reply::default().tool_use("call_1", "count", "{}");
+    let client = ScriptedServer::new(ScriptedModel::new(Script::new().reply(call))).client();
+    let limits = Limits { calls: Some(0), ..Limits::NONE };
+    let agent = Agent::new(client, "m").tools(count).configure(move |run| run.limits(limits));
+    let api = Api(Server::new(agent, Arc::new(MemoryStore::new()), Options::default()));
+    let session = api.session().await;
+    api.say(&session, "Count.").await.is(200);
+    let events = api.get(&format!("{session}/events")).await.is(200).json().to_string();
+    assert!(events.contains(r#""stop_reason":{"type":"max_iterations"}"#), "{events}");
 }
