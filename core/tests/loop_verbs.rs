@@ -220,7 +220,7 @@ fn stop_and_resume() {
 fn what_was_appended_while_the_run_waits_stays_when_it_is_stopped() {
     let mut run = run();
     let (_, ended) = exchange(&mut run, 529, [b"{}".as_slice()]);
-    run.failed(ended.unwrap_err(), toolrunner_core::time::Instant::ZERO, 0).unwrap();
+    run.failed(ended.unwrap_err(), Instant::ZERO, 0).unwrap();
     run.append(r#"{"role":"user","content":"Still there?"}"#).unwrap();
     run.stop();
     assert_eq!(messages(&run).len(), 2);
@@ -234,9 +234,9 @@ fn nothing_can_be_said_or_answered_while_a_request_is_under_way() {
     let mut run = run();
     say(&mut run, called().stop("pause_turn"));
     let before = messages(&run);
-    let now = toolrunner_core::time::Instant::ZERO;
-    assert_eq!(run.step(now), Ok(toolrunner_core::run::Step::Send));
-    run.head_arrived(&toolrunner_core::transport::ReplyHead::new(200));
+    let now = Instant::ZERO;
+    assert_eq!(run.step(now), Ok(Step::Send));
+    run.head_arrived(&ReplyHead::new(200));
     let body = rendered(Reply::text("Hello"), Style::default(), true);
     let mut events = Vec::new();
     feed(&mut run, &body[..body.len() / 2], &mut events).unwrap();
@@ -271,7 +271,7 @@ fn a_cleared_run_begins_a_new_conversation() {
     assert!(run.answer(0.into(), ToolAnswer::ok("x")).is_err());
     assert!(run.ask_again().is_err());
     assert!(!run.drop_oldest_turn());
-    let nothing = run.step(toolrunner_core::time::Instant::from_micros(0));
+    let nothing = run.step(Instant::from_micros(0));
     assert_eq!(nothing, Err(toolrunner_core::error::Misuse::NoMessages.into()));
     let mut snapshot = vec![0; 4096];
     let len = run.snapshot_into(&mut snapshot).unwrap();
@@ -288,8 +288,8 @@ fn a_cleared_run_begins_a_new_conversation() {
     run.compact_on_server();
     run.clear().unwrap();
     run.user("Hello").unwrap();
-    let now = toolrunner_core::time::Instant::from_micros(0);
-    assert_eq!(run.step(now), Ok(toolrunner_core::run::Step::Send));
+    let now = Instant::from_micros(0);
+    assert_eq!(run.step(now), Ok(Step::Send));
     assert!(!run.is_compacting_on_server());
     let error = br#"{"type":"error","error":{"type":"invalid_request_error","message":"No."}}"#;
     let (_, ended) = exchange(&mut run, 400, [error.as_slice()]);
