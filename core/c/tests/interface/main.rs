@@ -207,7 +207,7 @@ fn calls_that_nobody_can_run_are_answered_by_the_library() {
     for text in [
         "Error: Tool 'missing' not found",
         "invalid input for tool 'sum': b: expected integer",
-        "JSON that is cut off",
+        "the JSON is truncated or invalid",
         r#""tool_use_id":"t4","content":"3""#,
     ] {
         assert!(messages.contains(text), "{text}: {messages}");
