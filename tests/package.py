@@ -21,6 +21,7 @@ import shutil
 import subprocess
 import sys
 import tarfile
+import time
 import tomllib
 from pathlib import Path
 
@@ -93,7 +94,10 @@ def unpack(published, folder):
     for package in published:
         name = f"{package['name']}-{package['version']}"
         with tarfile.open(folder / f"{name}.crate") as archive:
-            archive.extractall(workspace, filter="data")
+            # All archives have the same old times, by which Cargo would take an earlier build for a fresh one.
+            for member in archive:
+                member.mtime = time.time()
+                archive.extract(member, workspace, filter="data")
         folders[package["name"]] = name
     # Only what the tests use is a member. The others would only be resolved.
     members = ", ".join(f'"{folders[name]}"' for name in [*TESTED, "toolrunner-macros"])
