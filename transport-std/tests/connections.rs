@@ -156,10 +156,10 @@ fn a_connection_closed_while_the_runtime_stood_still_is_replaced() {
     }
 }
 
-/// Starts a server that closes each connection after its second reply, when it is told to. Returns
+/// Starts a server that closes each connection after its second reply, on a signal. Returns
 /// its URL, the number of requests that it has read, and a function that returns once the
 /// connection is closed.
-fn closing_when_told() -> (String, Arc<AtomicUsize>, impl Fn()) {
+fn closing_on_signal() -> (String, Arc<AtomicUsize>, impl Fn()) {
     let head = "HTTP/1.1 200 OK\r\ncontent-type: text/event-stream\r\n";
     let reply = format!("{head}content-length: {}\r\n\r\n{STREAM}", STREAM.len());
     let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
@@ -192,7 +192,7 @@ fn closing_when_told() -> (String, Arc<AtomicUsize>, impl Fn()) {
 /// server has kept the connection open before.
 #[test]
 fn a_kept_connection_closed_while_the_runtime_stood_still_is_replaced() {
-    let (url, read, close) = closing_when_told();
+    let (url, read, close) = closing_on_signal();
     let client =
         Client::builder().base_url(&url).proxies(Proxies::none()).max_retries(0).build().unwrap();
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
@@ -210,7 +210,7 @@ fn a_kept_connection_closed_while_the_runtime_stood_still_is_replaced() {
 /// failed attempt, which is reported and repeated. On a slow machine more than a millisecond passes.
 #[test]
 fn a_connection_closed_right_after_a_reply_is_at_most_a_retry() {
-    let (url, read, close) = closing_when_told();
+    let (url, read, close) = closing_on_signal();
     let client =
         Client::builder().base_url(&url).proxies(Proxies::none()).max_retries(1).build().unwrap();
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();

@@ -76,7 +76,7 @@ impl Envelope {
         self.whole.delta.shrink_to_fit();
     }
 
-    /// Returns the complete message, or `None` if there is none.
+    /// Returns the complete message, or `None` before the first one.
     pub fn message(&self, run: &Run<'_>) -> Option<ReplyMessage> {
         if run.turns() == 0 || self.whole.start.is_empty() {
             return None;

@@ -14,7 +14,7 @@ use crate::run::{CallIndex, Run};
 /// Returns the unanswered call with this id.
 ///
 /// # Errors
-/// Returns `Misuse` if there is none.
+/// Returns `Misuse` if no unanswered call has this id.
 pub fn open_call(run: &Run<'_>, id: &str) -> Result<CallIndex, Misuse> {
     run.calls()
         .find(|&i| run.call(i).is_some_and(|call| !call.is_answered && call.id == *id))

@@ -174,7 +174,7 @@ impl ReplyMessage {
         self.field(name).and_then(Value::as_text)
     }
 
-    /// Returns the server's id of the message, or an empty text if there is none.
+    /// Returns the server's id of the message. Empty if the server sent no id.
     pub fn id(&self) -> Text<'_> {
         self.text_field("id").unwrap_or_default()
     }
@@ -206,7 +206,7 @@ impl ReplyMessage {
         self.field("stop_details")
     }
 
-    /// Returns the id of the container in which code ran on the server, or `None` if there is none.
+    /// Returns the id of the container in which code ran on the server, or `None` if no code ran.
     pub fn container_id(&self) -> Option<Text<'_>> {
         self.field("container")?.member("id")?.as_text()
     }
