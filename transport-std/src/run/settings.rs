@@ -93,7 +93,7 @@ impl Run {
     ///
     /// # Errors
     /// Returns an error if two tools have the same name, or if a name, schema or definition is
-    /// invalid; see [`RunBuilder::tools`]. Then nothing changes.
+    /// invalid; see [`RunBuilder::tools`](crate::RunBuilder::tools). Then nothing changes.
     pub fn set_tools(&mut self, tools: impl Tools) -> Result<&mut Self, Error> {
         let tools = Toolset::new(tools)?;
         tools.check_strict()?;
@@ -105,8 +105,9 @@ impl Run {
     /// Returns the token that cancels the run from anywhere, also while it is driven:
     /// `run.cancellation().cancel()`. A reply under way is dropped, unless one of its calls has
     /// started. Tools see the cancellation in their context and have the grace period to end; then
-    /// they are dropped and answered as cancelled. The run ends with [`Outcome::Stopped`]; it
-    /// continues, with a new token, when a message is added or [`resume`](Self::resume) is called.
+    /// they are dropped and answered as cancelled. The run ends with
+    /// [`Outcome::Stopped`](crate::Outcome::Stopped); it continues, with a new token, when a message
+    /// is added or [`resume`](Self::resume) is called.
     pub fn cancellation(&self) -> CancellationToken {
         self.turns.hooks.cancel.clone()
     }
