@@ -94,6 +94,20 @@ async fn requests_at_once_have_a_connection_each_and_keep_it() {
     assert_eq!(server.connections(), 8);
 }
 
+/// If the length of a body is known, its last byte is its end: another request can have the
+/// connection although the first body is still held.
+#[tokio::test]
+async fn a_connection_is_free_once_the_last_byte_was_read() {
+    let server = Server::start(|_, _| Do::Answer(OK.to_owned())).await;
+    let mut transport = transport();
+    let mut first = send(&mut transport.clone(), &server.url()).await.unwrap();
+    assert_eq!(first.body.fill_buf().await.unwrap(), b"{}");
+    exchange(&mut transport, &server.url()).await.unwrap();
+    assert_eq!(server.connections(), 1);
+    first.body.consume(2);
+    assert!(first.body.fill_buf().await.unwrap().is_empty());
+}
+
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn so_it_is_on_many_threads() {
     let server = Server::start(|_, _| Do::Answer(OK.to_owned())).await;

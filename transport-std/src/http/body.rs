@@ -50,17 +50,23 @@ struct Flow {
     lease: Option<Lease>,
 }
 
-/// A body's hold on its connection.
+/// A body's hold on its connection. Boxed, because it is moved several times for each request.
 pub(super) enum Lease {
-    Http1(Http1),
-    Http2(IdleTimer, Http2),
+    Http1(Box<Http1>),
+    Http2(Box<Http2Stream>),
+}
+
+/// A request on an HTTP/2 connection.
+pub(super) struct Http2Stream {
+    pub(super) timer: IdleTimer,
+    pub(super) connection: Http2,
 }
 
 impl Lease {
     pub(super) const fn timer(&mut self) -> &mut IdleTimer {
         match self {
             Self::Http1(connection) => &mut connection.timer,
-            Self::Http2(timer, _) => timer,
+            Self::Http2(stream) => &mut stream.timer,
         }
     }
 }
@@ -220,14 +226,20 @@ impl Flow {
 
     fn poll_next(&mut self, cx: &mut Context<'_>) -> Poll<Option<Result<Bytes, HttpError>>> {
         loop {
-            let read = Pin::new(&mut self.incoming).poll_frame(cx);
             let Some(lease) = &mut self.lease else {
                 return Poll::Ready(None);
             };
+            let read = Pin::new(&mut self.incoming).poll_frame(cx);
             match lease.timer().watch(cx, read) {
                 Poll::Pending => return Poll::Pending,
                 Poll::Ready(Ok(Some(Ok(frame)))) => match frame.into_data() {
-                    Ok(data) if !data.is_empty() => return Poll::Ready(Some(Ok(data))),
+                    Ok(data) if !data.is_empty() => {
+                        // If the length is known, nothing waits for hyper's task to report the end.
+                        if self.incoming.is_end_stream() {
+                            self.end();
+                        }
+                        return Poll::Ready(Some(Ok(data)));
+                    }
                     _ => {} // empty, or trailers
                 },
                 Poll::Ready(Ok(Some(Err(error)))) => {
@@ -243,8 +255,8 @@ impl Flow {
                 }
                 Poll::Ready(Err(late)) => {
                     // A connection that went silent is not used for other requests.
-                    if let (Lease::Http2(_, shared), WaitEnd::Silent(_)) = (lease, late) {
-                        self.host.forget(shared);
+                    if let (Lease::Http2(stream), WaitEnd::Silent(_)) = (lease, late) {
+                        self.host.forget(&stream.connection);
                     }
                     return Poll::Ready(Some(Err(HttpError::late(&self.host.origin, late))));
                 }
@@ -255,7 +267,7 @@ impl Flow {
     fn end(&mut self) {
         match self.lease.take() {
             Some(Lease::Http1(connection)) => self.host.put_back(connection),
-            Some(Lease::Http2(_, shared)) => self.host.release(&shared),
+            Some(Lease::Http2(stream)) => self.host.release(&stream.connection),
             None => {}
         }
     }

@@ -126,7 +126,7 @@ pub(super) struct Host {
 #[derive(Default)]
 struct State {
     /// The idle HTTP/1.1 connections, oldest first, each with the time since when it is idle.
-    waiting: Vec<(Http1, Instant)>,
+    waiting: Vec<(Box<Http1>, Instant)>,
     /// The HTTP/2 connections, at most one per runtime, each with the time of its last use.
     shared: Vec<(Http2, Instant)>,
     /// The task that closes old idle connections, while there are any connections.
@@ -213,7 +213,7 @@ impl Host {
     /// Returns the idle connection of this runtime that was used last, so that the others can reach
     /// their idle timeout, and how long it has been idle. Connections of other runtimes are not
     /// used: their runtime may not be driven while this one waits, and then they make no progress.
-    pub(super) fn take_waiting(&self, runtime: Id) -> Option<(Http1, Duration)> {
+    pub(super) fn take_waiting(&self, runtime: Id) -> Option<(Box<Http1>, Duration)> {
         let mut state = self.state();
         while let Some(at) =
             state.waiting.iter().rposition(|(connection, _)| connection.runtime == runtime)
@@ -228,7 +228,7 @@ impl Host {
     }
 
     /// Takes back a connection after its reply was read to its end.
-    pub(super) fn put_back(self: &Arc<Self>, connection: Http1) {
+    pub(super) fn put_back(self: &Arc<Self>, connection: Box<Http1>) {
         if connection.sender.is_closed() || !connection.is_written() {
             return;
         }
@@ -336,11 +336,13 @@ impl Host {
 
 impl State {
     /// Removes the HTTP/1.1 connections that have been idle for too long. They are at the front.
-    fn take_old_waiting(&mut self, now: Instant, max_idle: Duration) -> Vec<(Http1, Instant)> {
-        let old = self
-            .waiting
-            .partition_point(|(_, since)| now.saturating_duration_since(*since) >= max_idle);
-        // Allocates nothing if there are none.
+    fn take_old_waiting(&mut self, now: Instant, max_idle: Duration) -> Vec<(Box<Http1>, Instant)> {
+        let is_old = |(_, since): &(_, Instant)| now.saturating_duration_since(*since) >= max_idle;
+        // This is called for each reply, and usually there are none.
+        if !self.waiting.first().is_some_and(is_old) {
+            return Vec::new();
+        }
+        let old = self.waiting.partition_point(is_old);
         self.waiting.drain(..old).collect()
     }
 }

@@ -26,7 +26,7 @@ use toolrunner_core::error::TransportKind;
 use toolrunner_core::transport::{Body, Head, Reply, ReplyHead};
 use toolrunner_core::wire::Config;
 
-use super::body::{HttpBody, Lease};
+use super::body::{Http2Stream, HttpBody, Lease};
 use super::dial::{Dialer, NewConnection};
 use super::host::{Host, Http1, Http2, Target};
 use super::idle::{Bound, IdleTimer, WaitEnd};
@@ -260,12 +260,8 @@ impl Links {
         match dialed.map_err(|source| HttpError::connecting(&host.origin, source))? {
             NewConnection::Http1(sender, task) => {
                 host.set_http1_only();
-                Ok(Lease::Http1(Http1::new(
-                    sender,
-                    task,
-                    IdleTimer::new(self.settings.read_timeout),
-                    runtime,
-                )))
+                let timer = IdleTimer::new(self.settings.read_timeout);
+                Ok(Lease::Http1(Box::new(Http1::new(sender, task, timer, runtime))))
             }
             NewConnection::Http2(sender) => Ok(multiplexed(host.share(sender, runtime))),
         }
@@ -289,7 +285,8 @@ impl Links {
     ) -> Result<Response<Incoming>, Failure> {
         lease.timer().begin(read);
         match lease {
-            Lease::Http1(Http1 { sender, timer, token, .. }) => {
+            Lease::Http1(connection) => {
+                let Http1 { sender, timer, token, .. } = &mut **connection;
                 token.store(false, Ordering::Relaxed);
                 let request = http1_request(unsent, host, target, token)?;
                 let mut sending = pin!(sender.try_send_request(request));
@@ -305,7 +302,8 @@ impl Links {
                     Failure { unsent, ..failure }
                 })
             }
-            Lease::Http2(timer, connection) => {
+            Lease::Http2(stream) => {
+                let Http2Stream { timer, connection } = &mut **stream;
                 let request = http2_request(unsent, target)?;
                 let mut sending = pin!(connection.sender.try_send_request(request));
                 let sent = poll_fn(|cx| {
@@ -322,8 +320,9 @@ impl Links {
 
 /// Returns the lease of a request that shares its connection with others. The request sets the
 /// timeout.
-const fn multiplexed(connection: Http2) -> Lease {
-    Lease::Http2(IdleTimer::new(Duration::MAX), connection)
+fn multiplexed(connection: Http2) -> Lease {
+    let timer = IdleTimer::new(Duration::MAX);
+    Lease::Http2(Box::new(Http2Stream { timer, connection }))
 }
 
 /// Returns whether tokio panicked because the runtime has no I/O.
