@@ -55,7 +55,7 @@ impl RateLimits {
                 if lines.is_empty() {
                     lines.reserve(USUAL_LEN);
                 }
-                for part in [name, ": ", value.trim(), "\n"] {
+                for part in [name, ": ", value.trim_ascii(), "\n"] {
                     lines.push_str(part);
                 }
             }
