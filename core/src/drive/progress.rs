@@ -317,7 +317,7 @@ where
                     {
                         return Ok(Progress::ToolStart(call));
                     }
-                    if run.reply_is_whole() {
+                    if !reply.at_end && run.reply_is_whole() {
                         let end = self.clock.now().after(DRAIN);
                         until = Some(until.map_or(end, |until| until.min(end)));
                     }
