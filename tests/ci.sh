@@ -6,7 +6,7 @@
 #   tests/ci.sh --list      prints their names
 #   tests/ci.sh dynamodb    runs the suite for the DynamoDB store, whose SDK takes minutes to build
 #   tests/ci.sh long        runs the checks that take hours: 200 000 random conversations; more than 500 killed servers and as many
-#                           killed writers; toolrunner-std under valgrind
+#                           killed writers; the test suites of core and both transports under valgrind
 #
 # On Debian, as root, it installs the packages that it needs. Elsewhere it reports the missing packages and skips the parts that need them;
 # with NO_SKIP=1 a skipped part counts as a failure. SCENARIOS=DIR also plays the scenarios in DIR. The logs are in target/ci.
@@ -19,8 +19,8 @@ if [ -n "${SCENARIOS:-}" ]; then
 fi
 
 # In the order in which they run: the parts that fail soonest come first.
-PARTS=(fmt deny deps clippy unit mcp soak faults doc package conformance serve stores kills playground fuzz valgrind bench c wasm targets
-    no_panic firmware boards sizes)
+PARTS=(fmt deny deps clippy unit mcp soak faults doc package conformance serve stores kills playground fuzz bench c wasm targets no_panic
+    firmware boards sizes)
 
 # The Debian packages that a part needs besides rustup's toolchain.
 packages() {
@@ -139,10 +139,10 @@ part_fuzz() {
     (cd tests/fuzz && cargo run -q --locked --release --bin fuzz -- --seconds "${FUZZ_SECONDS:-8}")
 }
 
-# Runs the test suites of core and of the board's transport under memcheck, except for the tests that tests/valgrind.py leaves out, with a
-# reason for each. The suite of toolrunner-std, which has no `unsafe`, is in `long`.
+# Runs the test suites of core and of both transports under memcheck, except for the tests that tests/valgrind.py leaves out, with a reason
+# for each. None of these packages has `unsafe`, so this belongs to `long`. The C interface, which has, is checked in `c`.
 part_valgrind() {
-    python3 tests/valgrind.py core embassy
+    python3 tests/valgrind.py core embassy std
 }
 
 # Compares the instruction counts of the state machine with tests/benches/counts.txt, and checks that the timed benches run.
@@ -205,7 +205,7 @@ part_kills() {
 }
 
 part_long() {
-    python3 tests/valgrind.py std
+    part_valgrind
     # Ten times as many conversations as in `soak`, with seeds that differ from all of its seeds.
     SOAK_FIRST=1000001 SOAK=200000 part_soak
     STORE_KILLS=200 part_stores
