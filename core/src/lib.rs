@@ -238,6 +238,7 @@ pub mod __private {
         pub use crate::structured::parts::{correction, format, read_owned};
     }
 
+    pub use crate::__deltas as deltas;
     pub use crate::error::REFUSED_SCHEMA;
     pub use crate::history::Tail;
     pub use crate::json::check::check;
@@ -273,6 +274,7 @@ pub mod __private {
     };
     pub use crate::wire::base_url::{BaseUrl, base_of};
     pub use crate::wire::compaction::ServerCompaction;
+    pub use crate::wire::kinds::{DELTA_TYPES, DeltaType, Growth};
     pub use crate::wire::request::{Front, Pieces as RequestPieces};
     pub use crate::wire::thread::ThreadContinuation;
     #[cfg(feature = "macros")]

@@ -15,6 +15,7 @@
 //! With `alloc`, [`OwnedMessage`] and [`ReplyMessage`] own their text and provide the same views.
 
 mod block;
+mod kind;
 #[cfg(feature = "alloc")]
 mod owned;
 mod stop;
@@ -25,6 +26,7 @@ pub use block::{
     Block, Compaction, Document, Image, OtherBlock, ServerToolResult, ServerToolUse, TextBlock,
     Thinking, ToolResult, ToolUse,
 };
+pub(crate) use kind::BlockKind;
 #[cfg(feature = "alloc")]
 pub use owned::{MessageError, OwnedMessage, ReplyMessage};
 pub use stop::StopReason;
