@@ -129,7 +129,7 @@ kinds! {
     /// A call of a tool that the caller runs.
     ToolUse(ToolUse) "tool_use" => Call,
     /// The result of a call that the caller ran.
-    ToolResult(ToolResult) "tool_result" => Result,
+    ToolResult(ToolResultBlock) "tool_result" => Result,
     /// A call of a tool that the server runs.
     ServerToolUse(ServerToolUse) "server_tool_use" => ServerCall,
     /// The result of a web search by the server.
@@ -155,7 +155,7 @@ kinds! {
     /// A file in the container.
     ContainerUpload(OtherBlock) "container_upload",
     /// A summary that replaces the earlier part of the conversation.
-    Compaction(Compaction) "compaction" => Compaction,
+    Compaction(CompactionBlock) "compaction" => Compaction,
     /// The point from which a different model continues the reply.
     Fallback(OtherBlock) "fallback",
     /// A tool that the model may call from this point on.
@@ -217,7 +217,7 @@ views! {
         toolset_name: maybe_text,
     }
     /// The result of a call that the caller ran. See [`Block::ToolResult`].
-    ToolResult {
+    ToolResultBlock {
         /// The id of the call that the result answers.
         tool_use_id: text,
         /// The content of the result. A string counts as one text block.
@@ -256,7 +256,7 @@ views! {
         is_error: flag,
     }
     /// A summary of the earlier conversation. See [`Block::Compaction`].
-    Compaction {
+    CompactionBlock {
         /// The summary, if the server provides it as plain text.
         content: maybe_text,
         /// The encrypted summary, which only the server can read.
