@@ -294,7 +294,8 @@ impl From<&Event<'_>> for OwnedEvent {
             }
             Event::Unknown { raw } => Self::Unknown { raw: value(raw) },
             // The event of a delta, or of a newer core than this crate was written for.
-            _ => Self::of_delta(event).unwrap_or(Self::Unknown { raw: RawValue::NULL.to_owned() }),
+            _ => Self::of_delta(event)
+                .unwrap_or_else(|| Self::Unknown { raw: RawValue::NULL.to_owned() }),
         }
     }
 }
