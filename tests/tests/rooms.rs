@@ -187,7 +187,7 @@ const DECISIONS: [(&str, &[&str]); 3] = [
 /// The parameters that a front end takes from its caller: each has a setter or is a part of a body
 /// that the caller passes as a whole, or is an attribute of a span. Nothing is decided by them but
 /// the model of a summary.
-const TAKEN: [(&str, &[&str]); 9] = [
+const TAKEN: [(&str, &[&str]); 10] = [
     // Of toolrunner-blocking, in its `Debug`.
     ("run.rs", &["\"tools\""]),
     ("params.rs", &["\"max_tokens\"", "\"model\"", "\"system\""]),
@@ -197,6 +197,8 @@ const TAKEN: [(&str, &[&str]); 9] = [
     ("run/mod.rs", &["\"tools\"", ".is_within_limits("]),
     ("run/output.rs", &["\"output_config\""]),
     ("run/strict.rs", &["\"mcp_servers\"", "\"tool_choice\"", "\"tools\""]),
+    // In the reply.
+    ("run/tokens.rs", &["\"context_management\""]),
     // In an error message.
     ("run/tools.rs", &["\"tools\""]),
     ("run/trace.rs", &["\"max_tokens\"", "\"model\""]),
