@@ -208,7 +208,9 @@ pub mod __private {
         pub use crate::client::envelope::Envelope;
         pub use crate::client::open_call;
         pub use crate::client::owned_call::OwnedCall;
-        pub use crate::client::params::{check_beside_options, check_param, is_settable};
+        pub use crate::client::params::{
+            check_beside_options, check_param, is_counted, is_settable,
+        };
         pub use crate::client::results::{answered_call, results_message, text_of_result};
         pub use crate::error::escaped::EscapedText;
     }
@@ -238,6 +240,7 @@ pub mod __private {
         pub use crate::structured::parts::{correction, format, read_owned};
     }
 
+    pub use crate::__deltas as deltas;
     pub use crate::error::REFUSED_SCHEMA;
     pub use crate::history::Tail;
     pub use crate::json::check::check;
@@ -260,7 +263,7 @@ pub mod __private {
     pub use crate::tool::error::of_chain as error_of_chain;
     #[cfg(feature = "alloc")]
     pub use crate::tool::generated::with_input;
-    pub use crate::tool::generated::{complete_definition, made_definition};
+    pub use crate::tool::generated::{complete_definition, made_definition, property_of};
     pub use crate::tool::input::{begin, fits, invalid_input};
     #[cfg(feature = "alloc")]
     pub use crate::tool::list::CallFuture;
@@ -273,6 +276,7 @@ pub mod __private {
     };
     pub use crate::wire::base_url::{BaseUrl, base_of};
     pub use crate::wire::compaction::ServerCompaction;
+    pub use crate::wire::kinds::{DELTA_TYPES, DeltaType, Growth};
     pub use crate::wire::request::{Front, Pieces as RequestPieces};
     pub use crate::wire::thread::ThreadContinuation;
     #[cfg(feature = "macros")]

@@ -118,7 +118,7 @@ fn a_raw_schema() {
 
 /// A schema that contains itself, which no tool's schema can.
 static LIST: Schema = Schema::array(&LIST);
-static TREE: Schema = Schema::object(&[Property::new("a", Schema::map(&TREE), true)]);
+static TREE: Schema = Schema::object(&[Property::required("a", Schema::map(&TREE))]);
 
 #[test]
 fn a_value_under_a_schema() {
@@ -131,7 +131,7 @@ fn a_value_under_a_schema() {
         {
             assert!(any.check(arrays).is_ok());
         }
-        static ANY: Schema = Schema::object(&[Property::new("a", Schema::ANY, true)]);
+        static ANY: Schema = Schema::object(&[Property::required("a", Schema::ANY)]);
         assert!(ANY.check(objects).is_ok());
         assert!(
             RawSchema::new(r#"{"properties":{"a":{}},"items":true}"#)

@@ -68,21 +68,6 @@ fn append_reply_and_results() {
 }
 
 #[test]
-fn two_calls_same_id() {
-    let twice =
-        || Reply::new().tool_use("toolu_1", "plain", "{}").tool_use("toolu_1", "plain", "{}");
-    for stream in [true, false] {
-        let mut run = run();
-        let body = rendered(twice(), Style::default(), stream);
-        let (_, ended) = exchange(&mut run, 200, [body.as_slice()]);
-        assert!(matches!(ended, Err(Error::Protocol(Protocol::Event { .. }))));
-        let _ = run.failed(ended.unwrap_err(), Instant::ZERO, 0);
-        assert_eq!(messages(&run).len(), 1);
-        assert_eq!(run.turns(), 0);
-    }
-}
-
-#[test]
 fn a_call_without_an_id_or_a_name() {
     for block in [
         r#"{"type":"tool_use","name":"plain","input":{}}"#,
@@ -246,25 +231,6 @@ fn pause_turn_behind_a_call_that_began_early() {
         json!([failure("t1", "Error: cancelled"), failure("t2", "Error: not run")])
     );
     assert_valid(&run);
-}
-
-#[test]
-fn append_behind_a_paused_turn_with_a_clients_tool_use() {
-    let (tools, clock) = (Counting::usual(), VirtualClock::new(0));
-    let mut driver = drive(
-        Script::new().reply(called().stop("pause_turn")).reply(Reply::text("Done.")),
-        &tools,
-        &clock,
-    );
-    let mut run = run();
-    assert_eq!(next_turn(&mut driver, &mut run), Ok(None));
-    run.append(r#"{"role":"user","content":"Stop that."}"#).unwrap();
-    assert_valid(&run);
-    assert_eq!(until_done(&mut driver, &mut run), ENDED);
-    assert_eq!(
-        last_request(&mut driver)[2]["content"],
-        json!([failure("toolu_1", "Error: not run")])
-    );
 }
 
 #[test]

@@ -11,7 +11,7 @@ use embassy_net::{IpEndpoint, Stack};
 use embedded_io_async::ErrorKind;
 use embedded_nal_async::ConnectedUdp;
 
-use crate::sntp::{self, Patience, Sample};
+use crate::sntp::{self, Patience, Sample, SntpError};
 use crate::{Addresses, Entropy, Lookup, LookupError};
 
 /// Looks up all IPv4 addresses of a host.
@@ -117,19 +117,19 @@ pub async fn time(
     server: &str,
     entropy: &mut impl Entropy,
     patience: Patience,
-) -> Result<Sample, sntp::Error> {
+) -> Result<Sample, SntpError> {
     let addresses = stack.dns_query(server, DnsQueryType::A).await;
-    let addresses = addresses.map_err(|_| sntp::Error::Lookup)?;
-    let mut failure = sntp::Error::Lookup;
+    let addresses = addresses.map_err(|_| SntpError::Lookup)?;
+    let mut failure = SntpError::Lookup;
     for address in addresses {
         let (mut incoming, mut outgoing) = ([PacketMetadata::EMPTY; 2], [PacketMetadata::EMPTY; 1]);
         let (mut received, mut sending) = ([0; 256], [0; 64]);
         let socket =
             UdpSocket::new(stack, &mut incoming, &mut received, &mut outgoing, &mut sending);
         failure = match Udp::connect(socket, (address, sntp::PORT)) {
-            Err(_) => sntp::Error::Network,
+            Err(_) => SntpError::Network,
             Ok(mut udp) => match sntp::request(&mut udp, entropy, patience).await {
-                Err(next @ (sntp::Error::Network | sntp::Error::NoReply { .. })) => next,
+                Err(next @ (SntpError::Network | SntpError::NoReply { .. })) => next,
                 done => return done,
             },
         };

@@ -12,7 +12,7 @@
 //!
 //! ```
 //! use embedded_nal_async::ConnectedUdp;
-//! use toolrunner_embassy::sntp::{self, NetworkTime, Patience};
+//! use toolrunner_embassy::sntp::{self, NetworkTime, Patience, SntpError};
 //! use toolrunner_embassy::{Entropy, WallClock};
 //!
 //! static TIME: NetworkTime = NetworkTime::new();
@@ -20,7 +20,7 @@
 //! async fn set_the_clock(
 //!     udp: &mut impl ConnectedUdp,
 //!     trng: &mut impl Entropy,
-//! ) -> Result<(), sntp::Error> {
+//! ) -> Result<(), SntpError> {
 //!     TIME.set(sntp::request(udp, trng, Patience::DEFAULT).await?);
 //!     assert!(TIME.unix_seconds().is_some());
 //!     Ok(())
@@ -95,7 +95,7 @@ impl Sample {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[cfg_attr(feature = "defmt", derive(defmt::Format))]
 #[non_exhaustive]
-pub enum Error {
+pub enum SntpError {
     /// The board's source of randomness failed.
     Entropy,
     /// The server refuses requests. With `DENY` and `RSTR`, do not ask it again. With `RATE`, wait
@@ -112,7 +112,7 @@ pub enum Error {
     },
 }
 
-impl core::fmt::Display for Error {
+impl core::fmt::Display for SntpError {
     fn fmt(&self, f: &mut core::fmt::Formatter<'_>) -> core::fmt::Result {
         match self {
             Self::Entropy => f.write_str("the source of randomness failed"),
@@ -127,7 +127,7 @@ impl core::fmt::Display for Error {
     }
 }
 
-impl core::error::Error for Error {}
+impl core::error::Error for SntpError {}
 
 /// The largest reply that is read. Replies have 48 bytes, and more with extension fields.
 const LARGEST: usize = 128;
@@ -151,23 +151,23 @@ pub async fn request(
     udp: &mut impl ConnectedUdp,
     entropy: &mut impl Entropy,
     patience: Patience,
-) -> Result<Sample, Error> {
+) -> Result<Sample, SntpError> {
     let ignored = Cell::new(None);
-    let mut failure = Error::NoReply { ignored: None };
+    let mut failure = SntpError::NoReply { ignored: None };
     let mut wait = patience.first;
     for _ in 0..patience.tries.max(1) {
         let mut nonce = [0; 8];
-        entropy.fill(&mut nonce).map_err(|_| Error::Entropy)?;
+        entropy.fill(&mut nonce).map_err(|_| SntpError::Entropy)?;
         let deadline = Instant::now().checked_add(wait).unwrap_or(Instant::MAX);
         wait = wait.checked_mul(2).unwrap_or(wait);
         failure = match with_deadline(deadline, exchange(udp, nonce, &ignored)).await {
-            Ok(Err(Error::Network)) => {
+            Ok(Err(SntpError::Network)) => {
                 // A link that is just coming up may take the next request.
                 Timer::at(deadline).await;
-                Error::Network
+                SntpError::Network
             }
             Ok(done) => return done,
-            Err(_) => Error::NoReply { ignored: ignored.get() },
+            Err(_) => SntpError::NoReply { ignored: ignored.get() },
         };
     }
     Err(failure)
@@ -178,9 +178,9 @@ async fn exchange(
     udp: &mut impl ConnectedUdp,
     nonce: [u8; 8],
     ignored: &Cell<Option<Invalid>>,
-) -> Result<Sample, Error> {
+) -> Result<Sample, SntpError> {
     let sent = Instant::now();
-    udp.send(&packet::request(nonce)).await.map_err(|_| Error::Network)?;
+    udp.send(&packet::request(nonce)).await.map_err(|_| SntpError::Network)?;
     let mut errors = 0;
     loop {
         let mut bytes = [0; LARGEST];
@@ -189,7 +189,7 @@ async fn exchange(
                 let reply = bytes.get(..len).unwrap_or_default();
                 match packet::sample(reply, nonce, sent, Instant::now()) {
                     Ok(sample) => return Ok(sample),
-                    Err(PacketError::Kiss(code)) => return Err(Error::KissOfDeath(code)),
+                    Err(PacketError::Kiss(code)) => return Err(SntpError::KissOfDeath(code)),
                     Err(PacketError::Invalid(why)) => why,
                 }
             }

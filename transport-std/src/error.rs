@@ -26,9 +26,10 @@ pub enum Error {
     /// The caller's [request hook](crate::http::RequestHook) returned this error. The request was
     /// not sent.
     Hook(Box<dyn core::error::Error + Send + Sync>),
-    /// The calling code broke a rule of this API.
+    /// The calling code broke a rule of the run, which the value names.
     Misuse(core_error::Misuse),
-    /// The calling code broke a rule of this API; the text has the details.
+    /// The calling code passed a value that this client cannot use, such as a parameter that is not
+    /// JSON. The text says which and why.
     Invalid(String),
     /// The data received is not a reply of the Messages API.
     Protocol(ProtocolFailure),

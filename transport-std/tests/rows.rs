@@ -5,10 +5,10 @@ mod common;
 
 use core::time::Duration;
 
-use common::{Fun, answers, assert_valid, bodies, busy, calls, conversations, echo, fun, scripted};
-use toolrunner_core::testing::{Answer, Reply, Script};
+use common::{Fun, assert_valid, bodies, busy, calls, conversations, echo, fun, scripted};
+use toolrunner_core::testing::{Reply, Script};
 use toolrunner_std::testing::ScriptedServer;
-use toolrunner_std::{Limit, Outcome, Run, StopReason, ToolError};
+use toolrunner_std::{Run, ToolError};
 
 /// Starts a run with the tool `a` and this script.
 fn start(script: Script) -> (ScriptedServer, Fun, Run) {
@@ -31,33 +31,6 @@ const CALLED: &str =
     r#"{"role":"assistant","content":[{"type":"tool_use","id":"t1","name":"a","input":{}}]}"#;
 const ANSWERED: &str =
     r#"{"role":"user","content":[{"type":"tool_result","tool_use_id":"t1","content":"a!"}]}"#;
-
-#[tokio::test]
-async fn row_01_tool_use_on_the_last_allowed_turn() {
-    // No tool runs whose result would never be sent; raising the limit runs it, once.
-    let (scripted, tool, mut run) = start(one_call());
-    run.limits_mut().turns = Some(1);
-    let finished = run.until_done().await.unwrap();
-    assert_eq!(finished.outcome, Outcome::Limit(Limit::Turns));
-    assert_eq!(finished.message.unwrap().stop_reason(), Some(StopReason::ToolUse));
-    assert!(tool.ran().is_empty());
-    run.limits_mut().turns = Some(2);
-    assert_eq!(run.until_done().await.unwrap().text(), "ok");
-    assert_eq!(tool.ran(), ["t1"]);
-    assert_valid(&run, &scripted);
-}
-
-#[tokio::test]
-async fn row_02_no_turns_at_all() {
-    // 0 means none, and absent means unlimited: the two differ.
-    let (scripted, _, mut run) = start(one_call());
-    run.limits_mut().turns = Some(0);
-    let finished = run.until_done().await.unwrap();
-    assert_eq!(
-        (finished.outcome, finished.message, requests(&scripted)),
-        (Outcome::Limit(Limit::Turns), None, 0)
-    );
-}
 
 #[tokio::test]
 async fn row_04_looking_at_the_results_and_appending() {
@@ -142,22 +115,6 @@ async fn row_27_an_error_event_in_the_stream() {
     assert_eq!(run.message(), None, "half a reply is none");
     assert_eq!(run.until_done().await.unwrap().text(), "ok");
     assert_valid(&run, &scripted);
-}
-
-#[tokio::test]
-async fn row_29_an_api_error_and_then_on() {
-    // Sends the same request again, runs no tool twice, and never returns an old message as the
-    // answer.
-    let bad = || Answer::error(400, "invalid_request_error", "No.");
-    let (scripted, tool, mut run) =
-        start(answers([calls(&["t1"], "a").into(), bad(), bad(), Reply::text("ok").into()]));
-    for _ in 0..2 {
-        assert_eq!(run.until_done().await.unwrap_err().api().unwrap().message, "No.");
-    }
-    assert_eq!(run.until_done().await.unwrap().text(), "ok");
-    assert_eq!(tool.ran(), ["t1"]);
-    let sent = conversations(&scripted);
-    assert!(sent[1] == sent[2] && sent[2] == sent[3]);
 }
 
 #[tokio::test]

@@ -3,7 +3,7 @@
 use core::ffi::c_char;
 use core::time::Duration;
 use toolrunner_core::__private::check;
-use toolrunner_core::__private::{Sink, base_of, check_tools, escape};
+use toolrunner_core::__private::{base_of, check_tools};
 
 use toolrunner_core::__private::BaseUrl;
 use toolrunner_core::error::{Error, Misuse};
@@ -17,12 +17,14 @@ use toolrunner_core::wire::{Auth, Config};
 
 use crate::http::Http;
 use crate::raw;
+use crate::request::SYSTEM;
 use crate::types::*;
 
 /// A conversation and the other contents of its requests.
 pub(crate) struct Machine {
     pub(crate) run: Run<'static>,
-    /// The configuration without the system prompt, which is escaped when it is sent.
+    /// The configuration. In place of a system prompt, which is escaped when it is sent, it has
+    /// [`SYSTEM`].
     pub(crate) config: Config<'static>,
     pub(crate) system: Option<&'static str>,
     pub(crate) tools: Tools,
@@ -183,10 +185,8 @@ impl Setup {
             (None, None) => Auth::None,
         };
         let (system, tools) = (text(system)?, Tools::new(text(tools)?)?);
-        // Only whether there is a system prompt matters here: it is escaped when it is sent.
-        config.system = system.map(|_| "");
+        config.system = system.map(|_| SYSTEM);
         config.check_beside(tools.count())?;
-        config.system = None;
         BaseUrl::parse(base_of(config.base_url, config.path)).map_err(Misuse::BaseUrl)?;
         Ok(Self { config, system, tools })
     }
@@ -377,11 +377,4 @@ pub extern "C" fn toolrunner_abi() -> u32 {
 #[unsafe(no_mangle)]
 pub extern "C" fn toolrunner_size() -> usize {
     size_of::<toolrunner_t>()
-}
-
-/// Writes a system prompt as a member of the body.
-pub(crate) fn put_system(system: &str, out: &mut impl Sink) -> Result<(), Error> {
-    out.put(b",\"system\":\"")?;
-    escape(system).write_to(out)?;
-    Ok(out.put(b"\"")?)
 }

@@ -1,21 +1,22 @@
 //! The next step, and the request.
 
 use core::ffi::c_char;
-use toolrunner_core::__private::{Decimal, Front, RequestPieces as Pieces, Sink, base_of};
-
-use toolrunner_core::__private::BaseUrl;
+use toolrunner_core::__private::{
+    BaseUrl, Decimal, Front, RequestPieces as Pieces, Sink, base_of, escape,
+};
 use toolrunner_core::error::{Capacity, Error, Misuse};
 use toolrunner_core::run::{Run, Step};
 use toolrunner_core::time::Instant;
 use toolrunner_core::tool::{Definition, Output, ToolCall, ToolError, Toolbox};
 
 use crate::http::Http;
-use crate::machine::{Machine, put_system};
+use crate::machine::Machine;
 use crate::raw;
 use crate::types::*;
 
-/// The number of slices of a body before its system prompt: up to the digits of `max_tokens`.
-const BEFORE_SYSTEM: usize = 4;
+/// The text in place of the system prompt in the slices of a body, recognized by its address. A
+/// static, so that it has only one.
+pub(crate) static SYSTEM: &str = "the system prompt";
 
 /// The contents of the array of definitions, presented as one definition. A request may contain any
 /// number of definitions.
@@ -84,13 +85,13 @@ impl Machine {
     fn put_body(&mut self, out: &mut impl Sink) -> Result<(), Error> {
         let system = self.system;
         self.with_front(|run, front| {
-            for (i, piece) in run.body(front).pieces().enumerate() {
-                if let Some(system) = system
-                    && i == BEFORE_SYSTEM
-                {
-                    put_system(system, out)?;
+            for piece in run.body(front).pieces() {
+                match system {
+                    Some(system) if core::ptr::eq(piece, SYSTEM.as_bytes()) => {
+                        escape(system).write_to(out)?;
+                    }
+                    _ => out.put(piece)?,
                 }
-                out.put(piece)?;
             }
             Ok(())
         })

@@ -48,7 +48,7 @@ impl Argument {
         Ok(())
     }
 
-    /// Generates `Property::new(…)`, and one more for each alias.
+    /// Generates a `Property`, and one more for each alias.
     fn property(&self, core: &TokenStream, lifetime: &TokenStream) -> Result<TokenStream> {
         self.check()?;
         let Self { name, options, .. } = self;
@@ -63,9 +63,9 @@ impl Argument {
             let function = syn::Ident::new(function, proc_macro2::Span::call_site());
             quote!(.#function(#argument))
         });
-        let required = match options.default {
-            Some(_) => quote!(false),
-            None => quote!(!<#ty as #core::tool::ToolInput<#lifetime>>::OPTIONAL),
+        let new = match options.default {
+            Some(_) => quote!(#core::schema::Property::optional),
+            None => quote!(#core::__private::property_of::<#ty>),
         };
         let schema = quote! {
             (*<#ty as #core::tool::ToolInput<#lifetime>>::SCHEMA).describe(#description) #(#bounds)*
@@ -77,7 +77,7 @@ impl Argument {
         let (aliases, mark) =
             (&options.alias, (!options.alias.is_empty()).then(|| quote!(.aliased())));
         Ok(quote! {
-            #core::schema::Property::new(#name, #schema, #required) #mark
+            #new(#name, #schema) #mark
             #(, #core::schema::Property::alias(#aliases, #schema))*
         })
     }
@@ -192,7 +192,7 @@ pub(crate) fn is_flattened(arguments: &[Argument]) -> bool {
     arguments.iter().any(|argument| argument.options.flatten && !argument.options.skip)
 }
 
-/// Generates `[Property::new(…), …]`.
+/// Generates an array of `Property`.
 pub(crate) fn properties(
     arguments: &[Argument],
     core: &TokenStream,

@@ -336,7 +336,7 @@ impl Context<'_> {
                 let missing =
                     quote!(decoder.member::<#core::json::Value<'_>>(value, #content_name)?);
                 let (schema, read) = self.content(case, &quote!(content))?;
-                let property = quote!([#core::schema::Property::new(#content_name, #schema, true)]);
+                let property = quote!([#core::schema::Property::required(#content_name, #schema)]);
                 let property = self.constant(&quote!(#core::schema::Property), &property);
                 (
                     quote!(#core::schema::Schema::object(#property)),

@@ -30,6 +30,30 @@ pub fn is_settable(name: &str) -> bool {
     !NOT_SETTABLE.contains(&name)
 }
 
+/// The members of a request that count, from the reference of `/v1/messages/count_tokens`. The API
+/// refuses the others.
+const COUNTED: [&str; 14] = [
+    "billing_policy",
+    "cache_control",
+    "compaction",
+    "context_management",
+    "mcp_servers",
+    "messages",
+    "model",
+    "output_config",
+    "output_format",
+    "speed",
+    "system",
+    "thinking",
+    "tool_choice",
+    "tools",
+];
+
+/// Returns whether the server takes this member of a request when it counts the request's tokens.
+pub fn is_counted(name: &str) -> bool {
+    COUNTED.contains(&name)
+}
+
 /// Checks a parameter that the caller sets to JSON text.
 ///
 /// # Errors

@@ -57,7 +57,7 @@ macro_rules! __tool_results {
             }
 
             /// Returns the `tool_result` blocks as they will be sent, in the model's order.
-            pub fn iter(&self) -> impl Iterator<Item = $crate::message::ToolResult<'_>> {
+            pub fn iter(&self) -> impl Iterator<Item = $crate::message::ToolResultBlock<'_>> {
                 self.run.machine.results().filter_map(|result| {
                     match $crate::message::Block::new(result) {
                         $crate::message::Block::ToolResult(result) => Some(result),

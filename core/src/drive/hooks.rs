@@ -190,13 +190,17 @@ enum Place<'r, 'b> {
 
 impl<'r, 'b> Draft<'r, 'b> {
     /// Creates the draft of a result that the run already has.
-    pub const fn new(run: &'r mut Run<'b>, call: CallIndex) -> Self {
+    pub(crate) const fn new(run: &'r mut Run<'b>, call: CallIndex) -> Self {
         Self { place: Place::Run(run, call) }
     }
 
     /// Creates the draft of a result that the run does not have yet.
     #[cfg(feature = "alloc")]
-    pub const fn own(call: Call<'r>, content: &'r mut Vec<u8>, is_error: &'r mut bool) -> Self {
+    pub(crate) const fn own(
+        call: Call<'r>,
+        content: &'r mut Vec<u8>,
+        is_error: &'r mut bool,
+    ) -> Self {
         Self { place: Place::Own { call, content, is_error } }
     }
 
@@ -253,7 +257,7 @@ impl<'r, 'b> Draft<'r, 'b> {
     /// does not accept becomes a text when it is added to the run. Has no effect on a result that
     /// the run already has.
     #[cfg(feature = "alloc")]
-    pub fn set(&mut self, answer: ToolAnswer<'_>) {
+    pub(crate) fn set(&mut self, answer: ToolAnswer<'_>) {
         if let Place::Own { content, is_error, .. } = &mut self.place {
             content.clear();
             // A `Vec` is never full.

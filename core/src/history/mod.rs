@@ -28,6 +28,7 @@ pub(crate) use marks::{
 };
 
 use crate::json::{IS_CHIP, Kind, Text, Value, chars, same};
+use crate::message::BlockKind;
 
 /// Returns whether a character is white space according to Unicode or to Python, which also
 /// includes four separators among the control characters. The list replaces the table of
@@ -89,33 +90,28 @@ enum Sort {
 
 impl Sort {
     fn of(block: Value<'_>) -> Self {
-        const SORTS: [(&str, Sort); 8] = [
-            ("thinking", Sort::Thinking),
-            ("redacted_thinking", Sort::Thinking),
-            ("tool_use", Sort::Call),
-            ("server_tool_use", Sort::ServerCall),
-            ("mcp_tool_use", Sort::ServerCall),
-            ("tool_result", Sort::Result),
-            ("tool_addition", Sort::ToolChange),
-            ("tool_removal", Sort::ToolChange),
-        ];
         let [kind, text] = block.pick(["type", "text"]);
         let Some(kind) = kind.filter(|kind| kind.kind() == Kind::String) else {
             return Self::NoBlock;
         };
-        if kind.is_text("text") {
-            return match text.and_then(Value::as_text) {
-                Some(text) if !text.is_empty() => {
-                    if is_blank(text) {
-                        Self::BlankText
-                    } else {
-                        Self::Text
-                    }
+        match BlockKind::of(Some(kind)) {
+            BlockKind::Text => {
+                let text = text.and_then(Value::as_text).unwrap_or_default();
+                if text.is_empty() {
+                    Self::EmptyText
+                } else if is_blank(text) {
+                    Self::BlankText
+                } else {
+                    Self::Text
                 }
-                _ => Self::EmptyText,
-            };
+            }
+            BlockKind::Thinking | BlockKind::RedactedThinking => Self::Thinking,
+            BlockKind::Call => Self::Call,
+            BlockKind::ServerCall => Self::ServerCall,
+            BlockKind::Result => Self::Result,
+            BlockKind::ToolChange => Self::ToolChange,
+            BlockKind::Compaction | BlockKind::Other => Self::Other,
         }
-        SORTS.iter().find(|(name, _)| kind.is_text(name)).map_or(Self::Other, |(_, sort)| *sort)
     }
 
     /// Returns whether one such block is enough for a message that the API accepts.

@@ -1,5 +1,6 @@
 //! The kinds of blocks, and a view for each kind.
 
+use super::kind::BlockKind;
 use crate::json::{Array, Kind, Text, Value};
 
 /// Defines view types with one accessor per field. A field is `text` (empty if the member is
@@ -65,9 +66,13 @@ macro_rules! views {
     };
 }
 
-/// Defines [`Block`], and the mapping from a block's `type` to a variant.
+/// Defines [`Block`], and what a block's `type` means: its variant, and its [`BlockKind`] unless that
+/// is [`BlockKind::Other`].
 macro_rules! kinds {
-    ($($(#[$doc:meta])* $variant:ident($view:ident) $text:literal,)*) => {
+    ($($(#[$doc:meta])* $variant:ident($view:ident) $text:literal $(=> $kind:ident)?,)*) => {
+        /// The values of a block's `type` that are not [`BlockKind::Other`].
+        pub(super) const KINDS: &[(&str, BlockKind)] = &[$($(($text, BlockKind::$kind),)?)*];
+
         /// A block, by its kind. A kind that is not listed becomes [`Unknown`](Self::Unknown), and
         /// all its fields remain available.
         #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -110,7 +115,7 @@ macro_rules! kinds {
 
 kinds! {
     /// Text.
-    Text(TextBlock) "text",
+    Text(TextBlock) "text" => Text,
     /// An image.
     Image(Image) "image",
     /// A document: a PDF, plain text, or blocks.
@@ -118,15 +123,15 @@ kinds! {
     /// A search result that the caller provides so that the model can cite it.
     SearchResult(OtherBlock) "search_result",
     /// The model's thinking.
-    Thinking(Thinking) "thinking",
+    Thinking(Thinking) "thinking" => Thinking,
     /// Encrypted thinking that only the server can read.
-    RedactedThinking(OtherBlock) "redacted_thinking",
+    RedactedThinking(OtherBlock) "redacted_thinking" => RedactedThinking,
     /// A call of a tool that the caller runs.
-    ToolUse(ToolUse) "tool_use",
+    ToolUse(ToolUse) "tool_use" => Call,
     /// The result of a call that the caller ran.
-    ToolResult(ToolResult) "tool_result",
+    ToolResult(ToolResultBlock) "tool_result" => Result,
     /// A call of a tool that the server runs.
-    ServerToolUse(ServerToolUse) "server_tool_use",
+    ServerToolUse(ServerToolUse) "server_tool_use" => ServerCall,
     /// The result of a web search by the server.
     WebSearchToolResult(ServerToolResult) "web_search_tool_result",
     /// The result of a web fetch by the server.
@@ -142,7 +147,7 @@ kinds! {
     /// The answer of the advisor model.
     AdvisorToolResult(ServerToolResult) "advisor_tool_result",
     /// A call that the API made to an MCP server.
-    McpToolUse(ServerToolUse) "mcp_tool_use",
+    McpToolUse(ServerToolUse) "mcp_tool_use" => ServerCall,
     /// The result of a call to an MCP server.
     McpToolResult(ServerToolResult) "mcp_tool_result",
     /// The tools of an MCP server.
@@ -150,13 +155,13 @@ kinds! {
     /// A file in the container.
     ContainerUpload(OtherBlock) "container_upload",
     /// A summary that replaces the earlier part of the conversation.
-    Compaction(Compaction) "compaction",
+    Compaction(CompactionBlock) "compaction" => Compaction,
     /// The point from which a different model continues the reply.
     Fallback(OtherBlock) "fallback",
     /// A tool that the model may call from this point on.
-    ToolAddition(OtherBlock) "tool_addition",
+    ToolAddition(OtherBlock) "tool_addition" => ToolChange,
     /// A tool that the model may no longer call from this point on.
-    ToolRemoval(OtherBlock) "tool_removal",
+    ToolRemoval(OtherBlock) "tool_removal" => ToolChange,
     /// A reference to a tool, in a result.
     ToolReference(OtherBlock) "tool_reference",
     /// The state of a browser.
@@ -212,7 +217,7 @@ views! {
         toolset_name: maybe_text,
     }
     /// The result of a call that the caller ran. See [`Block::ToolResult`].
-    ToolResult {
+    ToolResultBlock {
         /// The id of the call that the result answers.
         tool_use_id: text,
         /// The content of the result. A string counts as one text block.
@@ -251,7 +256,7 @@ views! {
         is_error: flag,
     }
     /// A summary of the earlier conversation. See [`Block::Compaction`].
-    Compaction {
+    CompactionBlock {
         /// The summary, if the server provides it as plain text.
         content: maybe_text,
         /// The encrypted summary, which only the server can read.

@@ -15,6 +15,7 @@
 //! With `alloc`, [`OwnedMessage`] and [`ReplyMessage`] own their text and provide the same views.
 
 mod block;
+mod kind;
 #[cfg(feature = "alloc")]
 mod owned;
 mod stop;
@@ -22,9 +23,10 @@ mod usage;
 
 use block::Blocks;
 pub use block::{
-    Block, Compaction, Document, Image, OtherBlock, ServerToolResult, ServerToolUse, TextBlock,
-    Thinking, ToolResult, ToolUse,
+    Block, CompactionBlock, Document, Image, OtherBlock, ServerToolResult, ServerToolUse,
+    TextBlock, Thinking, ToolResultBlock, ToolUse,
 };
+pub(crate) use kind::BlockKind;
 #[cfg(feature = "alloc")]
 pub use owned::{MessageError, OwnedMessage, ReplyMessage};
 pub use stop::StopReason;
@@ -108,7 +110,7 @@ impl<'a> Message<'a> {
     }
 
     /// Returns an iterator over the tool results in the message, in order.
-    pub fn tool_results(self) -> impl Iterator<Item = ToolResult<'a>> {
+    pub fn tool_results(self) -> impl Iterator<Item = ToolResultBlock<'a>> {
         self.blocks().filter_map(|block| match block {
             Block::ToolResult(result) => Some(result),
             _ => None,

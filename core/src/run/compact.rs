@@ -14,7 +14,7 @@
 use super::Run;
 use super::extras::OnServer;
 use super::state::Turn;
-use super::table::{Input, State};
+use super::table::{AfterSummary, Input};
 use super::thread::Parts;
 use crate::error::{Capacity, Error};
 use crate::history::{Ending, is_blank, is_left_out, is_type, kept};
@@ -81,7 +81,7 @@ pub(super) struct PendingSummary {
     /// The end of the conversation in its current form.
     pub(super) keep: usize,
     /// What the run was about to do.
-    then: State,
+    then: AfterSummary,
     /// The stop reason and the usage of the last turn, which the reply with the summary replaces
     /// temporarily.
     stop: Option<StopReason>,
@@ -156,7 +156,7 @@ impl Run<'_> {
             by_server: true,
             cut: keep,
             keep,
-            then: self.machine.state(),
+            then: AfterSummary::of(self.machine.state()),
             stop: self.reply.stop,
             usage: self.reply.usage,
         });
@@ -218,7 +218,7 @@ impl Run<'_> {
             return false;
         }
         self.summary.tried = true;
-        let (keep, then) = (self.transcript.len(), self.machine.state());
+        let (keep, then) = (self.transcript.len(), AfterSummary::of(self.machine.state()));
         let cut = if self.turn.calls > 0 { self.turn.mark } else { keep };
         if self.write_question(cut < keep, prompt).is_err() {
             self.transcript.truncate(keep);
@@ -330,7 +330,7 @@ impl Run<'_> {
         self.turn.begin(self.transcript.len());
         self.marks.forget();
         self.ledger.add_compaction();
-        Ok(self.machine.go(Input::Summary(State::Ready))?)
+        Ok(self.machine.go(Input::Summary(AfterSummary::Request))?)
     }
 
     /// Returns the content of the first text block after `at` (raw, without its quotes), and where

@@ -19,7 +19,7 @@ use super::broken::keep_part;
 use super::calls::{address_bytes, blocks_in, is_sound, is_type, same_id, toolset_of};
 use super::ledger::Ledger;
 use super::results::{FRAME_LEN, SHORTEST};
-use super::state::{CallPlaces, CallState, CallStates, FoundCalls, Turn};
+use super::state::{CallPlaces, CallState, CallStates, FoundCalls, Sequel, Turn};
 use super::table::{Input, State, Wish};
 use super::{Call, CallIndex, MAX_CALLS, Run, ToolAnswer};
 use crate::error::{Error, Misuse};
@@ -244,7 +244,7 @@ impl Run<'_> {
             }
             self.early.hold = hold;
             self.early.has_begun = true;
-            self.turn = Turn { mark, start, runs: true, ..Turn::none(end) };
+            self.turn = Turn { mark, start, sequel: Sequel::Results, ..Turn::none(end) };
         }
         (self.turn.end, self.turn.results_end) = (end, end);
         self.turn.calls = found.len();
@@ -380,7 +380,7 @@ impl Run<'_> {
         }
         (self.turn.states, self.turn.allowed) = (prefix.states, prefix.allowed);
         self.turn.first = self.turn.first.min(first_of(&self.turn));
-        self.turn.runs = true;
+        self.turn.sequel = Sequel::Results;
         // Possible, because the reply is being received.
         let _ = self.machine.go(Input::KeptCalls);
         // Each answer fits.

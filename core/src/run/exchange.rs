@@ -346,7 +346,7 @@ impl Run<'_> {
             self.exchange.failure = self.reply.failure;
         }
         // The reason that the discarded reply named is not that of the last turn.
-        self.reply.stop = self.turn.sent_back;
+        self.reply.stop = self.turn.sent_back();
         let mark = self.reply.mark;
         self.transcript.truncate(mark);
         self.exchange.failure = self.transcript.tail_of(self.exchange.failure).keep();

@@ -2,7 +2,7 @@
 
 use super::calls::blocks_in;
 use super::results::{CLOSING, OPENING};
-use super::state::{CallState, Turn};
+use super::state::{CallState, Sequel, Turn};
 use super::table::Wish;
 use super::{CallIndex, MAX_CALLS, Run};
 use crate::error::{Capacity, CapacityKind, Error, Invalid, Misuse, Rule};
@@ -100,7 +100,7 @@ impl Run<'_> {
     /// Those without a result can be answered, and are answered as not run before anything is sent.
     fn adopt(&mut self, open: &Open) -> Result<(), Error> {
         self.go_back_to_turn_before(open.reply.end);
-        self.turn.is_given = true;
+        self.turn.sequel = Sequel::Given;
         if open.answers.len() > 0 {
             self.sort_answers(open.answers)?;
         }
@@ -204,8 +204,9 @@ impl Run<'_> {
         }
         // A paused turn is sent back unchanged.
         let sent_back = self.reply.stop.filter(|&stop| Wish::of(Some(stop)) == Wish::Resend);
-        self.turn.sent_back = sent_back.filter(|_| start < end);
-        self.turn.is_given = start < end && !self.turn.runs && sent_back.is_none();
+        if start < end && !self.turn.runs() {
+            self.turn.sequel = sent_back.map_or(Sequel::Given, Sequel::Unchanged);
+        }
         self.note_given(if sent_back.is_some() { MessageCheck::default() } else { checked });
         Ok(())
     }

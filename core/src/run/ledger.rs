@@ -119,7 +119,7 @@ impl Run<'_> {
     }
 
     pub(super) fn look_at_limits(&self, now: Instant) -> Option<Limit> {
-        let pending = if self.turn.runs {
+        let pending = if self.turn.runs() {
             u32::try_from(self.turn.open_count()).unwrap_or(u32::MAX)
         } else {
             0

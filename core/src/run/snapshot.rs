@@ -30,7 +30,7 @@
 
 mod words;
 
-use super::state::{CallState, CallStates, Outcome, Turn};
+use super::state::{CallState, CallStates, Outcome, Sequel, Turn};
 use super::table::{Machine, State};
 use super::thread::Thread;
 use super::{CallIndex, Run};
@@ -92,7 +92,7 @@ impl<'b> Run<'b> {
 
     fn write_snapshot(&self, out: &mut (impl Sink + ?Sized)) -> Result<(), Error> {
         let (state, detail) = words_of(self.machine.state());
-        let Turn { mark, start, end, results_end, first, calls, ref states, ref bad, runs, .. } =
+        let Turn { mark, start, end, results_end, first, calls, ref states, ref bad, .. } =
             self.turn;
         let out = &mut HashSink { out, sum: sum(&[]) };
         out.put(b"{\"toolrunner_snapshot\":")?;
@@ -110,7 +110,7 @@ impl<'b> Run<'b> {
             numbers(out, name, &states.in_state(state).words().map(u64::from))?;
         }
         numbers(out, "bad", &bad.calls().words().map(u64::from))?;
-        out.put(if runs { b",\"runs\":true" } else { b",\"runs\":false" })?;
+        out.put(if self.turn.runs() { b",\"runs\":true" } else { b",\"runs\":false" })?;
         let counts = [
             self.ledger.turns,
             self.ledger.calls,
@@ -234,6 +234,7 @@ impl<'b> Run<'b> {
         }
         let bad = BadInputs::of_calls(bits(member("bad")?)?);
         let runs = member("runs")?.as_bool().ok_or(NONE)?;
+        let sequel = if runs { Sequel::Results } else { Sequel::Nothing };
         let turn = Turn {
             mark,
             start,
@@ -243,7 +244,7 @@ impl<'b> Run<'b> {
             calls,
             states,
             bad,
-            runs,
+            sequel,
             ..Turn::none(end)
         };
         let [turns, called, repeats, fingerprint, compactions] =
@@ -305,7 +306,7 @@ impl<'b> Run<'b> {
     /// Returns the stop reason of the last turn, not that of a reply under way.
     fn stop_to_store(&self) -> Option<StopReason> {
         let of_reply = self.reply.stop.filter(|_| !self.machine.state().is_in_progress());
-        self.turn.sent_back.or(of_reply)
+        self.turn.sent_back().or(of_reply)
     }
 
     const fn snapshot_version(&self) -> u32 {
@@ -318,10 +319,12 @@ impl<'b> Run<'b> {
         let Turn { mark, start, end, results_end, first, calls, .. } = self.turn;
         let bytes = self.transcript.bytes();
         let waits_for_answers = match self.machine.state() {
-            State::Calling => self.turn.runs,
+            State::Calling => self.turn.runs(),
             // Otherwise the calls would be sent without their answers.
             State::Ready => !self.turn.is_calling(),
-            State::Done(Outcome::NeedsAnswer) => self.turn.runs && self.call_for_caller().is_some(),
+            State::Done(Outcome::NeedsAnswer) => {
+                self.turn.runs() && self.call_for_caller().is_some()
+            }
             _ => true,
         };
         if !waits_for_answers {
@@ -377,7 +380,7 @@ impl<'b> Run<'b> {
             && first <= behind_fallback
             && results == self.turn.answered_count()
             // A call without an id could never be answered.
-            && (!self.turn.runs || self.calls().all(|i| self.call(i).is_some()))
+            && (!self.turn.runs() || self.calls().all(|i| self.call(i).is_some()))
             && self.turn.answered_before(CallIndex(first)) == 0
             && self.calls().filter(|&i| self.turn.is_answered(i)).all(|i| self.is_answered_by_its_result(i))
     }

@@ -214,6 +214,21 @@ impl CallStates {
     }
 }
 
+/// What follows a turn.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Sequel {
+    /// Its calls run, and their results are sent, because its stop reason asks for it.
+    Results,
+    /// The turn is sent back unchanged, so that the model continues it. Its calls must not be
+    /// answered. This is its stop reason: the reply that continues it has one of its own.
+    Unchanged(StopReason),
+    /// The turn is part of a history that the caller provided. Its calls without a result are
+    /// answered before anything is sent.
+    Given,
+    /// The run is over, or there is no turn.
+    Nothing,
+}
+
 /// The last complete reply and the state of its calls.
 ///
 /// ```text
@@ -238,15 +253,7 @@ pub(super) struct Turn {
     pub(super) bad: BadInputs,
     /// The calls that the caller allowed, so that no gate is asked about them.
     pub(super) allowed: Bits<4>,
-    /// Whether the turn's stop reason asks for its calls to run. The calls of a paused turn must
-    /// not be answered.
-    pub(super) runs: bool,
-    /// The stop reason of a turn that is sent back unchanged, so that the model continues it. The
-    /// reply that continues it has a stop reason of its own.
-    pub(super) sent_back: Option<StopReason>,
-    /// Whether the turn is part of a history that the caller provided. In this case calls without a
-    /// result are answered before anything is sent.
-    pub(super) is_given: bool,
+    pub(super) sequel: Sequel,
     /// Whether space for the shortest answers was found.
     pub(super) has_room: bool,
     /// The positions of the first calls in the message. The other calls are searched for. Empty if
@@ -393,17 +400,25 @@ impl Turn {
             states: CallStates::OPEN,
             bad: BadInputs::NONE,
             allowed: Bits::NONE,
-            runs: false,
-            sent_back: None,
-            is_given: false,
+            sequel: Sequel::Nothing,
             has_room: false,
             found: FoundCalls::new(),
         }
     }
 
+    /// Returns whether the turn's stop reason asks for its calls to run.
+    pub(super) const fn runs(&self) -> bool {
+        matches!(self.sequel, Sequel::Results)
+    }
+
+    /// Returns the stop reason of a turn that is sent back unchanged.
+    pub(super) const fn sent_back(&self) -> Option<StopReason> {
+        if let Sequel::Unchanged(stop) = self.sequel { Some(stop) } else { None }
+    }
+
     /// Returns whether the server paused the turn, so that it must be the last message.
     pub(super) const fn is_paused(&self) -> bool {
-        matches!(self.sent_back, Some(StopReason::PauseTurn))
+        matches!(self.sequel, Sequel::Unchanged(StopReason::PauseTurn))
     }
 
     /// Makes this an empty turn at `at`, in place: a turn is too large for the stack of a chip.
@@ -440,7 +455,7 @@ impl Turn {
 
     /// Returns whether calls must run or be answered before the next request.
     pub(super) fn is_calling(&self) -> bool {
-        self.runs && self.is_open()
+        self.runs() && self.is_open()
     }
 
     /// Returns whether a tool has started whose call has no result yet.

@@ -1,6 +1,6 @@
 //! What comes next, and the states that follow from the passage of time and from limits.
 
-use super::state::Verb;
+use super::state::{Sequel, Verb};
 use super::table::{Input, State};
 use super::{Outcome, Run, Step};
 use crate::error::{Error, Misuse};
@@ -46,7 +46,7 @@ impl Run<'_> {
                     // A paused turn is sent back unchanged, unless some of its calls started early
                     // or were answered by the caller, or a message was appended after it. A turn in
                     // a history from the caller is not known to be paused.
-                    if self.turn.is_given
+                    if self.turn.sequel == Sequel::Given
                         || self.turn.answered_count() > 0
                         || self.turn.is_running()
                         || self.transcript.len() > self.turn.results_end

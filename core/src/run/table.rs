@@ -25,7 +25,9 @@
 //! NoLimit, calls    ·  ·  ·  ·  ·  ·  │ ·  ·  Ca ·  ·  ·
 //! NoLimit           ·  ·  ·  ·  ·  ·  │ ·  ·  Re ·  ·  ·
 //! ThreadLost        Th Th Th Th ·  ·  │ ·  ·  ·  ·  ·  ·
-//! Summary, Ca       Ca Ca Ca Ca Ca ·  │ ·  ·  ·  ·  ·  ·
+//! Summary, calls    Ca Ca Ca Ca Ca ·  │ ·  ·  ·  ·  ·  ·
+//! Summary, request  =  Re Re Re Re ·  │ ·  ·  ·  ·  ·  ·
+//! Summary, end      En En En En En ·  │ ·  ·  ·  ·  ·  ·
 //! Prompt            =  ·  ·  ·  Re Re │ Re Re Re Re Re Re
 //! Append            =  ·  ·  ·  =  =  │ Re Re =  =  Re =
 //! AskAgain          =  ·  ·  ·  Re Re │ Re Re Re Re Re Re
@@ -107,12 +109,38 @@ pub(super) enum Input {
     Resume { calls: bool },
     /// The caller stopped the run.
     Stop,
-    /// A summary succeeded, failed or was abandoned, and the run continues in this state.
-    Summary(State),
+    /// A summary succeeded, failed or was abandoned, and the run continues with this.
+    Summary(AfterSummary),
     /// The server lost the thread that contained messages which were freed here.
     ThreadLost,
     /// The time to wait is over.
     TimeOver,
+}
+
+/// What a run continues with after a summary.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum AfterSummary {
+    /// The calls of the last turn.
+    Calls,
+    /// The run was over, with this outcome, and is so again.
+    End(Outcome),
+    /// The next request.
+    Request,
+}
+
+impl AfterSummary {
+    /// Returns what a run was about to do in the state in which a summary begins.
+    pub(super) const fn of(state: State) -> Self {
+        match state {
+            State::Calling => Self::Calls,
+            State::Done(outcome) => Self::End(outcome),
+            State::Ready
+            | State::Sending
+            | State::Receiving
+            | State::ErrorBody
+            | State::Waiting => Self::Request,
+        }
+    }
 }
 
 /// What the stop reason of a complete reply asks for.
@@ -224,7 +252,11 @@ pub(super) const fn next(state: State, input: Input) -> Result<State, Transition
             Waiting | Calling | Done(_) => return Err(TransitionError),
         },
         Input::Summary(then) => match state {
-            Ready | Sending | Receiving | ErrorBody | Waiting => then,
+            Ready | Sending | Receiving | ErrorBody | Waiting => match then {
+                AfterSummary::Calls => Calling,
+                AfterSummary::Request => Ready,
+                AfterSummary::End(outcome) => Done(outcome),
+            },
             Calling | Done(_) => return Err(TransitionError),
         },
         Input::Prompt | Input::AskAgain => match state {

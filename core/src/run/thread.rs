@@ -64,6 +64,14 @@ enum ThreadRequest {
     Nothing,
     Create,
     Continue,
+    /// It continues a thread, and the token counts of its reply show that the server keeps it.
+    Proven,
+}
+
+impl ThreadRequest {
+    const fn continues(self) -> bool {
+        matches!(self, Self::Continue | Self::Proven)
+    }
 }
 
 /// The thread of a run.
@@ -76,8 +84,6 @@ pub(super) struct Thread {
     is_freed: bool,
     /// Whether the thread replaces one that the server did not find, and was not continued yet.
     replaces_lost: bool,
-    /// Whether the token counts of the current reply show that the server keeps the thread.
-    is_proven: bool,
     /// Whether the thread ends before the current reply, because the server's copy of the reply
     /// differs from the one here.
     ends_thread: bool,
@@ -104,7 +110,6 @@ impl Thread {
         sent: ThreadRequest::Nothing,
         is_freed: false,
         replaces_lost: false,
-        is_proven: false,
         ends_thread: false,
         tokens_at_start: 0,
         tokens: 0,
@@ -142,7 +147,7 @@ impl Thread {
     /// Returns whether the current reply may come from a server that ignores the thread.
     #[cfg(feature = "alloc")]
     pub(super) fn is_unproven(&self) -> bool {
-        self.sent == ThreadRequest::Continue && !self.is_proven
+        self.sent == ThreadRequest::Continue
     }
 
     /// Returns the values for a snapshot: the id, and the numbers for [`restored`](Self::restored).
@@ -246,8 +251,8 @@ impl Run<'_> {
     /// a thread.
     pub fn thread_continuation(&self) -> Option<crate::wire::ThreadContinuation> {
         let code = self.settings.extras.threads?;
-        let continues = matches!(self.machine.state(), State::Sending)
-            && self.thread.sent == ThreadRequest::Continue;
+        let continues =
+            matches!(self.machine.state(), State::Sending) && self.thread.sent.continues();
         continues.then_some(code.continuation)
     }
 
@@ -308,11 +313,11 @@ pub(super) fn begin(run: &mut Run<'_>) -> Result<bool, Error> {
     let thread = &mut run.thread;
     // The last reply did not become complete. The server has kept all of it or nothing. If nothing
     // else is possible, the request is repeated.
-    if thread.sent == ThreadRequest::Continue && !thread.coming.is_empty() && !thread.is_freed {
+    if thread.sent.continues() && !thread.coming.is_empty() && !thread.is_freed {
         thread.leave();
     }
     thread.coming.clear();
-    (thread.is_proven, thread.ends_thread, thread.tokens_at_start) = (false, false, 0);
+    (thread.ends_thread, thread.tokens_at_start) = (false, 0);
     choose(run)
 }
 
@@ -360,7 +365,7 @@ pub(super) fn parts<'a>(run: &'a Run<'_>) -> Option<Parts<'a>> {
     match run.thread.sent {
         ThreadRequest::Nothing => None,
         ThreadRequest::Create => Some((bytes, CREATE)),
-        ThreadRequest::Continue => {
+        ThreadRequest::Continue | ThreadRequest::Proven => {
             let new = bytes.get(run.thread.held..).unwrap_or_default().trim_ascii_start();
             let end = CONTINUE.0.len() + run.thread.id.len() + CONTINUE.1.len();
             let closing = Span::new(bytes.len(), bytes.len() + end).of(run.transcript.whole());
@@ -409,11 +414,11 @@ pub(super) fn see(run: &mut Run<'_>, stream_event: StreamEvent) -> Result<(), Er
             false
         }
     };
-    if thread.sent == ThreadRequest::Continue && !thread.is_proven && (reported > 0 || is_end) {
+    if thread.sent == ThreadRequest::Continue && (reported > 0 || is_end) {
         if reported < thread.tokens.max(1) {
             return Err(Protocol::ThreadIgnored.into());
         }
-        thread.is_proven = true;
+        thread.sent = ThreadRequest::Proven;
     }
     Ok(())
 }
@@ -501,7 +506,7 @@ pub(super) fn recovers(run: &mut Run<'_>, error: &Error) -> bool {
             let code = error.member("details").and_then(|details| details.member("error_code"));
             let code = code.unwrap_or_default();
             if REPLAYED.iter().any(|known| code.is_text(known)) {
-                if run.thread.sent != ThreadRequest::Continue {
+                if !run.thread.sent.continues() {
                     return false;
                 }
                 match code.is_text(NOT_FOUND) {

@@ -2,7 +2,7 @@
 //! reason.
 
 use super::calls::{blocks_in, is_type};
-use super::state::{CallPlaces, FoundCalls, Turn};
+use super::state::{CallPlaces, FoundCalls, Sequel, Turn};
 use super::table::{Input, Wish};
 use super::{MAX_CALLS, Run};
 use crate::error::{Capacity, CapacityKind, Error, Protocol, phrase};
@@ -84,8 +84,11 @@ impl Run<'_> {
             (turn.start, turn.end, turn.results_end, turn.calls) = (message.start, end, end, calls);
             // It has just become empty. Swapped, because a copy takes more flash.
             core::mem::swap(&mut turn.bad, &mut self.reply.bad);
-            turn.runs = matches!(wish, Wish::Answers);
-            turn.sent_back = self.reply.stop.filter(|_| matches!(wish, Wish::Resend));
+            turn.sequel = match (wish, self.reply.stop) {
+                (Wish::Answers, _) => Sequel::Results,
+                (Wish::Resend, Some(stop)) => Sequel::Unchanged(stop),
+                (Wish::Resend, None) | (Wish::End(_), _) => Sequel::Nothing,
+            };
             if let Some(TurnCalls { found, first, fingerprint }) = calls_found {
                 (turn.found, turn.first) = (found, first);
                 self.ledger.add_calls(fingerprint);

@@ -3,7 +3,7 @@
 
 use super::Run;
 use super::compact::Summary;
-use super::state::{CallState, Outcome, Verb};
+use super::state::{CallState, Outcome, Sequel, Verb};
 use super::table::{Input, TransitionError};
 use crate::error::{Error, Misuse};
 use crate::history::{MessageCheck, PriorMessages, Tail, check, is_space};
@@ -76,7 +76,7 @@ impl Run<'_> {
         self.reserve_with_answers(usize::from(!self.transcript.is_empty()) + messages.len())?;
         // A message after a paused turn ends the pause: the calls of that turn will not be answered
         // later.
-        if is_prompt || !self.turn.runs || self.is_over_until(Verb::Append) {
+        if is_prompt || !self.turn.runs() || self.is_over_until(Verb::Append) {
             self.close_open_calls()?;
         }
         self.transcript.push_json(messages)?;
@@ -128,7 +128,8 @@ impl Run<'_> {
     /// Records that the last turn is paused, if the reply that continued it was removed.
     fn pause_again(&mut self) {
         let is_last = self.turn.end > self.turn.mark && self.transcript.len() == self.turn.end;
-        self.turn.sent_back = is_last.then_some(StopReason::PauseTurn);
+        self.turn.sequel =
+            if is_last { Sequel::Unchanged(StopReason::PauseTurn) } else { Sequel::Nothing };
     }
 
     /// Ends the run where it is, if it is not over already. It continues after

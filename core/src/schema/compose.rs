@@ -147,7 +147,7 @@ pub const fn flattened_len(mut parts: &[Property]) -> usize {
     reason = "runs in constants, where an index that is out of bounds does not compile"
 )]
 pub const fn flattened<const N: usize>(mut parts: &[Property]) -> [Property; N] {
-    let mut all = [Property::new("", Schema::ANY, false); N];
+    let mut all = [Property::optional("", Schema::ANY); N];
     let mut len = 0;
     while let [part, rest @ ..] = parts {
         let mut members = match (part.presence, &part.schema.shape) {

@@ -111,10 +111,14 @@ pub struct Property {
 }
 
 impl Property {
-    /// Creates a member with this name.
-    pub const fn new(name: &'static str, schema: Schema, required: bool) -> Self {
-        let presence = if required { Presence::Required } else { Presence::Optional };
-        Self { name, schema, presence }
+    /// Creates a member that every object must have.
+    pub const fn required(name: &'static str, schema: Schema) -> Self {
+        Self { name, schema, presence: Presence::Required }
+    }
+
+    /// Creates a member that an object may lack.
+    pub const fn optional(name: &'static str, schema: Schema) -> Self {
+        Self { name, schema, presence: Presence::Optional }
     }
 }
 

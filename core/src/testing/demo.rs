@@ -9,7 +9,7 @@ use super::request::Request;
 use super::script::{Answer, Reply};
 use crate::json::quoted;
 use crate::json::{Kind, Value};
-use crate::message::{Block, Message, Role, ToolResult, ToolUse};
+use crate::message::{Block, Message, Role, ToolResultBlock, ToolUse};
 
 const WEATHER: &str = "get_weather";
 const SUM: &str = "calculate_sum";
@@ -143,7 +143,7 @@ fn from_results(call: Message<'_>, answer: Message<'_>) -> Reply {
     Reply::text(&sentences.collect::<Vec<_>>().join(" "))
 }
 
-fn sentence(call: ToolUse<'_>, result: ToolResult<'_>) -> String {
+fn sentence(call: ToolUse<'_>, result: ToolResultBlock<'_>) -> String {
     let name = call.name().to_string();
     let text: String = result
         .content()

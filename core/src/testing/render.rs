@@ -12,8 +12,8 @@ use super::script::{Chunk, Reply, ReplyBlock};
 use super::text::parse;
 use crate::json::quoted;
 use crate::json::{Kind, Value};
-use crate::message::Usage;
-use crate::wire::{BlockKind, Field, Growth};
+use crate::message::{BlockKind, Usage};
+use crate::wire::{Field, Growth};
 
 /// How replies are written. The style does not change their meaning.
 #[derive(Clone, Debug)]
@@ -104,7 +104,7 @@ impl StreamedBlock {
         let (mut deltas, mut emptied) = (Vec::new(), Vec::new());
         for field in kind.fields() {
             let (name, of_delta) = field.delta().unwrap_or_default();
-            let delta = |json: &str| format!("{{\"type\":{name},\"{of_delta}\":{json}}}");
+            let delta = |json: &str| format!("{{\"type\":\"{name}\",\"{of_delta}\":{json}}}");
             let pieces =
                 |text: &str| cut(text, size).iter().map(|piece| delta(&quoted(piece))).collect();
             let grown = member(field.member());
@@ -145,8 +145,9 @@ impl StreamedBlock {
         if content.is_null() {
             return Self { start: value.as_json().to_string(), deltas: Vec::new() };
         }
+        let (name, of_delta) = Field::Compaction.delta().unwrap_or_default();
         let delta = format!(
-            "{{\"type\":\"compaction_delta\",\"content\":{},\"encrypted_content\":{}}}",
+            "{{\"type\":\"{name}\",\"{of_delta}\":{},\"encrypted_content\":{}}}",
             content.as_json(),
             encrypted.as_json()
         );

@@ -15,8 +15,9 @@ use super::{Reply, StreamEvent, StreamEventKind, unexpected};
 use crate::error::{Capacity, Error, phrase};
 use crate::history::{has_text, is_blank};
 use crate::json::{IS_CHIP, Sink, Text, Value};
+use crate::message::BlockKind;
 use crate::transcript::{Span, Transcript};
-use crate::wire::{BlockKind, Field, Growth};
+use crate::wire::{Field, Growth};
 
 /// The number of bytes that stay free at the start of the tail, before a stored value. The start of
 /// the message, of the block or of the member that will contain the value is written there.
@@ -137,7 +138,7 @@ impl Reply {
         if self.open.iter().any(|block| block.index == index) {
             return Err(unexpected(phrase!("a block index that no open block has")));
         }
-        if kind == BlockKind::Misplaced {
+        if kind.is_misplaced() {
             return Err(unexpected(phrase!("blocks that a model may send")));
         }
         self.blocks = place.checked_add(1).ok_or(unexpected(phrase!("at most 65535 blocks")))?;

@@ -17,9 +17,9 @@ use crate::error::{
     ApiError, ApiErrorKind, Capacity, CapacityKind, Error, Phrase, Protocol, phrase,
 };
 use crate::json::{IS_CHIP, Sink, Value};
-use crate::message::{StopReason, Usage};
+use crate::message::{BlockKind, StopReason, Usage};
 use crate::transcript::{Span, Transcript};
-use crate::wire::{BlockKind, COUNTS, Field, Parts, Source, Sse, SseItem, deltas, error_words};
+use crate::wire::{COUNTS, Field, Parts, Source, Sse, SseItem, deltas, error_words};
 use blocks::{OpenBlock, ROOM};
 pub(crate) use input::BadInputs;
 use open::OpenBlocks;

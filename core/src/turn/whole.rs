@@ -8,10 +8,11 @@ use super::{Container, Form, Phase, Reply, StreamEvent, StreamEventKind};
 use crate::error::{Capacity, Error, Protocol, phrase};
 use crate::history::is_blank;
 use crate::json::{IS_CHIP, Kind, Object, Sink, Value};
+use crate::message::BlockKind;
 use crate::transcript::{Span, Transcript};
 use crate::wire::{
-    BlockKind, CONTENT, FIELDS, Field, Growth, MEMBERS, MESSAGE_ENDING, MOST_FIELDS, Parts, Source,
-    WHOLE, WHOLE_ERROR, error_words, json_error, says_error,
+    CONTENT, FIELDS, Field, Growth, MEMBERS, MESSAGE_ENDING, MOST_FIELDS, Parts, Source, WHOLE,
+    WHOLE_ERROR, error_words, json_error, says_error,
 };
 
 /// The progress of a whole-JSON reply.

@@ -22,9 +22,9 @@ pub(crate) struct FastDelta<'i> {
 const NAME: &[u8] = b"event: content_block_delta\n";
 const HEAD: &[u8] = b"data: {\"type\":\"content_block_delta\",\"index\":";
 const MIDDLE: &[u8] = b",\"delta\":{\"type\":\"";
-const TEXT: &[u8] = b"text_delta\",\"text\":\"";
-const INPUT: &[u8] = b"input_json_delta\",\"partial_json\":\"";
-const THINKING: &[u8] = b"thinking_delta\",\"thinking\":\"";
+const TEXT: &[u8] = Field::Text.head();
+const INPUT: &[u8] = Field::Input.head();
+const THINKING: &[u8] = Field::Thinking.head();
 
 /// Returns the delta at the start of `input`, if it is complete and in the exact form. Inlined on a
 /// large machine, where the event would otherwise go through memory once more.

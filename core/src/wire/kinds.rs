@@ -1,18 +1,19 @@
-//! The kinds of blocks and the deltas that extend them. Every reader and writer of replies takes
-//! them from the two tables here: the stream, the whole-JSON reply, the events and the scripted
-//! model.
+//! The deltas that extend the blocks of a reply. Every reader and writer of replies takes them from
+//! the table here: the stream, the whole-JSON reply, the events and the scripted model. The kinds
+//! of the blocks are in the table of [`crate::message`].
 
-use crate::json::Value;
+use crate::message::BlockKind;
 
 /// Passes the table of deltas to the macro `$use`. To add a delta type, add a row. A new event also
-/// needs its variant of [`Event`](crate::observe::Event).
+/// needs its variant of [`Event`](crate::observe::Event), and of the clients' owned events.
 ///
 /// The columns: the name of the row; the kind of block that the delta extends; the delta's type and
 /// the member with its value; the member of the block that grows, and how; the event, its member,
 /// and how that is read. In a whole-JSON reply, the events of a block come in the order of its
 /// rows.
-#[rustfmt::skip]
-macro_rules! deltas { ($use:ident) => { $use! {
+#[doc(hidden)]
+#[macro_export]
+macro_rules! __deltas { ($use:ident) => { $use! {
     Text       Text       "text_delta" "text" "text" Text Text text text;
     Citations  Text       "citations_delta" "citation" "citations" Array Citation citation value;
     Thinking   Thinking   "thinking_delta" "thinking" "thinking" Text Thinking text text;
@@ -20,46 +21,9 @@ macro_rules! deltas { ($use:ident) => { $use! {
     Input      Call       "input_json_delta" "partial_json" "input" Json Input json json;
     Compaction Compaction "compaction_delta" "content" "content" Text Compaction text text;
 } } }
-pub(crate) use deltas;
-
-/// The kinds of blocks that grow in different ways.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum BlockKind {
-    /// `tool_use`.
-    Call,
-    Compaction,
-    /// A block that only the user or the system may send. If a reply contained one, the API would
-    /// refuse the conversation from then on.
-    Misplaced,
-    Other,
-    /// `server_tool_use` or `mcp_tool_use`: grows like a call, but the server runs it.
-    ServerCall,
-    Text,
-    Thinking,
-}
-
-/// The values of a block's `type`. All others are [`BlockKind::Other`].
-const KINDS: [(&str, BlockKind); 9] = [
-    ("text", BlockKind::Text),
-    ("thinking", BlockKind::Thinking),
-    ("tool_use", BlockKind::Call),
-    ("server_tool_use", BlockKind::ServerCall),
-    ("mcp_tool_use", BlockKind::ServerCall),
-    ("compaction", BlockKind::Compaction),
-    ("tool_result", BlockKind::Misplaced),
-    ("tool_addition", BlockKind::Misplaced),
-    ("tool_removal", BlockKind::Misplaced),
-];
+pub(crate) use __deltas as deltas;
 
 impl BlockKind {
-    /// Returns the kind of a block for the value of its `type`.
-    pub(crate) fn of(kind: Option<Value<'_>>) -> Self {
-        // Compares the unescaped text and not the bytes, because the run finds its calls in the
-        // same way. A call that is not counted would never get a result.
-        let known = kind.and_then(|kind| KINDS.iter().find(|(name, _)| kind.is_text(name)));
-        known.map_or(Self::Other, |(_, kind)| *kind)
-    }
-
     /// Returns whether a delta of `field` is allowed even if the block began without that member.
     pub(crate) fn has(self, field: Field) -> bool {
         field.kind() == self.grows_like()
@@ -68,10 +32,6 @@ impl BlockKind {
     /// Returns the fields of such a block that events report, in the order of their events.
     pub(crate) fn fields(self) -> impl Iterator<Item = Field> {
         FIELDS.iter().copied().filter(move |field| self.has(*field))
-    }
-
-    pub(crate) const fn is_call(self) -> bool {
-        matches!(self, Self::Call | Self::ServerCall)
     }
 
     const fn grows_like(self) -> Self {
@@ -84,7 +44,7 @@ impl BlockKind {
 
 /// How a member of a block grows.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Growth {
+pub enum Growth {
     /// Each delta is an element of an array.
     Array,
     /// Each delta is a string with a piece of the JSON text of the member.
@@ -93,6 +53,19 @@ pub(crate) enum Growth {
     Text,
     /// Each delta is the whole string, and replaces the one before it.
     Whole,
+}
+
+/// A type of delta, and the member of a block that it extends.
+#[derive(Clone, Copy, Debug)]
+pub struct DeltaType {
+    /// The value of the delta's `type`.
+    pub name: &'static str,
+    /// The member of the delta that contains its value.
+    pub value: &'static str,
+    /// The member of the block that grows.
+    pub member: &'static str,
+    /// How it grows.
+    pub growth: Growth,
 }
 
 macro_rules! define_fields {
@@ -112,9 +85,13 @@ macro_rules! define_fields {
         /// The types of the deltas as JSON.
         const DELTAS: [&str; FIELDS.len()] = [$(concat!("\"", $delta, "\"")),+];
 
-        /// The members with the values of the deltas.
-        #[cfg(feature = "testing")]
-        const VALUES: [&str; FIELDS.len()] = [$($value),+];
+        /// The rows of the table, for code that reads streams without a run.
+        pub const DELTA_TYPES: [DeltaType; FIELDS.len()] = [$(DeltaType {
+            name: $delta,
+            value: $value,
+            member: $member,
+            growth: Growth::$growth,
+        }),+];
 
         /// The members of a block that its kind needs: its type, and those of the fields in order.
         pub(crate) const MEMBERS: [&str; 1 + FIELDS.len()] = ["type", $($member),+];
@@ -124,6 +101,15 @@ macro_rules! define_fields {
             pub(crate) fn member(self) -> &'static str {
                 // The type precedes the members of the fields, which are in order.
                 MEMBERS.get(1 + self as usize).unwrap_or(&"encrypted_content")
+            }
+
+            /// Returns what precedes the content of the field's delta, a string, in the exact form
+            /// of the API. It begins within the quotes of the delta's type.
+            pub(super) const fn head(self) -> &'static [u8] {
+                match self {
+                    $(Self::$field => concat!($delta, "\",\"", $value, "\":\"").as_bytes(),)+
+                    Self::EncryptedContent => b"",
+                }
             }
 
             pub(crate) const fn growth(self) -> Growth {
@@ -171,10 +157,10 @@ impl Field {
         Some((*FIELDS.get(i)?, i))
     }
 
-    /// Returns the type of the field's delta as JSON, and the member that contains its value.
+    /// Returns the type of the field's delta, and the member that contains its value.
     #[cfg(feature = "testing")]
     pub(crate) fn delta(self) -> Option<(&'static str, &'static str)> {
         let i = FIELDS.iter().position(|field| *field == self)?;
-        Some((*DELTAS.get(i)?, *VALUES.get(i)?))
+        DELTA_TYPES.get(i).map(|delta| (delta.name, delta.value))
     }
 }

@@ -52,7 +52,7 @@ pub(crate) mod compaction;
 mod config;
 mod event;
 mod fast;
-mod kinds;
+pub(crate) mod kinds;
 pub(crate) mod request;
 mod sse;
 pub(crate) mod thread;
@@ -65,7 +65,7 @@ pub(crate) use event::{
     CONTENT, COUNTS, DELTA_ENDING, ENCRYPTED, EventKind, MESSAGE_ENDING, Parts, WHOLE, WHOLE_ERROR,
     Wire, json_error, parse, says_error,
 };
-pub(crate) use kinds::{BlockKind, FIELDS, Field, Growth, MEMBERS, MOST_FIELDS, deltas};
+pub(crate) use kinds::{FIELDS, Field, Growth, MEMBERS, MOST_FIELDS, deltas};
 pub(crate) use request::{Front, Pieces};
 pub(crate) use sse::{Source, Sse, SseItem};
 pub use thread::MessageThread;

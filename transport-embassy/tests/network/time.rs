@@ -5,7 +5,7 @@ use std::rc::Rc;
 
 use embassy_net::IpEndpoint;
 use embassy_time::{Duration, Instant, Timer};
-use toolrunner_embassy::sntp::{self, Error, Invalid, KissCode, NetworkTime, Patience, Sample};
+use toolrunner_embassy::sntp::{self, Invalid, KissCode, NetworkTime, Patience, Sample, SntpError};
 use toolrunner_embassy::tls::{Entropy, EntropyError};
 use toolrunner_embassy::{WallClock as _, net};
 
@@ -49,7 +49,7 @@ type Answers = Vec<(Vec<u8>, IpEndpoint)>;
 fn ask(
     wire: Wire,
     mut answers: impl FnMut(usize, &[u8], IpEndpoint) -> Answers + 'static,
-) -> (Result<Sample, Error>, usize, Duration) {
+) -> (Result<Sample, SntpError>, usize, Duration) {
     let lab = Lab::new();
     let (client, server) = lab.stacks(wire, fixed(CLIENT));
     let seen = Rc::new(RefCell::new(Vec::<Vec<u8>>::new()));
@@ -110,7 +110,7 @@ fn lost_packets_are_asked_for_again() {
     // Two waits, of 2 and 4 seconds.
     assert_eq!((requests, time.as_secs()), (3, 6));
     let (outcome, requests, time) = ask(Wire::default(), |_, _, _| vec![]);
-    assert_eq!(outcome, Err(Error::NoReply { ignored: None }));
+    assert_eq!(outcome, Err(SntpError::NoReply { ignored: None }));
     assert_eq!((requests, time.as_secs()), (4, 30));
     let (outcome, ..) =
         ask(Wire { lose: 3, double: 2 }, |_, request, from| vec![(reply(request), from)]);
@@ -126,12 +126,14 @@ fn a_kiss_of_death_ends_the_requests() {
             kiss[12..16].copy_from_slice(&code.0);
             vec![(kiss, from)]
         });
-        assert_eq!((outcome, requests), (Err(Error::KissOfDeath(code)), 1));
+        assert_eq!((outcome, requests), (Err(SntpError::KissOfDeath(code)), 1));
     }
 }
 
 /// The outcome if each request is answered with packets that `spoil` makes of the good reply.
-fn spoiled(spoil: impl Fn(Vec<u8>) -> Vec<Vec<u8>> + 'static) -> (Result<Sample, Error>, usize) {
+fn spoiled(
+    spoil: impl Fn(Vec<u8>) -> Vec<Vec<u8>> + 'static,
+) -> (Result<Sample, SntpError>, usize) {
     let (outcome, requests, time) = ask(Wire::default(), move |_, request, from| {
         spoil(reply(request)).into_iter().map(|packet| (packet, from)).collect()
     });
@@ -147,7 +149,7 @@ fn hostile_packets_are_ignored() {
             vec![packet]
         }
     };
-    let ignored = |why| (Err(Error::NoReply { ignored: Some(why) }), 4);
+    let ignored = |why| (Err(SntpError::NoReply { ignored: Some(why) }), 4);
     assert_eq!(spoiled(change(0, 0x23)), ignored(Invalid::Mode));
     assert_eq!(spoiled(change(0, 0x0c)), ignored(Invalid::Version));
     assert_eq!(spoiled(change(0, 0xe4)), ignored(Invalid::Unsynchronized));
@@ -182,7 +184,10 @@ fn replies_to_an_earlier_request_and_from_elsewhere_do_not_count() {
         let late = core::mem::replace(&mut before, reply(request));
         vec![(late, from)]
     });
-    assert_eq!((outcome, requests), (Err(Error::NoReply { ignored: Some(Invalid::Origin) }), 4));
+    assert_eq!(
+        (outcome, requests),
+        (Err(SntpError::NoReply { ignored: Some(Invalid::Origin) }), 4)
+    );
     // Right in all but the port that it comes from.
     let lab = Lab::new();
     let (client, server) = lab.stacks(Wire::default(), fixed(CLIENT));
@@ -206,7 +211,7 @@ fn replies_to_an_earlier_request_and_from_elsewhere_do_not_count() {
         }
     });
     let outcome = lab.run(net::time(client, SERVER_NAME, &mut Counted(0), Patience::DEFAULT));
-    assert_eq!(outcome, Err(Error::NoReply { ignored: None }));
+    assert_eq!(outcome, Err(SntpError::NoReply { ignored: None }));
 }
 
 #[test]
@@ -224,7 +229,7 @@ fn random_packets_never_set_the_clock() {
             })
             .collect()
     });
-    assert!(matches!(outcome, Err(Error::NoReply { ignored: Some(_) })), "{outcome:?}");
+    assert!(matches!(outcome, Err(SntpError::NoReply { ignored: Some(_) })), "{outcome:?}");
     assert_eq!(requests, 4);
 }
 
@@ -234,10 +239,10 @@ fn what_cannot_be_asked() {
     let (client, _) = lab.stacks(Wire::default(), fixed(CLIENT));
     // Its randomness has failed.
     let outcome = lab.run(net::time(client, SERVER_NAME, &mut Counted(255), Patience::DEFAULT));
-    assert_eq!(outcome, Err(Error::Entropy));
+    assert_eq!(outcome, Err(SntpError::Entropy));
     // Nobody is there: neither a DNS server, nor a time server.
     let outcome = lab.run(net::time(client, "time.test", &mut Counted(0), Patience::DEFAULT));
-    assert_eq!(outcome, Err(Error::Lookup));
+    assert_eq!(outcome, Err(SntpError::Lookup));
     let outcome = lab.run(net::time(client, "10.0.0.99", &mut Counted(0), Patience::DEFAULT));
-    assert_eq!(outcome, Err(Error::NoReply { ignored: None }));
+    assert_eq!(outcome, Err(SntpError::NoReply { ignored: None }));
 }

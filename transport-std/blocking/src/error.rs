@@ -19,9 +19,10 @@ pub enum Error {
     Api(Box<ApiFailure>),
     /// A limit of memory was reached: what was full, how much was needed, how much was free.
     Capacity(Capacity),
-    /// The calling code broke a rule of this API; the text has the details.
+    /// The calling code passed a value that this client cannot use, such as a parameter that is not
+    /// JSON. The text says which and why.
     Invalid(String),
-    /// The calling code broke a rule of this API.
+    /// The calling code broke a rule of the run, which the value names.
     Misuse(Misuse),
     /// The data received is not a reply of the Messages API.
     Protocol(Protocol),

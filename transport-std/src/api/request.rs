@@ -253,10 +253,13 @@ impl Attempts {
 
     /// Waits until the next attempt may begin.
     async fn wait(&mut self, clock: &SharedClock) -> Result<(), Error> {
-        while let Step::Wait(until) = self.machine.step(clock.now())? {
-            clock.wait_until(until).await;
+        loop {
+            match self.machine.step(clock.now())? {
+                Step::Wait(until) => clock.wait_until(until).await,
+                // In fact only `Send`: no reply is received as a turn, and no limit is set.
+                Step::Call | Step::Done(_) | Step::Receive | Step::Send => return Ok(()),
+            }
         }
-        Ok(())
     }
 
     /// Reads the error of a reply. Returns it, unless the request is to be sent again.

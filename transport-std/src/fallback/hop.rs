@@ -1,8 +1,14 @@
 //! The reply of one model, while it is streamed.
 
+use toolrunner_core::__private::{DELTA_TYPES, Growth};
+
+use super::base::is_object;
 use super::sse::SseEvent;
-use crate::edit::{at, members, set, text};
+use crate::edit::{at, elements, members, set, text};
 use crate::params::quoted;
+
+/// The value that the delta of a compaction has next to its summary.
+const ENCRYPTED: &str = "encrypted_content";
 
 /// What was received of one model's reply.
 pub(super) struct Hop {
@@ -30,14 +36,13 @@ pub(super) struct Hop {
 }
 
 /// A content block and what its deltas added.
-#[derive(Default)]
 struct Block {
     json: String,
-    text: String,
-    thinking: String,
-    signature: Option<String>,
-    input: Option<String>,
-    citations: Vec<String>,
+    /// The values of the deltas of each type, in the order of [`DELTA_TYPES`]: texts, or the JSON
+    /// of the elements of an array.
+    values: [Vec<String>; DELTA_TYPES.len()],
+    /// The value that a compaction has next to its summary, as JSON.
+    encrypted: Option<String>,
 }
 
 impl Hop {
@@ -95,7 +100,7 @@ impl Hop {
                 if text(&json, &["type"]).as_deref() == Some("fallback") {
                     self.last_fallback_to = text(&json, &["to", "model"]);
                 }
-                self.blocks.push((index, Block { json, ..Block::default() }));
+                self.blocks.push((index, Block::new(json)));
                 self.open.push(shifted);
                 self.next_index = self.next_index.max(shifted + 1);
             }
@@ -112,42 +117,54 @@ impl Hop {
 }
 
 impl Block {
+    const fn new(json: String) -> Self {
+        Self { json, values: [const { Vec::new() }; DELTA_TYPES.len()], encrypted: None }
+    }
+
     fn add(&mut self, delta: &str) {
-        let piece = |name: &str| text(delta, &[name]).unwrap_or_default();
-        match text(delta, &["type"]).unwrap_or_default().as_str() {
-            "text_delta" => self.text.push_str(&piece("text")),
-            "thinking_delta" => self.thinking.push_str(&piece("thinking")),
-            "signature_delta" => self.signature = Some(piece("signature")),
-            "input_json_delta" => {
-                self.input.get_or_insert_default().push_str(&piece("partial_json"));
-            }
-            "citations_delta" => {
-                self.citations.extend(at(delta, &["citation"]).map(str::to_owned));
-            }
-            _ => {}
+        let kind = text(delta, &["type"]).unwrap_or_default();
+        let mut each = DELTA_TYPES.iter().zip(&mut self.values);
+        let Some((known, values)) = each.find(|(known, _)| known.name == kind) else { return };
+        let path = &[known.value];
+        values.extend(match known.growth {
+            Growth::Array => at(delta, path).map(str::to_owned),
+            Growth::Json | Growth::Text | Growth::Whole => text(delta, path),
+        });
+        if let Some(encrypted) = at(delta, &[ENCRYPTED]) {
+            self.encrypted = Some(encrypted.to_owned());
         }
     }
 
     fn whole(&self) -> String {
         let mut json = self.json.clone();
-        for (name, added) in [("text", &self.text), ("thinking", &self.thinking)] {
-            if !added.is_empty() {
-                let value = text(&json, &[name]).unwrap_or_default() + added;
-                json = set(&json, name, Some(&quoted(&value)));
-            }
+        for (delta, values) in DELTA_TYPES.iter().zip(&self.values) {
+            let Some(last) = values.last() else { continue };
+            let path = &[delta.member];
+            let value = match delta.growth {
+                Growth::Array => {
+                    let old = at(&json, path).map(elements).into_iter().flatten();
+                    let all: Vec<&str> = old.chain(values.iter().map(String::as_str)).collect();
+                    format!("[{}]", all.join(","))
+                }
+                Growth::Json => {
+                    let input = values.concat();
+                    // Input that is not complete keeps its start, `{}`.
+                    if !is_object(&input) {
+                        continue;
+                    }
+                    input
+                }
+                Growth::Text => quoted(&(text(&json, path).unwrap_or_default() + &values.concat())),
+                Growth::Whole => quoted(last),
+            };
+            json = set(&json, delta.member, Some(&value));
         }
-        if let Some(signature) = &self.signature {
-            json = set(&json, "signature", Some(&quoted(signature)));
-        }
-        // Input that is not complete keeps its start, `{}`.
-        if let Some(input) = self.input.as_deref().filter(|input| super::base::is_object(input)) {
-            json = set(&json, "input", Some(input));
-        }
-        if !self.citations.is_empty() {
-            let old = at(&json, &["citations"]).map(crate::edit::elements).into_iter().flatten();
-            let all: Vec<&str> = old.chain(self.citations.iter().map(String::as_str)).collect();
-            json = set(&json, "citations", Some(&format!("[{}]", all.join(","))));
+        if let Some(encrypted) = &self.encrypted {
+            json = set(&json, ENCRYPTED, Some(encrypted));
         }
         json
     }
 }
+
+#[cfg(test)]
+mod tests;

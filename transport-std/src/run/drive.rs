@@ -6,6 +6,7 @@
 use core::pin::pin;
 
 use toolrunner_core::__private::drive::{Exchange, Loop, Progress, Stop, send_with_noted_front};
+use toolrunner_core::error::Misuse;
 use toolrunner_core::observe::Event;
 use toolrunner_core::run::StreamEvent;
 use toolrunner_core::time::Clock;
@@ -97,7 +98,7 @@ impl Run {
     pub(super) fn finished(&self) -> Result<RunEnd, Error> {
         match self.machine.outcome() {
             Some(outcome) => Ok(RunEnd { outcome, message: self.message(), usage: self.usage() }),
-            None => Err(Error::Invalid("the run is not over".to_owned())),
+            None => Err(Misuse::State("the run is not over").into()),
         }
     }
 

@@ -4,7 +4,8 @@ use core::time::Duration;
 
 use serde::ser::{Serialize, SerializeMap, Serializer};
 use serde_json::value::RawValue;
-use toolrunner_core::json::Value;
+use toolrunner_core::__private::deltas;
+use toolrunner_core::json::{Text, Value};
 use toolrunner_core::message::{StopReason, Usage};
 use toolrunner_core::observe::Event;
 
@@ -211,24 +212,64 @@ pub enum OwnedEvent {
 }
 
 /// Copies JSON text that was checked when it was received.
-fn raw(value: Value<'_>) -> Box<RawValue> {
+fn value(value: Value<'_>) -> Box<RawValue> {
     RawValue::from_string(value.as_json().to_owned()).unwrap_or_else(|_| RawValue::NULL.to_owned())
+}
+
+fn text(text: Text<'_>) -> String {
+    text.into()
+}
+
+fn json(json: &str) -> String {
+    json.to_owned()
+}
+
+macro_rules! define_deltas {
+    ($($field:ident $kind:ident $delta:literal $value:literal $member:literal $growth:ident
+        $event:ident $name:ident $read:ident;)+) => {
+        impl OwnedEvent {
+            /// Copies the event of a delta.
+            fn of_delta(event: &Event<'_>) -> Option<Self> {
+                match *event {
+                    $(Event::$event { index, $name: piece } => {
+                        Some(Self::$event { index, $name: $read(piece) })
+                    })+
+                    _ => None,
+                }
+            }
+
+            /// Serializes the members of the event of a delta.
+            fn put_delta<M: SerializeMap>(&self, map: &mut M) -> Result<(), M::Error> {
+                match self {
+                    $(Self::$event { index, $name } => {
+                        map.serialize_entry("index", index)?;
+                        map.serialize_entry("delta", &Delta($delta, $value, &**$name))
+                    })+
+                    _ => Ok(()),
+                }
+            }
+        }
+    };
+}
+deltas!(define_deltas);
+
+/// The pattern of all events of deltas.
+macro_rules! any_delta {
+    ($($field:ident $kind:ident $delta:literal $value:literal $member:literal $growth:ident
+        $event:ident $name:ident $read:ident;)+) => {
+        $(Self::$event { .. })|+
+    };
 }
 
 impl From<&Event<'_>> for OwnedEvent {
     /// Copies an event. It has no times: [`Run::next_owned_event`] returns events that have.
     fn from(event: &Event<'_>) -> Self {
         match *event {
-            Event::BlockStart { index, block } => Self::BlockStart { index, block: raw(block) },
-            Event::BlockStop { index, block } => Self::BlockStop { index, block: raw(block) },
+            Event::BlockStart { index, block } => Self::BlockStart { index, block: value(block) },
+            Event::BlockStop { index, block } => Self::BlockStop { index, block: value(block) },
             Event::Broken { wait, error } => Self::Broken { wait, error: error.to_string() },
-            Event::Citation { index, citation } => {
-                Self::Citation { index, citation: raw(citation) }
-            }
             Event::Compacted { before, after } => Self::Compacted { before, after },
-            Event::Compaction { index, text } => Self::Compaction { index, text: text.into() },
-            Event::Input { index, json } => Self::Input { index, json: json.to_owned() },
-            Event::MessageStart { message } => Self::MessageStart { message: raw(message) },
+            Event::MessageStart { message } => Self::MessageStart { message: value(message) },
             Event::MessageStop => Self::MessageStop { time_to_first_token: None, duration: None },
             Event::NotCompacted { why } => Self::NotCompacted { why },
             Event::Ping => Self::Ping,
@@ -240,27 +281,21 @@ impl From<&Event<'_>> for OwnedEvent {
                 message: message.into(),
                 request_id: request_id.into(),
             },
-            Event::Signature { index, signature } => {
-                Self::Signature { index, signature: signature.into() }
-            }
-            Event::Stop { reason, usage, raw: received } => {
-                Self::Stop { reason, usage, raw: received.map(raw) }
-            }
-            Event::Text { index, text } => Self::Text { index, text: text.into() },
-            Event::Thinking { index, text } => Self::Thinking { index, text: text.into() },
+            Event::Stop { reason, usage, raw } => Self::Stop { reason, usage, raw: raw.map(value) },
             Event::ToolEnd { id, name, content, is_error } => Self::ToolEnd {
                 id: id.into(),
                 name: name.into(),
-                content: raw(content),
+                content: value(content),
                 is_error,
                 duration: None,
             },
             Event::ToolStart { id, name, input } => {
-                Self::ToolStart { id: id.into(), name: name.into(), input: raw(input) }
+                Self::ToolStart { id: id.into(), name: name.into(), input: value(input) }
             }
-            Event::Unknown { raw: received } => Self::Unknown { raw: raw(received) },
-            // An event of a newer core than this crate was written for.
-            _ => Self::Unknown { raw: RawValue::NULL.to_owned() },
+            Event::Unknown { raw } => Self::Unknown { raw: value(raw) },
+            // The event of a delta, or of a newer core than this crate was written for.
+            _ => Self::of_delta(event)
+                .unwrap_or_else(|| Self::Unknown { raw: RawValue::NULL.to_owned() }),
         }
     }
 }
@@ -295,12 +330,7 @@ impl OwnedEvent {
             Self::BlockStart { .. } => "content_block_start",
             Self::BlockStop { .. } => "content_block_stop",
             Self::Broken { .. } => "broken",
-            Self::Citation { .. }
-            | Self::Compaction { .. }
-            | Self::Input { .. }
-            | Self::Signature { .. }
-            | Self::Text { .. }
-            | Self::Thinking { .. } => "content_block_delta",
+            deltas!(any_delta) => "content_block_delta",
             Self::Compacted { .. } => "compacted",
             Self::Error { .. } => "error",
             Self::Finished(_) => "finished",
@@ -378,13 +408,8 @@ impl Serialize for OwnedEvent {
             Self::BlockStart { index, block } => put!("index": index, "content_block": block),
             Self::BlockStop { index, .. } => put!("index": index),
             Self::Broken { wait, error } => put!("wait_ms": ms(*wait), "error": error),
-            Self::Citation { index, citation } => {
-                put!("index": index, "delta": Delta("citations_delta", "citation", &**citation));
-            }
+            deltas!(any_delta) => self.put_delta(&mut map)?,
             Self::Compacted { before, after } => put!("before": before, "after": after),
-            Self::Compaction { index, text } => {
-                put!("index": index, "delta": Delta("compaction_delta", "content", text));
-            }
             Self::Error { kind, message, request_id } => {
                 put!("error": Failure { kind, message });
                 if !request_id.is_empty() {
@@ -393,9 +418,6 @@ impl Serialize for OwnedEvent {
             }
             Self::Finished(RunEnd { outcome, message, usage }) => {
                 put!("outcome": outcome, "message": message, "usage": usage);
-            }
-            Self::Input { index, json } => {
-                put!("index": index, "delta": Delta("input_json_delta", "partial_json", json));
             }
             Self::MessageStart { message } => put!("message": message),
             Self::MessageStop { time_to_first_token, duration } => {
@@ -412,17 +434,8 @@ impl Serialize for OwnedEvent {
                 "attempt": attempt, "wait_ms": ms(*wait), "error": error, "message": message,
                 "request_id": request_id
             ),
-            Self::Signature { index, signature } => {
-                put!("index": index, "delta": Delta("signature_delta", "signature", signature));
-            }
             Self::Stop { reason, usage, .. } => {
                 put!("delta": StopDelta(*reason), "usage": usage);
-            }
-            Self::Text { index, text } => {
-                put!("index": index, "delta": Delta("text_delta", "text", text));
-            }
-            Self::Thinking { index, text } => {
-                put!("index": index, "delta": Delta("thinking_delta", "thinking", text));
             }
             Self::ToolEnd { id, name, content, is_error, duration } => {
                 put!("id": id, "name": name, "content": content, "is_error": is_error);

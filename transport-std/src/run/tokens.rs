@@ -3,31 +3,13 @@
 use std::sync::Arc;
 
 use http::Method;
+use toolrunner_core::__private::client::is_counted;
 use toolrunner_core::json::Value;
 
 use super::Run;
 use crate::api::ApiRequest;
 use crate::edit::{members, push};
 use crate::error::Error;
-
-/// The members of a request that count, from the reference of `/v1/messages/count_tokens`. The API
-/// refuses the others.
-const COUNTED: [&str; 14] = [
-    "billing_policy",
-    "cache_control",
-    "compaction",
-    "context_management",
-    "mcp_servers",
-    "messages",
-    "model",
-    "output_config",
-    "output_format",
-    "speed",
-    "system",
-    "thinking",
-    "tool_choice",
-    "tools",
-];
 
 /// The number of tokens of a request, counted by the server without running the model.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -63,7 +45,7 @@ impl Run {
         body.extend_from_slice(self.machine.messages());
         body.extend_from_slice(b"]}");
         let mut counted = String::new();
-        for (name, value) in members(&body).filter(|(name, _)| COUNTED.contains(&&**name)) {
+        for (name, value) in members(&body).filter(|(name, _)| is_counted(name)) {
             push(&mut counted, &name, value);
         }
         counted.push('}');

@@ -5,7 +5,7 @@ use alloc::string::{String, ToString};
 use alloc::vec::Vec;
 use std::println;
 
-use super::{Input, Outcome, State, next};
+use super::{AfterSummary, Input, Outcome, State, next};
 use crate::message::StopReason;
 use crate::policy::Limit;
 
@@ -70,7 +70,11 @@ rows! {
     "NoLimit, calls" Input::NoLimit { calls: true } => Input::NoLimit { calls: true },
     "NoLimit" Input::NoLimit { calls: false } => Input::NoLimit { calls: false },
     "ThreadLost" Input::ThreadLost => Input::ThreadLost,
-    "Summary, Ca" Input::Summary(_) => Input::Summary(State::Calling),
+    "Summary, calls" Input::Summary(AfterSummary::Calls) => Input::Summary(AfterSummary::Calls),
+    "Summary, request" Input::Summary(AfterSummary::Request) =>
+        Input::Summary(AfterSummary::Request),
+    "Summary, end" Input::Summary(AfterSummary::End(_)) =>
+        Input::Summary(AfterSummary::End(Outcome::Ended(Some(StopReason::EndTurn)))),
     "Prompt" Input::Prompt => Input::Prompt,
     "Append" Input::Append => Input::Append,
     "AskAgain" Input::AskAgain => Input::AskAgain,

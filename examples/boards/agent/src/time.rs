@@ -3,7 +3,7 @@
 use embassy_futures::yield_now;
 use embassy_net::Stack;
 use embassy_time::{Duration, Timer};
-use toolrunner_embassy::sntp::{Error, NetworkTime, Patience};
+use toolrunner_embassy::sntp::{NetworkTime, Patience, SntpError};
 use toolrunner_embassy::{Entropy, WallClock, net};
 
 use crate::Say;
@@ -60,7 +60,7 @@ pub(crate) async fn keep(stack: Stack<'static>, entropy: &mut impl Entropy, say:
                 }
                 Err(e) => {
                     say(format_args!("no time from {server}: {e}"));
-                    if let Error::KissOfDeath(_) = e { PAUSE_REFUSED } else { PAUSE }
+                    if let SntpError::KissOfDeath(_) = e { PAUSE_REFUSED } else { PAUSE }
                 }
             };
             Timer::after(pause).await;

@@ -7,7 +7,7 @@ use pollster::block_on;
 use toolrunner_core::__private::Front;
 use toolrunner_core::__private::drive::{Exchange, Progress, Stop, send};
 use toolrunner_core::drive::Hooks as _;
-use toolrunner_core::error::Error as CoreError;
+use toolrunner_core::error::{Error as CoreError, Misuse};
 use toolrunner_core::observe::Event;
 use toolrunner_core::run::StreamEvent;
 use toolrunner_core::transport::Head;
@@ -25,7 +25,7 @@ impl Run {
         while self.advance(false)?.is_some() {}
         match self.machine.outcome() {
             Some(outcome) => Ok(RunEnd { outcome, message: self.message(), usage: self.usage() }),
-            None => Err(Error::Invalid("the run is not over".to_owned())),
+            None => Err(Misuse::State("the run is not over").into()),
         }
     }
 

@@ -2,7 +2,9 @@
 
 use core::time::Duration;
 
+use toolrunner_core::__private::deltas;
 use toolrunner_core::error::Error as CoreError;
+use toolrunner_core::json::{Text, Value};
 use toolrunner_core::message::{ReplyMessage, StopReason, Usage};
 use toolrunner_core::observe::Event;
 
@@ -119,20 +121,44 @@ pub enum OwnedEvent {
     Unknown { raw: String },
 }
 
+fn value(value: Value<'_>) -> String {
+    value.as_json().to_owned()
+}
+
+fn text(text: Text<'_>) -> String {
+    text.to_string()
+}
+
+fn json(json: &str) -> String {
+    json.to_owned()
+}
+
+macro_rules! define_of_delta {
+    ($($field:ident $kind:ident $delta:literal $value:literal $member:literal $growth:ident
+        $event:ident $name:ident $read:ident;)+) => {
+        impl OwnedEvent {
+            /// Copies the event of a delta.
+            fn of_delta(event: &Event<'_>) -> Option<Self> {
+                match *event {
+                    $(Event::$event { index, $name: piece } => {
+                        Some(Self::$event { index, $name: $read(piece) })
+                    })+
+                    _ => None,
+                }
+            }
+        }
+    };
+}
+deltas!(define_of_delta);
+
 impl From<&Event<'_>> for OwnedEvent {
     fn from(event: &Event<'_>) -> Self {
-        let own = |json: toolrunner_core::json::Value<'_>| json.as_json().to_owned();
         match *event {
-            Event::BlockStart { index, block } => Self::BlockStart { index, block: own(block) },
-            Event::BlockStop { index, block } => Self::BlockStop { index, block: own(block) },
+            Event::BlockStart { index, block } => Self::BlockStart { index, block: value(block) },
+            Event::BlockStop { index, block } => Self::BlockStop { index, block: value(block) },
             Event::Broken { wait, error } => Self::Broken { wait, error },
-            Event::Citation { index, citation } => {
-                Self::Citation { index, citation: own(citation) }
-            }
             Event::Compacted { before, after } => Self::Compacted { before, after },
-            Event::Compaction { index, text } => Self::Compaction { index, text: text.to_string() },
-            Event::Input { index, json } => Self::Input { index, json: json.to_owned() },
-            Event::MessageStart { message } => Self::MessageStart { message: own(message) },
+            Event::MessageStart { message } => Self::MessageStart { message: value(message) },
             Event::MessageStop => Self::MessageStop,
             Event::NotCompacted { why } => Self::NotCompacted { why },
             Event::Ping => Self::Ping,
@@ -144,24 +170,19 @@ impl From<&Event<'_>> for OwnedEvent {
                 message: message.to_string(),
                 request_id: request_id.to_string(),
             },
-            Event::Signature { index, signature } => {
-                Self::Signature { index, signature: signature.to_string() }
-            }
             Event::Stop { reason, usage, .. } => Self::Stop { reason, usage },
-            Event::Text { index, text } => Self::Text { index, text: text.to_string() },
-            Event::Thinking { index, text } => Self::Thinking { index, text: text.to_string() },
             Event::ToolEnd { id, name, content, is_error } => Self::ToolEnd {
                 id: id.to_string(),
                 name: name.to_string(),
-                content: own(content),
+                content: value(content),
                 is_error,
             },
             Event::ToolStart { id, name, input } => {
-                Self::ToolStart { id: id.to_string(), name: name.to_string(), input: own(input) }
+                Self::ToolStart { id: id.to_string(), name: name.to_string(), input: value(input) }
             }
-            Event::Unknown { raw } => Self::Unknown { raw: own(raw) },
-            // A variant that this crate was not built with.
-            _ => Self::Unknown { raw: "null".to_owned() },
+            Event::Unknown { raw } => Self::Unknown { raw: value(raw) },
+            // The event of a delta, or a variant that this crate was not built with.
+            _ => Self::of_delta(event).unwrap_or_else(|| Self::Unknown { raw: "null".to_owned() }),
         }
     }
 }

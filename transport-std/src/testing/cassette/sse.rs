@@ -3,14 +3,16 @@
 use core::fmt::Write;
 use std::borrow::Cow;
 
-use toolrunner_core::__private::check;
+use toolrunner_core::__private::{DELTA_TYPES, Growth, check};
 use toolrunner_core::json::Value;
 
 use super::hide::Secrets;
 use crate::params::quoted;
 
-/// The members of a delta whose pieces form one text.
-const GROWN: [&str; 5] = ["text", "partial_json", "thinking", "content", "signature"];
+/// Returns the members of deltas whose pieces form one text.
+fn text_members() -> impl Iterator<Item = &'static str> {
+    DELTA_TYPES.iter().filter(|delta| delta.growth != Growth::Array).map(|delta| delta.value)
+}
 
 /// One server-sent event: its name, and its data as JSON.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -63,7 +65,7 @@ pub(super) fn hide(events: &mut [Event], secrets: &Secrets) {
         let Some(data) = Value::first(event.data.as_bytes()) else { continue };
         let index = data.member("index").and_then(Value::as_u64);
         let Some(delta) = data.member("delta") else { continue };
-        for name in GROWN {
+        for name in text_members() {
             let Some(piece) = delta.member(name).and_then(Value::as_text) else { continue };
             let piece = piece.to_string();
             match grown.iter_mut().find(|one| one.index == index && one.member == name) {
