@@ -253,7 +253,7 @@ pub async fn work<B: Toolbox + ?Sized, H: Hooks, C: Clock>(
 }
 
 /// Returns the error of a call that the gate denied, with a text of its own if the gate wrote none.
-fn denied(out: &mut Output<'_>) -> ToolError {
+pub fn denied(out: &mut Output<'_>) -> ToolError {
     if out.is_blank() {
         return ToolError::new(Decision::NOT_ALLOWED);
     }

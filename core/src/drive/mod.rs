@@ -14,7 +14,7 @@
 //! ```
 //! Any future of this module may be dropped at any time: the next call finds what was abandoned.
 
-mod admit;
+pub(crate) mod admit;
 pub(crate) mod execute;
 pub(crate) mod fixed;
 mod hooks;
