@@ -218,7 +218,7 @@ pub mod __private {
         pub use crate::drive::admit::{start_allowed, start_next, tool_of};
         #[cfg(feature = "alloc")]
         pub use crate::drive::execute::put_own;
-        pub use crate::drive::execute::{CallEnd, Env, Execute, Job, Verdict, denied, work};
+        pub use crate::drive::execute::{CallEnd, Conclusion, Env, Execute, Job, denied, work};
         pub use crate::drive::fixed::{LaneCall, LaneEnd};
         pub use crate::drive::progress::{Loop, Progress, Stop};
         pub use crate::drive::reply::{DRAIN, Exchange, send, send_with_noted_front};

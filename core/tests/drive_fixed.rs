@@ -21,7 +21,7 @@ use std::time::Duration;
 
 use common::*;
 use toolrunner_core::__private::drive::LaneEnd;
-use toolrunner_core::drive::{Decision, Draft, Driver, Fixed, Hooks};
+use toolrunner_core::drive::{Draft, Driver, Fixed, Hooks, Verdict};
 use toolrunner_core::message::StopReason;
 use toolrunner_core::observe::{Event, FnObserver};
 use toolrunner_core::run::{Outcome, Run, ToolAnswer};
@@ -247,23 +247,23 @@ struct Gate {
 }
 
 impl Hooks for Gate {
-    async fn before(&self, call: &ToolCall<'_>, out: &mut Output<'_>) -> Decision {
+    async fn before(&self, call: &ToolCall<'_>, out: &mut Output<'_>) -> Verdict {
         self.waiting.set(self.waiting.get() + 1);
         self.most.set(self.most.get().max(self.waiting.get()));
         yields(4).await;
         self.waiting.set(self.waiting.get() - 1);
         match call.id.to_string().as_str() {
-            "t0" => Decision::Deny,
+            "t0" => Verdict::Deny,
             "t1" => {
                 out.text("by the gate").unwrap();
-                Decision::Answer
+                Verdict::Answer
             }
             "t2" => {
                 out.input(r#"{"text":"\u00e9\n edited"}"#).unwrap();
-                Decision::Input
+                Verdict::Input
             }
-            "t3" => Decision::Suspend,
-            _ => Decision::Allow,
+            "t3" => Verdict::Suspend,
+            _ => Verdict::Allow,
         }
     }
 

@@ -23,7 +23,7 @@ use std::task::Poll;
 use std::time::Duration;
 
 use common::*;
-use toolrunner_core::drive::{Decision, Draft, Driver, Hooks};
+use toolrunner_core::drive::{Draft, Driver, Hooks, Verdict};
 use toolrunner_core::error::{Error, Misuse};
 use toolrunner_core::message::StopReason;
 use toolrunner_core::observe::{Event, FnObserver};
@@ -75,30 +75,30 @@ fn results(run: &Run<'_>) -> Vec<(String, bool)> {
 struct Gate;
 
 impl Hooks for Gate {
-    async fn before(&self, call: &ToolCall<'_>, out: &mut Output<'_>) -> Decision {
+    async fn before(&self, call: &ToolCall<'_>, out: &mut Output<'_>) -> Verdict {
         match call.id.to_string().as_str() {
             "denied" => {
                 out.text("Not \"now\".").unwrap();
-                Decision::Deny
+                Verdict::Deny
             }
-            "denied2" => Decision::Deny,
+            "denied2" => Verdict::Deny,
             "answered" => {
                 out.text("line\nline").unwrap();
-                Decision::Answer
+                Verdict::Answer
             }
-            "answered2" => Decision::Answer,
+            "answered2" => Verdict::Answer,
             "other" => {
                 out.input(r#"{"text":"\u00e9\n"}"#).unwrap();
-                Decision::Input
+                Verdict::Input
             }
             "broken" => {
                 assert!(out.input("[1]").is_err());
-                Decision::Input
+                Verdict::Input
             }
-            "suspended" => Decision::Suspend,
+            "suspended" => Verdict::Suspend,
             _ => {
                 out.text("This is discarded.").unwrap();
-                Decision::Allow
+                Verdict::Allow
             }
         }
     }
@@ -354,9 +354,9 @@ struct Graceful<'c> {
 }
 
 impl Hooks for Graceful<'_> {
-    async fn before(&self, _: &ToolCall<'_>, _: &mut Output<'_>) -> Decision {
+    async fn before(&self, _: &ToolCall<'_>, _: &mut Output<'_>) -> Verdict {
         self.cancelled.store(true, Ordering::Relaxed);
-        Decision::Allow
+        Verdict::Allow
     }
 
     fn is_cancelled(&self) -> bool {
@@ -621,9 +621,9 @@ fn what_is_told_of_calls_that_wait() {
 fn nobody_is_asked_about_what_cannot_run() {
     struct Count(Cell<usize>, Cell<usize>, Cell<usize>);
     impl Hooks for Count {
-        async fn before(&self, _: &ToolCall<'_>, _: &mut Output<'_>) -> Decision {
+        async fn before(&self, _: &ToolCall<'_>, _: &mut Output<'_>) -> Verdict {
             self.0.set(self.0.get() + 1);
-            Decision::Allow
+            Verdict::Allow
         }
 
         fn refused(&self, _: &Call<'_>) {

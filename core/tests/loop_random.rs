@@ -22,7 +22,7 @@ use std::time::Duration;
 use toolrunner_core::__private::Notice;
 
 use common::*;
-use toolrunner_core::drive::{Decision, Draft, Hooks};
+use toolrunner_core::drive::{Draft, Hooks, Verdict};
 use toolrunner_core::error::{Error, TransportKind};
 use toolrunner_core::message::StopReason;
 use toolrunner_core::policy::Limits;
@@ -169,24 +169,24 @@ struct Chaos {
 }
 
 impl Hooks for Chaos {
-    async fn before(&self, _: &ToolCall<'_>, out: &mut Output<'_>) -> Decision {
+    async fn before(&self, _: &ToolCall<'_>, out: &mut Output<'_>) -> Verdict {
         // What does not fit becomes an error that says so.
         match self.rng.borrow_mut().below(12) {
             0 => {
                 let _ = out.text("No \"luck\".");
-                Decision::Deny
+                Verdict::Deny
             }
             1 => {
                 let _ = out.text("In its place.");
-                Decision::Answer
+                Verdict::Answer
             }
             2 => {
                 let _ = out.input(r#"{"text":"other\n"}"#);
-                Decision::Input
+                Verdict::Input
             }
-            3 => Decision::Input,
-            4 => Decision::Suspend,
-            _ => Decision::Allow,
+            3 => Verdict::Input,
+            4 => Verdict::Suspend,
+            _ => Verdict::Allow,
         }
     }
 
