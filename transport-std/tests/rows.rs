@@ -6,7 +6,7 @@ mod common;
 use core::time::Duration;
 
 use common::{Fun, answers, assert_valid, bodies, busy, calls, conversations, echo, fun, scripted};
-use toolrunner_core::testing::{Answer, Reply, Script};
+use toolrunner_core::testing::{Answer, Script, ScriptedReply};
 use toolrunner_std::testing::ScriptedServer;
 use toolrunner_std::{Limit, Outcome, Run, StopReason, ToolError};
 
@@ -19,7 +19,7 @@ fn start(script: Script) -> (ScriptedServer, Fun, Run) {
 
 /// One turn with one call of `a`, then an end.
 fn one_call() -> Script {
-    Script::new().reply(calls(&["t1"], "a")).reply(Reply::text("ok"))
+    Script::new().reply(calls(&["t1"], "a")).reply(ScriptedReply::text("ok"))
 }
 
 fn requests(scripted: &ScriptedServer) -> usize {
@@ -127,8 +127,8 @@ async fn row_27_an_error_event_in_the_stream() {
     // the run is intact.
     let script = || {
         Script::new()
-            .reply(Reply::text("Half").error_event("overloaded_error", "Overloaded"))
-            .reply(Reply::text("ok"))
+            .reply(ScriptedReply::text("Half").error_event("overloaded_error", "Overloaded"))
+            .reply(ScriptedReply::text("ok"))
     };
     let (_, _, mut run) = start(script());
     assert_eq!(run.until_done().await.unwrap().text(), "ok");
@@ -149,8 +149,12 @@ async fn row_29_an_api_error_and_then_on() {
     // Sends the same request again, runs no tool twice, and never returns an old message as the
     // answer.
     let bad = || Answer::error(400, "invalid_request_error", "No.");
-    let (scripted, tool, mut run) =
-        start(answers([calls(&["t1"], "a").into(), bad(), bad(), Reply::text("ok").into()]));
+    let (scripted, tool, mut run) = start(answers([
+        calls(&["t1"], "a").into(),
+        bad(),
+        bad(),
+        ScriptedReply::text("ok").into(),
+    ]));
     for _ in 0..2 {
         assert_eq!(run.until_done().await.unwrap_err().api().unwrap().message, "No.");
     }
@@ -164,8 +168,9 @@ async fn row_29_an_api_error_and_then_on() {
 async fn row_30_structured_output_and_prose() {
     // The loop does not parse the output, so prose before it does no harm; the parameter is passed
     // on.
-    let reply = Reply::text("Let me look.").tool_use("t1", "a", "{}");
-    let scripted = scripted(Script::new().reply(reply).reply(Reply::text(r#"{"ok":true}"#)));
+    let reply = ScriptedReply::text("Let me look.").tool_use("t1", "a", "{}");
+    let scripted =
+        scripted(Script::new().reply(reply).reply(ScriptedReply::text(r#"{"ok":true}"#)));
     let format = r#"{"format":{"type":"json_schema","schema":{"type":"object"}}}"#;
     let mut run =
         scripted.client().run("m").param_json("output_config", format).tools(echo("a")).user("Go.");
@@ -212,7 +217,7 @@ async fn row_32_a_long_error_text() {
 async fn row_34_a_large_max_tokens_without_streaming() {
     // It is sent: how long a connection may be silent is a timeout that the caller can set, not a
     // reason to refuse.
-    let scripted = scripted(Script::new().reply(Reply::text("ok")));
+    let scripted = scripted(Script::new().reply(ScriptedReply::text("ok")));
     let mut run = scripted.client().run("m").max_tokens(64_000).stream(false).user("Go.");
     assert_eq!(run.until_done().await.unwrap().text(), "ok");
 }

@@ -3,7 +3,7 @@
 use core::ptr;
 
 use toolrunner::*;
-use toolrunner_core::testing::{Reply, Script, ScriptedModel};
+use toolrunner_core::testing::{Script, ScriptedModel, ScriptedReply};
 
 use crate::support::*;
 use crate::two_calls;
@@ -13,13 +13,13 @@ fn calls_that_nobody_can_run_are_answered_by_the_library() {
     let mut model = ScriptedModel::new(
         Script::new()
             .reply(
-                Reply::new()
+                ScriptedReply::new()
                     .tool_use("t1", "missing", "{}")
                     .tool_use("t2", "sum", r#"{"a":1,"b":"x"}"#)
                     .tool_use_cut("t3", "missing", r#"{"a":1"#)
                     .tool_use("t4", "sum", r#"{"a":1,"b":2}"#),
             )
-            .reply(Reply::text("Done.")),
+            .reply(ScriptedReply::text("Done.")),
     );
     let mut program = Program::new(&config(None), 4096);
     program.user("Go.");
@@ -44,8 +44,8 @@ fn calls_that_nobody_can_run_are_answered_by_the_library() {
 /// The texts are those of core's driver.
 #[test]
 fn a_call_is_answered_without_a_text_of_the_program() {
-    let call = |reply: Reply, id| reply.tool_use(id, "note", "{}");
-    let reply = ["t1", "t2", "t3", "t4", "t5", "t6"].into_iter().fold(Reply::new(), call);
+    let call = |reply: ScriptedReply, id| reply.tool_use(id, "note", "{}");
+    let reply = ["t1", "t2", "t3", "t4", "t5", "t6"].into_iter().fold(ScriptedReply::new(), call);
     let reply = reply.block(
         r#"{"type":"tool_use","id":"t7","name":"click","toolset_name":"screen","input":{}}"#,
     );

@@ -17,18 +17,18 @@ use core::ptr;
 use support::*;
 use toolrunner::*;
 use toolrunner_core::testing::http1::Framing;
-use toolrunner_core::testing::{Reply, Request, Script, ScriptedModel};
+use toolrunner_core::testing::{Request, Script, ScriptedModel, ScriptedReply};
 
 /// Two calls and a text with escapes.
 fn two_calls() -> ScriptedModel {
     ScriptedModel::new(
         Script::new()
             .reply(
-                Reply::text("Both \"now\".\n")
+                ScriptedReply::text("Both \"now\".\n")
                     .tool_use("t1", "sum", r#"{"a":15,"b":27}"#)
                     .tool_use("t2", "note", r#"{"text":"x\ny"}"#),
             )
-            .reply(Reply::text("42 \u{1f600} \\o/")),
+            .reply(ScriptedReply::text("42 \u{1f600} \\o/")),
     )
     .require_key("key")
 }
