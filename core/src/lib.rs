@@ -217,12 +217,13 @@ pub mod __private {
 
     /// The loop, and the parts that the executors and front ends of this project use.
     pub mod drive {
+        pub use crate::drive::admit::{start_allowed, start_next, tool_of};
         #[cfg(feature = "alloc")]
         pub use crate::drive::execute::put_own;
-        pub use crate::drive::execute::{CallEnd, Env, Execute, Job, Verdict, work};
+        pub use crate::drive::execute::{CallEnd, Conclusion, Env, Execute, Job, denied, work};
         pub use crate::drive::fixed::{LaneCall, LaneEnd};
         pub use crate::drive::progress::{Loop, Progress, Stop};
-        pub use crate::drive::reply::{Exchange, send, send_with_noted_front};
+        pub use crate::drive::reply::{DRAIN, Exchange, send, send_with_noted_front};
     }
 
     /// A gate's call and decision, and the draft of a result, as values that own their texts.
@@ -260,11 +261,11 @@ pub mod __private {
     pub use crate::schema::parts::{Default as SchemaDefault, Discriminator, Variant};
     pub use crate::schema::strict::{is_supported as is_strict_format, output, output_len};
     pub use crate::schema::write::{definition, definition_len, text};
-    pub use crate::tool::error::of_chain as error_of_chain;
+    pub use crate::tool::error::{of_chain as error_of_chain, of_message as error_of_message};
     #[cfg(feature = "alloc")]
     pub use crate::tool::generated::with_input;
     pub use crate::tool::generated::{complete_definition, made_definition, property_of};
-    pub use crate::tool::input::{begin, fits, invalid_input};
+    pub use crate::tool::input::{begin, check_input, fits, invalid_input};
     #[cfg(feature = "alloc")]
     pub use crate::tool::list::CallFuture;
     #[cfg(feature = "alloc")]

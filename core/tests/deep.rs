@@ -23,7 +23,7 @@ use toolrunner_core::message::OwnedMessage;
 use toolrunner_core::run::{Run, Step, ToolAnswer};
 use toolrunner_core::schema::{Property, RawSchema, Schema};
 use toolrunner_core::testing::validity::{self, Tail};
-use toolrunner_core::testing::{Reply, Style};
+use toolrunner_core::testing::{ScriptedReply, Style};
 use toolrunner_core::time::Instant;
 use toolrunner_core::tool::{DeclaredTool, Output, RawTool, ToolCall, Toolbox};
 use toolrunner_core::transcript::Transcript;
@@ -180,7 +180,7 @@ fn a_tools_input_and_result() {
 
 /// Returns a reply that has a block of an unknown kind with `value` in it, complete or streamed.
 fn reply(value: &str, stream: bool) -> Vec<u8> {
-    let reply = Reply::new().block(&format!(r#"{{"type":"hologram","x":{value}}}"#));
+    let reply = ScriptedReply::new().block(&format!(r#"{{"type":"hologram","x":{value}}}"#));
     rendered(reply, Style::default(), stream)
 }
 
@@ -204,7 +204,7 @@ fn a_reply() {
             let _ = run.failed(error, Instant::ZERO, 0);
             run.stop();
             run.resume();
-            say(&mut run, Reply::text("Hello"));
+            say(&mut run, ScriptedReply::text("Hello"));
         }
     });
 }
@@ -230,8 +230,11 @@ fn a_request_is_not_deeper_than_common_parsers_take() {
                 assert_eq!(run.step(Instant::ZERO), Ok(Step::Send));
                 run.head_arrived(&ReplyHead::new(200));
                 let input = format!("{{\"x\":{deep}}}");
-                let call =
-                    rendered(Reply::new().tool_use("t1", "a", &input), Style::default(), stream);
+                let call = rendered(
+                    ScriptedReply::new().tool_use("t1", "a", &input),
+                    Style::default(),
+                    stream,
+                );
                 if feed(&mut run, &call, &mut Vec::new())
                     .and_then(|()| end(&mut run, &mut Vec::new()))
                     .is_err()

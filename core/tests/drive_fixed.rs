@@ -21,11 +21,13 @@ use std::time::Duration;
 
 use common::*;
 use toolrunner_core::__private::drive::LaneEnd;
-use toolrunner_core::drive::{Decision, Draft, Driver, Fixed, Hooks};
+use toolrunner_core::drive::{Draft, Driver, Fixed, Hooks, Verdict};
 use toolrunner_core::message::StopReason;
 use toolrunner_core::observe::{Event, FnObserver};
 use toolrunner_core::run::{Outcome, Run, ToolAnswer};
-use toolrunner_core::testing::{Reply, Script, ScriptedModel, ScriptedTransport, VirtualClock};
+use toolrunner_core::testing::{
+    Script, ScriptedModel, ScriptedReply, ScriptedTransport, VirtualClock,
+};
 use toolrunner_core::time::{Clock, Instant};
 use toolrunner_core::tool::{Definition, Output, ToolCall, ToolError, Toolbox};
 use toolrunner_core::transcript::Transcript;
@@ -97,8 +99,8 @@ impl Toolbox for Waiting {
     }
 }
 
-fn asking(polls: &[usize]) -> Reply {
-    polls.iter().enumerate().fold(Reply::new(), |reply, (i, polls)| {
+fn asking(polls: &[usize]) -> ScriptedReply {
+    polls.iter().enumerate().fold(ScriptedReply::new(), |reply, (i, polls)| {
         reply.tool_use(&format!("t{i}"), "plain", &format!("{{\"polls\":{polls}}}"))
     })
 }
@@ -143,7 +145,7 @@ fn results(run: &Run<'_>) -> Vec<String> {
 #[test]
 fn calls_run_at_once_and_their_results_are_in_order() {
     let (tools, clock) = (Waiting::new(), VirtualClock::new(0));
-    let script = Script::new().reply(asking(&[9, 5, 1, 3])).reply(Reply::text("Done."));
+    let script = Script::new().reply(asking(&[9, 5, 1, 3])).reply(ScriptedReply::text("Done."));
     driver!(driver: script, &tools, &clock, &(), 3 of 128);
     let mut memory = [0; 4096];
     let mut run = Run::new(Transcript::new(&mut memory));
@@ -214,9 +216,9 @@ fn a_dropped_future_stops_no_call() {
         let script = Script::new()
             .reply(asking(&[4, 2, 7]))
             .reply(asking(&[1, 0]))
-            .reply(Reply::text("Done."))
+            .reply(ScriptedReply::text("Done."))
             // A request whose future was dropped is sent again.
-            .reply(Reply::text("Done."));
+            .reply(ScriptedReply::text("Done."));
         let buffers = [const { RefCell::new([0; 128]) }; 2];
         let lanes = [pin!(None), pin!(None)];
         let executor = Fixed::new(lanes, &buffers, |call| call.run(&tools, &(), &clock));
@@ -247,23 +249,23 @@ struct Gate {
 }
 
 impl Hooks for Gate {
-    async fn before(&self, call: &ToolCall<'_>, out: &mut Output<'_>) -> Decision {
+    async fn before(&self, call: &ToolCall<'_>, out: &mut Output<'_>) -> Verdict {
         self.waiting.set(self.waiting.get() + 1);
         self.most.set(self.most.get().max(self.waiting.get()));
         yields(4).await;
         self.waiting.set(self.waiting.get() - 1);
         match call.id.to_string().as_str() {
-            "t0" => Decision::Deny,
+            "t0" => Verdict::Deny,
             "t1" => {
                 out.text("by the gate").unwrap();
-                Decision::Answer
+                Verdict::Answer
             }
             "t2" => {
                 out.input(r#"{"text":"\u00e9\n edited"}"#).unwrap();
-                Decision::Input
+                Verdict::Input
             }
-            "t3" => Decision::Suspend,
-            _ => Decision::Allow,
+            "t3" => Verdict::Suspend,
+            _ => Verdict::Allow,
         }
     }
 
@@ -278,7 +280,7 @@ impl Hooks for Gate {
 fn gates_wait_at_the_same_time() {
     let (tools, clock) = (Waiting::new(), VirtualClock::new(0));
     let gate = Gate { waiting: Cell::new(0), most: Cell::new(0) };
-    let script = Script::new().reply(asking(&[0; 5])).reply(Reply::text("Done."));
+    let script = Script::new().reply(asking(&[0; 5])).reply(ScriptedReply::text("Done."));
     driver!(driver: script, &tools, &clock, &gate, 2 of 128);
     let mut run = run();
     assert_eq!(block_on(driver.until_done(&mut run, &mut ())).unwrap(), Outcome::NeedsAnswer);
@@ -387,11 +389,11 @@ fn a_grace_period_is_for_all_calls() {
 fn what_does_not_fit_is_an_error_that_says_so() {
     let (tools, clock) = (Waiting::new(), VirtualClock::new(0));
     let long = format!("{{\"polls\":0,\"text\":\"{}\"}}", "x".repeat(90));
-    let reply = Reply::new()
+    let reply = ScriptedReply::new()
         .tool_use("t0", "plain", &long)
         .tool_use("t1", "plain", r#"{"text":"0123456789012345678901234567890123456789"}"#)
         .tool_use("t2", "plain", "{}");
-    let script = Script::new().reply(reply).reply(Reply::text("Done."));
+    let script = Script::new().reply(reply).reply(ScriptedReply::text("Done."));
     driver!(driver: script, &tools, &clock, &(), 2 of 96);
     let mut run = run();
     assert_eq!(block_on(driver.until_done(&mut run, &mut ())).unwrap(), ENDED);
@@ -411,7 +413,7 @@ fn what_does_not_fit_is_an_error_that_says_so() {
 #[test]
 fn a_serial_group_is_kept_apart() {
     let (tools, clock) = (Waiting { serial: true, ..Waiting::new() }, VirtualClock::new(0));
-    let script = Script::new().reply(asking(&[3, 3, 3])).reply(Reply::text("Done."));
+    let script = Script::new().reply(asking(&[3, 3, 3])).reply(ScriptedReply::text("Done."));
     driver!(driver: script, &tools, &clock, &(), 3 of 128);
     let mut run = run();
     assert_eq!(block_on(driver.until_done(&mut run, &mut ())).unwrap(), ENDED);
@@ -422,9 +424,11 @@ fn a_serial_group_is_kept_apart() {
 #[test]
 fn a_message_drops_the_calls_that_it_closes() {
     let (tools, clock) = (Waiting::new(), VirtualClock::new(0));
-    let again = Reply::new().tool_use("n0", "plain", r#"{"polls":9}"#);
-    let script =
-        Script::new().reply(asking(&[usize::MAX, 6])).reply(again).reply(Reply::text("Done."));
+    let again = ScriptedReply::new().tool_use("n0", "plain", r#"{"polls":9}"#);
+    let script = Script::new()
+        .reply(asking(&[usize::MAX, 6]))
+        .reply(again)
+        .reply(ScriptedReply::text("Done."));
     driver!(driver: script, &tools, &clock, &(), 2 of 128);
     let mut run = run();
     assert!(poll_at_most(driver.until_done(&mut run, &mut ()), 2).is_none());
@@ -442,8 +446,9 @@ fn a_message_drops_the_calls_that_it_closes() {
 #[test]
 fn a_result_goes_only_to_its_own_run() {
     let (tools, clock) = (Waiting::new(), VirtualClock::new(0));
-    let ask = |id: &str| Reply::new().tool_use(id, "plain", r#"{"polls":9}"#);
-    let script = Script::new().reply(ask("a0")).reply(ask("b0")).reply(Reply::text("Done."));
+    let ask = |id: &str| ScriptedReply::new().tool_use(id, "plain", r#"{"polls":9}"#);
+    let script =
+        Script::new().reply(ask("a0")).reply(ask("b0")).reply(ScriptedReply::text("Done."));
     driver!(driver: script, &tools, &clock, &(), 2 of 128);
     let (mut first, mut second) = (run(), run());
     assert!(poll_at_most(driver.until_done(&mut first, &mut ()), 2).is_none());
@@ -458,7 +463,7 @@ fn a_result_goes_only_to_its_own_run() {
 fn a_time_limit_is_for_one_call() {
     let clock = VirtualClock::new(0);
     let tools = Waiting { timeout: Some(Duration::from_millis(50)), ..Waiting::new() };
-    let script = Script::new().reply(asking(&[usize::MAX, 1])).reply(Reply::text("Done."));
+    let script = Script::new().reply(asking(&[usize::MAX, 1])).reply(ScriptedReply::text("Done."));
     driver!(driver: script, &tools, &clock, &(), 2 of 128);
     let mut run = run();
     assert_eq!(block_on(driver.until_done(&mut run, &mut ())).unwrap(), ENDED);
@@ -486,7 +491,7 @@ fn calls_start_before_their_reply_is_complete() {
         .reply(
             asking(&[0, 3]).block(r#"{"type":"text","text":"That is all of it, and a bit more."}"#),
         )
-        .reply(Reply::text("Done."));
+        .reply(ScriptedReply::text("Done."));
     let style = toolrunner_core::testing::Style { split: Some(30), ..Default::default() };
     let buffers = [const { RefCell::new([0; 128]) }; 2];
     let lanes = [pin!(None), pin!(None)];

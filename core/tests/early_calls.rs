@@ -18,7 +18,7 @@ mod common;
 use common::{assert_valid, rendered, run};
 use toolrunner_core::observe::Event;
 use toolrunner_core::run::{Run, Step, StreamEvent, ToolAnswer};
-use toolrunner_core::testing::{Reply, Style};
+use toolrunner_core::testing::{ScriptedReply, Style};
 use toolrunner_core::time::Instant;
 use toolrunner_core::transport::ReplyHead;
 
@@ -51,7 +51,7 @@ fn seen(run: &mut Run<'_>, body: &[u8], stream: bool) -> Vec<Vec<String>> {
 }
 
 /// Receives a reply in one form, and returns the different results of [`seen`] in their order.
-fn changes(run: &mut Run<'_>, reply: &Reply, stream: bool) -> Vec<Vec<String>> {
+fn changes(run: &mut Run<'_>, reply: &ScriptedReply, stream: bool) -> Vec<Vec<String>> {
     assert_eq!(run.step(Instant::ZERO), Ok(Step::Send));
     run.head_arrived(&ReplyHead::new(200));
     let mut seen = seen(run, &rendered(reply.clone(), Style::default(), stream), stream);
@@ -64,7 +64,7 @@ fn changes(run: &mut Run<'_>, reply: &Reply, stream: bool) -> Vec<Vec<String>> {
 #[test]
 #[cfg_attr(not(feature = "whole-replies"), ignore = "reads a whole reply")]
 fn a_call_of_a_whole_reply_can_be_read_and_starts_with_the_turn() {
-    let reply = Reply::text("Let me see.").tool_use("t1", "plain", r#"{"a":1}"#).tool_use(
+    let reply = ScriptedReply::text("Let me see.").tool_use("t1", "plain", r#"{"a":1}"#).tool_use(
         "t2",
         "plain",
         r#"{"b":2}"#,
@@ -88,13 +88,13 @@ fn a_call_of_a_whole_reply_can_be_read_and_starts_with_the_turn() {
 #[test]
 #[cfg_attr(not(feature = "whole-replies"), ignore = "reads a whole reply")]
 fn no_call_of_a_whole_reply_that_stops_for_another_reason_can_be_read() {
-    let called = || Reply::new().tool_use("t1", "plain", "{}");
+    let called = || ScriptedReply::new().tool_use("t1", "plain", "{}");
     let fallback = r#"{"type":"fallback","from":{"model":"a"},"to":{"model":"b"}}"#;
     for reply in [
         called().stop("max_tokens"),
         called().stop("end_turn"),
         called().block(fallback),
-        Reply::new().block(fallback).tool_use("t1", "plain", "{}"),
+        ScriptedReply::new().block(fallback).tool_use("t1", "plain", "{}"),
     ] {
         assert_eq!(changes(&mut run(), &reply, false), [[""; 0]]);
     }

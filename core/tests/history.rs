@@ -22,7 +22,7 @@ use toolrunner_core::error::{Error, TransportKind};
 use toolrunner_core::run::{Outcome, Run, Step, ToolAnswer};
 use toolrunner_core::testing::validity::{Tail, check};
 use toolrunner_core::testing::{
-    Reply, Rng, Script, ScriptedModel, ScriptedTransport, VirtualClock,
+    Rng, Script, ScriptedModel, ScriptedReply, ScriptedTransport, VirtualClock,
 };
 use toolrunner_core::time::Instant;
 use toolrunner_core::transcript::Transcript;
@@ -99,8 +99,11 @@ fn what_the_api_refuses_is_refused_with_message_and_block() {
     ];
     let (tools, clock) = (Counting::usual(), VirtualClock::new(0));
     for (message, wrong) in &cases {
-        let mut driver =
-            drive(Script::new().reply(called()).reply(Reply::text("Done.")), &tools, &clock);
+        let mut driver = drive(
+            Script::new().reply(called()).reply(ScriptedReply::text("Done.")),
+            &tools,
+            &clock,
+        );
         let mut run = run();
         assert_eq!(next_turn(&mut driver, &mut run), Ok(None));
         let before = run.messages().to_vec();
@@ -133,7 +136,7 @@ fn a_history_that_is_answered_in_part_is_completed_once() {
         )
         .replace(r#""content":["#, &format!(r#""content":{white_space}["#));
         let (tools, clock) = (Counting::usual(), VirtualClock::new(0));
-        let mut driver = drive(Script::new().reply(Reply::text("Done.")), &tools, &clock);
+        let mut driver = drive(Script::new().reply(ScriptedReply::text("Done.")), &tools, &clock);
         let mut run = run();
         run.replace_history(&history).unwrap();
         assert_eq!(until_done(&mut driver, &mut run), ENDED);
@@ -155,7 +158,7 @@ fn the_fifth_breakpoint_is_refused_where_it_is_added() {
     let marked = said(r#"{"type":"text","text":"x","cache_control":{"type":"ephemeral"}}"#);
     let (tools, clock) = (Counting::usual(), VirtualClock::new(0));
     let mut driver =
-        drive(Script::new().reply(called()).reply(Reply::text("Done.")), &tools, &clock);
+        drive(Script::new().reply(called()).reply(ScriptedReply::text("Done.")), &tools, &clock);
     driver.config_mut().params =
         r#""cache_control":{"type":"ephemeral"},"metadata":{"cache_control":"x"}"#;
     let mut run = run();
@@ -215,8 +218,11 @@ fn a_tool_is_removed_in_any_place_and_spelling() {
     for (message, pad) in messages.iter().flat_map(|message| (0..70).map(move |pad| (message, pad)))
     {
         let (tools, clock) = (Counting::usual(), VirtualClock::new(0));
-        let mut driver =
-            drive(Script::new().reply(called()).reply(Reply::text("Done.")), &tools, &clock);
+        let mut driver = drive(
+            Script::new().reply(called()).reply(ScriptedReply::text("Done.")),
+            &tools,
+            &clock,
+        );
         let mut run = run();
         let text = |pad| said(&format!(r#"{{"type":"text","text":"{}x"}}"#, "\\\"s".repeat(pad)));
         run.replace_history(&[text(pad), message.clone(), text(70 - pad)].join(",")).unwrap();
@@ -228,7 +234,7 @@ fn a_tool_is_removed_in_any_place_and_spelling() {
 #[test]
 fn a_prefill_that_ends_in_white_space_is_reported() {
     let (tools, clock) = (Counting::usual(), VirtualClock::new(0));
-    let mut driver = drive(Script::new().reply(Reply::text("Done.")), &tools, &clock);
+    let mut driver = drive(Script::new().reply(ScriptedReply::text("Done.")), &tools, &clock);
     let mut run = run();
     run.append(r#"{"role":"assistant","content":"Sure: "}"#).unwrap();
     let error = until_done(&mut driver, &mut run).unwrap_err().to_string();
@@ -243,19 +249,19 @@ fn a_prefill_that_ends_in_white_space_is_reported() {
 
 #[test]
 fn of_a_reply_what_says_nothing_does_not_stay() {
-    let thinking = |reply: Reply| reply.thinking("Hm.", "sig");
+    let thinking = |reply: ScriptedReply| reply.thinking("Hm.", "sig");
     let cases = [
-        (Reply::text(""), json!(null), ""),
-        (Reply::text(" \n"), json!(null), " \n"),
-        (thinking(Reply::new()).stop("max_tokens"), json!(null), ""),
-        (thinking(Reply::new()).and_text(" "), json!(null), " "),
+        (ScriptedReply::text(""), json!(null), ""),
+        (ScriptedReply::text(" \n"), json!(null), " \n"),
+        (thinking(ScriptedReply::new()).stop("max_tokens"), json!(null), ""),
+        (thinking(ScriptedReply::new()).and_text(" "), json!(null), " "),
         (
-            thinking(Reply::text("a").and_text("")).and_text("").stop("max_tokens"),
+            thinking(ScriptedReply::text("a").and_text("")).and_text("").stop("max_tokens"),
             json!([{"type":"text","text":"a"}]),
             "a",
         ),
         (
-            Reply::text("").and_text("a").and_text(" "),
+            ScriptedReply::text("").and_text("a").and_text(" "),
             json!([{"type":"text","text":"a"},{"type":"text","text":" "}]),
             "a ",
         ),
@@ -263,7 +269,7 @@ fn of_a_reply_what_says_nothing_does_not_stay() {
     for (reply, kept, shown) in cases {
         let (tools, clock) = (Counting::usual(), VirtualClock::new(0));
         let mut driver =
-            drive(Script::new().reply(reply).reply(Reply::text("Done.")), &tools, &clock);
+            drive(Script::new().reply(reply).reply(ScriptedReply::text("Done.")), &tools, &clock);
         let mut run = run();
         assert!(until_done(&mut driver, &mut run).is_ok());
         let message = run.last_message().unwrap();
@@ -460,10 +466,10 @@ fn caching() -> Counting {
 #[test]
 fn a_tools_own_output_does_not_bring_the_fifth_breakpoint() {
     let (tools, clock) = (caching(), VirtualClock::new(0));
-    let calls = (0..6).fold(Reply::text("Let me see."), |reply, i| {
+    let calls = (0..6).fold(ScriptedReply::text("Let me see."), |reply, i| {
         reply.tool_use(&format!("t{i}"), "plain", "{}")
     });
-    let script = Script::new().reply(calls).reply(called()).reply(Reply::text("Done."));
+    let script = Script::new().reply(calls).reply(called()).reply(ScriptedReply::text("Done."));
     let mut driver = drive(script, &tools, &clock);
     driver.config_mut().params = r#""cache_control":{"type":"ephemeral"}"#;
     let mut run = run();
@@ -497,7 +503,7 @@ fn a_servers_summary_is_kept_by_the_same_rules() {
         (empty.to_owned(), None),
     ] {
         let mut run = run();
-        say(&mut run, Reply::text("Hello."));
+        say(&mut run, ScriptedReply::text("Hello."));
         let before = run.messages().to_vec();
         run.compact_on_server();
         run.user("More.").unwrap();
@@ -519,7 +525,7 @@ fn an_open_call_at_the_end_of_a_history_is_closed_before_sending() {
     for answers in ["", "a", "b"] {
         let tools = Counting::usual();
         let clock = VirtualClock::new(0);
-        let mut driver = drive(Script::new().reply(Reply::text("Done.")), &tools, &clock);
+        let mut driver = drive(Script::new().reply(ScriptedReply::text("Done.")), &tools, &clock);
         let mut run = run();
         let more =
             if answers.is_empty() { String::new() } else { format!(",{}", said(&answer(answers))) };
@@ -535,8 +541,11 @@ fn an_open_call_at_the_end_of_a_history_is_closed_before_sending() {
 #[test]
 fn half_of_a_surrogate_pair_is_refused_in_parameters_and_tool_definitions() {
     let clock = VirtualClock::new(0);
-    let model =
-        || ScriptedTransport::new(ScriptedModel::new(Script::new().reply(Reply::text("Done."))));
+    let model = || {
+        ScriptedTransport::new(ScriptedModel::new(
+            Script::new().reply(ScriptedReply::text("Done.")),
+        ))
+    };
     let tools = Counting::usual();
     for params in [r#""system":[{"type":"text","text":"\udc00"}]"#, r#""metadata":{"\udc00":1}"#] {
         let config = Config::new("m", 9).params(params);

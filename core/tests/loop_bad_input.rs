@@ -25,7 +25,7 @@ use toolrunner_core::error::{Capacity, CapacityKind, Error, Misuse, Phrase, Prot
 use toolrunner_core::message::StopReason;
 use toolrunner_core::run::{Outcome, Run};
 use toolrunner_core::testing::{
-    Reply, Script, ScriptedModel, ScriptedTransport, Style, VirtualClock,
+    Script, ScriptedModel, ScriptedReply, ScriptedTransport, Style, VirtualClock,
 };
 use toolrunner_core::time::Instant;
 use toolrunner_core::tool::{ContentBlock, Source, ToolError};
@@ -50,7 +50,7 @@ fn refused(body: &[u8]) -> Error {
             assert_eq!(run.transcript().bytes(), PROMPT.as_bytes());
             run.stop();
             run.resume();
-            say(&mut run, Reply::text("Hello"));
+            say(&mut run, ScriptedReply::text("Hello"));
             errors.push(error);
         }
     }
@@ -61,7 +61,7 @@ fn refused(body: &[u8]) -> Error {
 
 /// Returns a stream whose last frame has this data.
 fn frame(data: &[u8]) -> Vec<u8> {
-    let whole = rendered(Reply::text("x").ends_early(), Style::default(), true);
+    let whole = rendered(ScriptedReply::text("x").ends_early(), Style::default(), true);
     let mut body = whole;
     let text = String::from_utf8_lossy(data);
     let names =
@@ -94,7 +94,7 @@ fn json_100_000_deep() {
     // In an input, it is the model's mistake, and is answered.
     let tools = Counting::usual();
     let results = results_of(
-        Reply::new().tool_use_cut("toolu_1", "plain", core::str::from_utf8(&deep).unwrap()),
+        ScriptedReply::new().tool_use_cut("toolu_1", "plain", core::str::from_utf8(&deep).unwrap()),
         &tools,
     );
     assert_eq!(
@@ -104,9 +104,10 @@ fn json_100_000_deep() {
     assert!(tools.began().is_empty());
 }
 
-fn results_of(reply: Reply, tools: &Counting) -> Json {
+fn results_of(reply: ScriptedReply, tools: &Counting) -> Json {
     let clock = VirtualClock::new(0);
-    let mut driver = drive(Script::new().reply(reply).reply(Reply::text("Done.")), tools, &clock);
+    let mut driver =
+        drive(Script::new().reply(reply).reply(ScriptedReply::text("Done.")), tools, &clock);
     let mut run = run();
     assert_eq!(until_done(&mut driver, &mut run), Ok(Outcome::Ended(Some(StopReason::EndTurn))));
     last_request(&mut driver)[2]["content"].clone()
@@ -129,7 +130,7 @@ fn endless(mut run: Run<'_>, start: &[u8], piece: &[u8]) -> Error {
 
 #[test]
 fn an_endless_line_and_an_endless_reply() {
-    let stream = rendered(Reply::text("x").ends_early(), Style::default(), true);
+    let stream = rendered(ScriptedReply::text("x").ends_early(), Style::default(), true);
     let delta = b"event: content_block_delta\ndata: {\"type\":\"content_block_delta\",\"index\":1,\"delta\":{\"type\":\"text_delta\",\"text\":\"and on\"}}\n\n";
     let mut open = stream.clone();
     open.extend_from_slice(
@@ -166,7 +167,7 @@ fn an_endless_line_and_an_endless_reply() {
     let mut run = Run::new(Transcript::new(&mut memory));
     run.user("Hi").unwrap();
     let comment = [b":".as_slice(), &b"x".repeat(100_000), b"\n\n"].concat();
-    let body = [comment, rendered(Reply::text("Hello"), Style::default(), true)].concat();
+    let body = [comment, rendered(ScriptedReply::text("Hello"), Style::default(), true)].concat();
     let (_, ended) = exchange(&mut run, 200, body.chunks(50));
     assert_eq!(ended, Ok(()));
 }
@@ -175,7 +176,7 @@ fn an_endless_line_and_an_endless_reply() {
 #[test]
 fn thousands_of_citations() {
     let citations = (0..20_000).map(|i| format!("{{\"n\":{i}}}")).collect::<Vec<_>>().join(" , ");
-    let reply = Reply::new()
+    let reply = ScriptedReply::new()
         .block(&format!("{{\"type\":\"text\",\"text\":\"x\",\"citations\":[ {citations} ]}}"));
     let started = std::time::Instant::now();
     for stream in [true, false] {
@@ -225,7 +226,7 @@ fn invalid_utf8() {
     ));
     utf8(refused(&frame(b"{\"type\":\"content_block_stop\",\"x\":\"\xc3\"}")));
     // In the exact form that the API sends, too.
-    let mut body = rendered(Reply::text("x").ends_early(), Style::default(), true);
+    let mut body = rendered(ScriptedReply::text("x").ends_early(), Style::default(), true);
     body.extend_from_slice(
         b"event: content_block_start\ndata: {\"type\":\"content_block_start\",\"index\":1,\"content_block\":{\"type\":\"text\",\"text\":\"\"}}\n\n",
     );
@@ -285,7 +286,7 @@ fn what_is_no_reply() {
     // An error page is reported by its status, whatever its text is.
     let (tools, clock) = (Counting::usual(), VirtualClock::new(0));
     let mut driver = drive(
-        Script::new().raw(502, &[], "<html>Bad gateway</html>").reply(Reply::text("Hello")),
+        Script::new().raw(502, &[], "<html>Bad gateway</html>").reply(ScriptedReply::text("Hello")),
         &tools,
         &clock,
     );
@@ -395,8 +396,8 @@ fn a_call_of_the_servers_without_a_name_or_an_id() {
         ("server_tool_use", r#""name":"web_search""#),
         ("mcp_tool_use", r#""id":7,"name":"web_search""#),
     ] {
-        let reply =
-            Reply::text("x").block(&format!(r#"{{"type":"{kind}",{named},"input":{{"q":1}}}}"#));
+        let reply = ScriptedReply::text("x")
+            .block(&format!(r#"{{"type":"{kind}",{named},"input":{{"q":1}}}}"#));
         for stream in [true, false] {
             let body = rendered(reply.clone(), Style::default(), stream);
             let expected = Phrase::of("server calls with a name and an id");
@@ -408,7 +409,7 @@ fn a_call_of_the_servers_without_a_name_or_an_id() {
 #[test]
 fn a_block_that_no_model_may_say() {
     for kind in ["tool_result", "tool_addition", "tool_removal"] {
-        let reply = Reply::text("x")
+        let reply = ScriptedReply::text("x")
             .block(&format!(r#"{{"type":"{kind}","tool_use_id":"t1","content":"x"}}"#));
         for stream in [true, false] {
             let body = rendered(reply.clone(), Style::default(), stream);
@@ -422,7 +423,7 @@ fn a_block_that_no_model_may_say() {
 fn a_container_id_longer_than_its_room() {
     let id = "c".repeat(97);
     for stream in [true, false] {
-        let body = rendered(Reply::text("x").container(&id), Style::default(), stream);
+        let body = rendered(ScriptedReply::text("x").container(&id), Style::default(), stream);
         assert_eq!(
             refused(&body),
             Error::Capacity(Capacity { what: CapacityKind::Container, needed: 97, free: 96 })
@@ -434,7 +435,7 @@ fn a_container_id_longer_than_its_room() {
 fn tools_that_give_what_the_api_does_not_take() {
     let results = |act: Act| {
         results_of(
-            Reply::new().tool_use("toolu_1", "plain", "{}"),
+            ScriptedReply::new().tool_use("toolu_1", "plain", "{}"),
             &Counting::new([Tool::plain().acting(act)]),
         )
     };
@@ -479,8 +480,10 @@ fn tools_that_give_what_the_api_does_not_take() {
 fn a_tool_that_takes_too_long() {
     let slow = |yields| Tool { timeout: Some(Duration::from_secs(2)), ..Tool::slow(yields) };
     let (tools, clock) = (Counting::new([slow(usize::MAX), Tool::plain()]), VirtualClock::new(0));
-    let reply = Reply::new().tool_use("toolu_1", "slow", "{}").tool_use("toolu_2", "plain", "{}");
-    let mut driver = drive(Script::new().reply(reply).reply(Reply::text("Done.")), &tools, &clock);
+    let reply =
+        ScriptedReply::new().tool_use("toolu_1", "slow", "{}").tool_use("toolu_2", "plain", "{}");
+    let mut driver =
+        drive(Script::new().reply(reply).reply(ScriptedReply::text("Done.")), &tools, &clock);
     let mut run = run();
     assert_eq!(until_done(&mut driver, &mut run), Ok(Outcome::Ended(Some(StopReason::EndTurn))));
     let results = last_request(&mut driver)[2]["content"].clone();
@@ -494,7 +497,7 @@ fn a_tool_that_takes_too_long() {
     // In time.
     let tools = Counting::new([slow(0)]);
     assert_eq!(
-        results_of(Reply::new().tool_use("toolu_1", "slow", "{}"), &tools)[0]["content"],
+        results_of(ScriptedReply::new().tool_use("toolu_1", "slow", "{}"), &tools)[0]["content"],
         "late"
     );
 }

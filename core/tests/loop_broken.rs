@@ -20,7 +20,8 @@ use toolrunner_core::error::{Error, Protocol, TransportKind};
 use toolrunner_core::message::StopReason;
 use toolrunner_core::run::{OnBreak, Outcome, Run, ToolAnswer};
 use toolrunner_core::testing::{
-    Answer, Chunk, Fault, Reply, Script, ScriptedModel, ScriptedTransport, Style, VirtualClock,
+    Answer, Chunk, Fault, Script, ScriptedModel, ScriptedReply, ScriptedTransport, Style,
+    VirtualClock,
 };
 use toolrunner_core::transcript::Transcript;
 
@@ -35,7 +36,7 @@ fn keeping() -> Run<'static> {
 }
 
 /// Returns the stream of `reply` up to `mark`, then a reset.
-fn cut_before(reply: Reply, mark: &str) -> Answer {
+fn cut_before(reply: ScriptedReply, mark: &str) -> Answer {
     let body = String::from_utf8(rendered(reply, Style::default(), true)).unwrap();
     let at = body.find(mark).unwrap_or_else(|| panic!("no {mark} in {body}"));
     Answer::chunks(200, vec![Chunk::Data(body.as_bytes()[..at].to_vec()), Chunk::Reset])
@@ -46,10 +47,10 @@ fn text_of(run: &Run<'_>) -> String {
 }
 
 /// Returns what is kept of `reply` if it is cut at `mark`.
-fn left_of(reply: Reply, mark: &str) -> (Outcome, String) {
+fn left_of(reply: ScriptedReply, mark: &str) -> (Outcome, String) {
     let (tools, clock) = (Counting::usual(), VirtualClock::new(0));
     let mut driver = drive(
-        Script::new().answer(cut_before(reply, mark)).reply(Reply::text("Done.")),
+        Script::new().answer(cut_before(reply, mark)).reply(ScriptedReply::text("Done.")),
         &tools,
         &clock,
     );
@@ -66,7 +67,8 @@ fn left_of(reply: Reply, mark: &str) -> (Outcome, String) {
 
 #[test]
 fn whole_blocks_stay_and_the_cut_one_goes() {
-    let reply = || Reply::text("First.").tool_use("t1", "plain", r#"{"a":1}"#).and_text("Last.");
+    let reply =
+        || ScriptedReply::text("First.").tool_use("t1", "plain", r#"{"a":1}"#).and_text("Last.");
     let kept = r#",{"role":"assistant","content":[{"type":"text","text":"First."},{"type":"tool_use","id":"t1","name":"plain","input":{"a":1}}]}"#;
     // In the middle of the last text, before it, and after the call.
     assert_eq!(
@@ -96,7 +98,7 @@ fn whole_blocks_stay_and_the_cut_one_goes() {
 #[test]
 fn what_could_not_stand_at_the_end_goes_too() {
     let reply = || {
-        Reply::text("Hm.")
+        ScriptedReply::text("Hm.")
             .block(r#"{"type":"server_tool_use","id":"s1","name":"web_search","input":{}}"#)
             .block(r#"{"type":"web_search_tool_result","tool_use_id":"s1","content":[]}"#)
             .block(r#"{"type":"server_tool_use","id":"s2","name":"web_search","input":{}}"#)
@@ -108,7 +110,7 @@ fn what_could_not_stand_at_the_end_goes_too() {
     // A server's call without a result, and a block that follows it.
     assert_eq!(left_of(reply(), r#"{"type":"message_delta""#).1, all);
     let (rests, kept) = left_of(
-        Reply::new().thinking("Well.", "c2ln").and_text("So."),
+        ScriptedReply::new().thinking("Well.", "c2ln").and_text("So."),
         r#"{"type":"content_block_start","index":1"#,
     );
     assert_eq!((rests, kept.as_str()), (Outcome::Stopped, ""), "thinking alone is not a message");
@@ -118,13 +120,13 @@ fn what_could_not_stand_at_the_end_goes_too() {
 fn the_calls_of_a_kept_message_are_answered_as_not_run_when_it_goes_on() {
     for verb in ["user", "append", "resume", "snapshot"] {
         let (tools, clock) = (Counting::usual(), VirtualClock::new(0));
-        let reply = Reply::text("First.")
+        let reply = ScriptedReply::text("First.")
             .tool_use("t1", "plain", "{}")
             .tool_use("t2", "plain", "{}")
             .and_text("x");
         let script = Script::new()
             .answer(cut_before(reply, r#"{"type":"content_block_stop","index":3"#))
-            .reply(Reply::text("Done."));
+            .reply(ScriptedReply::text("Done."));
         let mut driver = drive(script, &tools, &clock);
         let mut run = keeping();
         until_done(&mut driver, &mut run).unwrap_err();
@@ -158,7 +160,8 @@ fn the_calls_of_a_kept_message_are_answered_as_not_run_when_it_goes_on() {
 #[test]
 fn an_error_event_keeps_its_words() {
     let (tools, clock) = (Counting::usual(), VirtualClock::new(0));
-    let reply = Reply::text("First.").error_event("invalid_request_error", "Something is wrong.");
+    let reply =
+        ScriptedReply::text("First.").error_event("invalid_request_error", "Something is wrong.");
     let mut driver = drive(Script::new().reply(reply), &tools, &clock);
     let mut run = keeping();
     assert!(matches!(until_done(&mut driver, &mut run), Err(Error::Api(_))));
@@ -177,7 +180,9 @@ fn a_block_that_made_the_reply_none_is_not_kept() {
     ] {
         let (tools, clock) = (Counting::usual(), VirtualClock::new(0));
         let mut driver = drive(
-            Script::new().reply(Reply::text("First.").block(block)).reply(Reply::text("Done.")),
+            Script::new()
+                .reply(ScriptedReply::text("First.").block(block))
+                .reply(ScriptedReply::text("Done.")),
             &tools,
             &clock,
         );
@@ -198,16 +203,16 @@ fn a_block_that_made_the_reply_none_is_not_kept() {
 #[test]
 fn a_retry_comes_first_and_the_default_drops() {
     let (tools, clock) = (Counting::usual(), VirtualClock::new(0));
-    let reply = || Reply::text("First.").ends_early();
+    let reply = || ScriptedReply::text("First.").ends_early();
     let mut driver =
-        drive(Script::new().reply(reply()).reply(Reply::text("Done.")), &tools, &clock);
+        drive(Script::new().reply(reply()).reply(ScriptedReply::text("Done.")), &tools, &clock);
     let mut run = keeping();
     run.retry_policy_mut().retries = 1;
     assert_eq!(until_done(&mut driver, &mut run), ENDED);
     assert!(!text_of(&run).contains("First."));
 
     let mut driver =
-        drive(Script::new().reply(reply()).reply(Reply::text("Done.")), &tools, &clock);
+        drive(Script::new().reply(reply()).reply(ScriptedReply::text("Done.")), &tools, &clock);
     let mut run = keeping();
     run.set_on_break(OnBreak::Drop);
     assert_eq!(until_done(&mut driver, &mut run), Err(Error::Protocol(Protocol::EndedEarly)));
@@ -219,7 +224,9 @@ fn a_retry_comes_first_and_the_default_drops() {
 fn a_kept_reply_can_be_asked_for_again() {
     let (tools, clock) = (Counting::usual(), VirtualClock::new(0));
     let mut driver = drive(
-        Script::new().reply(Reply::text("First.").ends_early()).reply(Reply::text("Done.")),
+        Script::new()
+            .reply(ScriptedReply::text("First.").ends_early())
+            .reply(ScriptedReply::text("Done.")),
         &tools,
         &clock,
     );
@@ -235,7 +242,7 @@ fn a_kept_reply_can_be_asked_for_again() {
 #[test]
 fn cut_at_every_byte() {
     let reply = || {
-        Reply::text("Some text.")
+        ScriptedReply::text("Some text.")
             .tool_use("t1", "plain", r#"{"a":"\n"}"#)
             .thinking("Hm.", "c2ln")
             .tool_use("t2", "plain", "{}")
@@ -246,7 +253,7 @@ fn cut_at_every_byte() {
     for at in 0..len {
         let (tools, clock) = (Counting::usual(), VirtualClock::new(0));
         let model = ScriptedModel::new(
-            Script::new().reply(reply()).reply(reply()).reply(Reply::text("Done.")),
+            Script::new().reply(reply()).reply(reply()).reply(ScriptedReply::text("Done.")),
         )
         .lenient();
         let transport = ScriptedTransport::new(model).faults(&[Fault::ResetAt(at)]);

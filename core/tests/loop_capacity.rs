@@ -21,7 +21,7 @@ use toolrunner_core::error::{Capacity, CapacityKind, Error};
 use toolrunner_core::message::StopReason;
 use toolrunner_core::run::{Outcome, Run, Step, ToolAnswer};
 use toolrunner_core::testing::{
-    Reply, Rng, Script, ScriptedModel, ScriptedTransport, Style, VirtualClock,
+    Rng, Script, ScriptedModel, ScriptedReply, ScriptedTransport, Style, VirtualClock,
 };
 use toolrunner_core::time::Instant;
 use toolrunner_core::transcript::Transcript;
@@ -41,14 +41,14 @@ fn converse(
         Counting::new([if long { large } else { Tool::plain() }, Tool::failing()]),
         VirtualClock::new(0),
     );
-    let first = Reply::text("Let me \"see\".")
+    let first = ScriptedReply::text("Let me \"see\".")
         .thinking("日本 😀", "c2ln")
         .tool_use("toolu_1", "plain", r#"{"text":"\n\u0041 \"quoted\""}"#)
         .tool_use("toolu_2", "failing", "{}");
     let script = Script::new()
         .reply(if long { first.tool_use_cut("toolu_3", "plain", "{\"a\n") } else { first })
-        .reply(Reply::new().tool_use("toolu_4", if long { "nope" } else { "plain" }, "{}"))
-        .reply(Reply::text("All done."));
+        .reply(ScriptedReply::new().tool_use("toolu_4", if long { "nope" } else { "plain" }, "{}"))
+        .reply(ScriptedReply::text("All done."));
     let transport = ScriptedTransport::new(ScriptedModel::new(script).style(style.clone()));
     let mut driver = drive_over(transport, &tools, &clock);
     driver.config_mut().stream = stream;
@@ -163,8 +163,10 @@ fn a_result_that_does_not_fit_says_so_and_the_others_are_answered() {
         Ok(())
     })]);
     let clock = VirtualClock::new(0);
-    let reply = Reply::new().tool_use("toolu_1", "plain", "{}").tool_use("toolu_2", "plain", "{}");
-    let mut driver = drive(Script::new().reply(reply).reply(Reply::text("Done.")), &tools, &clock);
+    let reply =
+        ScriptedReply::new().tool_use("toolu_1", "plain", "{}").tool_use("toolu_2", "plain", "{}");
+    let mut driver =
+        drive(Script::new().reply(reply).reply(ScriptedReply::text("Done.")), &tools, &clock);
     let mut run = Run::new(Transcript::new(&mut memory));
     run.user("Hi").unwrap();
     assert_eq!(until_done(&mut driver, &mut run), Ok(ENDED));
@@ -179,12 +181,14 @@ fn a_result_that_does_not_fit_says_so_and_the_others_are_answered() {
 #[test]
 fn without_room_for_answers_the_reply_is_taken_back_and_no_tool_runs() {
     let reply = || {
-        (0..8).fold(Reply::new(), |reply, i| reply.tool_use(&format!("toolu_{i}"), "plain", "{}"))
+        (0..8).fold(ScriptedReply::new(), |reply, i| {
+            reply.tool_use(&format!("toolu_{i}"), "plain", "{}")
+        })
     };
     let mut memory = vec![0; 1300];
     let (tools, clock) = (Counting::usual(), VirtualClock::new(0));
     let mut driver = drive(
-        Script::new().reply(reply()).reply(reply()).reply(Reply::text("Done.")),
+        Script::new().reply(reply()).reply(reply()).reply(ScriptedReply::text("Done.")),
         &tools,
         &clock,
     );
@@ -214,8 +218,9 @@ fn what_is_said_leaves_room_for_the_answers() {
         let mut memory = vec![0; capacity];
         let mut run = Run::new(Transcript::new(&mut memory));
         run.user("Hi").unwrap();
-        let reply = (0..3)
-            .fold(Reply::new(), |reply, i| reply.tool_use(&format!("toolu_{i}"), "plain", "{}"));
+        let reply = (0..3).fold(ScriptedReply::new(), |reply, i| {
+            reply.tool_use(&format!("toolu_{i}"), "plain", "{}")
+        });
         let body = rendered(reply, Style::default(), true);
         let (_, ended) = exchange(&mut run, 200, [body.as_slice()]);
         if ended.is_err() || run.step(Instant::ZERO) != Ok(Step::Call) {
@@ -258,8 +263,9 @@ fn a_prompt_that_does_not_fit_says_nothing() {
 #[test]
 fn more_calls_than_a_turn_may_have() {
     let reply = |count| {
-        (0..count)
-            .fold(Reply::new(), |reply, i| reply.tool_use(&format!("toolu_{i}"), "plain", "{}"))
+        (0..count).fold(ScriptedReply::new(), |reply, i| {
+            reply.tool_use(&format!("toolu_{i}"), "plain", "{}")
+        })
     };
     let mut run = run();
     let body = rendered(reply(129), Style::default(), true);
@@ -272,7 +278,7 @@ fn more_calls_than_a_turn_may_have() {
     assert_eq!(messages(&run).len(), 1);
     let (tools, clock) = (Counting::usual(), VirtualClock::new(0));
     let mut driver =
-        drive(Script::new().reply(reply(128)).reply(Reply::text("Done.")), &tools, &clock);
+        drive(Script::new().reply(reply(128)).reply(ScriptedReply::text("Done.")), &tools, &clock);
     let started = std::time::Instant::now();
     assert_eq!(until_done(&mut driver, &mut run), Ok(ENDED));
     assert_eq!(tools.began().len(), 128);
@@ -282,8 +288,9 @@ fn more_calls_than_a_turn_may_have() {
 #[test]
 #[cfg_attr(not(feature = "gateways"), ignore = "reads forms of other servers")]
 fn more_open_blocks_than_may_be() {
-    let reply =
-        |count| (0..count).fold(Reply::new(), |reply, i| reply.and_text(&format!("text {i}")));
+    let reply = |count| {
+        (0..count).fold(ScriptedReply::new(), |reply, i| reply.and_text(&format!("text {i}")))
+    };
     let style = || Style { interleaved: true, ..Style::default() };
     let most = if cfg!(feature = "alloc") { 128 } else { 8 };
     let mut run = run();

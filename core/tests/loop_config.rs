@@ -16,7 +16,9 @@ use toolrunner_core::error::Error;
 use toolrunner_core::message::StopReason;
 use toolrunner_core::policy::{Limit, Limits, RetryPolicy};
 use toolrunner_core::run::Outcome;
-use toolrunner_core::testing::{Reply, Script, ScriptedModel, ScriptedTransport, VirtualClock};
+use toolrunner_core::testing::{
+    Script, ScriptedModel, ScriptedReply, ScriptedTransport, VirtualClock,
+};
 use toolrunner_core::wire::Config;
 
 const CONFIG: Config<'static> = Config::new("m", 64);
@@ -40,13 +42,18 @@ fn driver<'d>(
 #[test]
 fn limits_of_the_configuration_end_a_run() {
     let (tools, clock) = (Counting::usual(), VirtualClock::new(1));
-    let mut nothing =
-        driver(CONFIG.limits(turns(0)), Script::new().reply(Reply::text("no")), &tools, &clock);
+    let mut nothing = driver(
+        CONFIG.limits(turns(0)),
+        Script::new().reply(ScriptedReply::text("no")),
+        &tools,
+        &clock,
+    );
     assert_eq!(until_done(&mut nothing, &mut run()), Ok(Outcome::Limit(Limit::Turns)));
     assert_eq!(requests(&mut nothing), 0);
 
-    let script =
-        Script::new().reply(Reply::new().tool_use("t1", "plain", "{}")).reply(Reply::text("done"));
+    let script = Script::new()
+        .reply(ScriptedReply::new().tool_use("t1", "plain", "{}"))
+        .reply(ScriptedReply::text("done"));
     let mut one = driver(CONFIG.limits(turns(1)), script, &tools, &clock);
     let mut run = run();
     assert_eq!(until_done(&mut one, &mut run), Ok(Outcome::Limit(Limit::Turns)));
@@ -59,7 +66,7 @@ fn limits_of_the_configuration_end_a_run() {
 #[test]
 fn limits_hold_before_calls_run_by_hand() {
     let (tools, clock) = (Counting::usual(), VirtualClock::new(1));
-    let script = || Script::new().reply(Reply::new().tool_use("t1", "plain", "{}"));
+    let script = || Script::new().reply(ScriptedReply::new().tool_use("t1", "plain", "{}"));
     let mut driver =
         driver(CONFIG.limits(Limits { calls: Some(0), ..Limits::NONE }), script(), &tools, &clock);
     let mut run = run();
@@ -72,8 +79,12 @@ fn limits_hold_before_calls_run_by_hand() {
 #[test]
 fn limits_of_the_run_win() {
     let (tools, clock) = (Counting::usual(), VirtualClock::new(1));
-    let mut driver =
-        driver(CONFIG.limits(turns(0)), Script::new().reply(Reply::text("yes")), &tools, &clock);
+    let mut driver = driver(
+        CONFIG.limits(turns(0)),
+        Script::new().reply(ScriptedReply::text("yes")),
+        &tools,
+        &clock,
+    );
     let mut run = run();
     *run.limits_mut() = Limits::NONE;
     assert_eq!(until_done(&mut driver, &mut run), ENDED);
@@ -110,7 +121,8 @@ fn the_retry_policy_of_the_configuration_counts() {
 #[test]
 fn a_configuration_that_is_changed_counts_for_the_next_run() {
     let (tools, clock) = (Counting::usual(), VirtualClock::new(1));
-    let mut driver = driver(CONFIG, Script::new().reply(Reply::text("yes")), &tools, &clock);
+    let mut driver =
+        driver(CONFIG, Script::new().reply(ScriptedReply::text("yes")), &tools, &clock);
     assert_eq!(until_done(&mut driver, &mut run()), ENDED);
     driver.config_mut().limits = turns(0);
     assert_eq!(until_done(&mut driver, &mut run()), Ok(Outcome::Limit(Limit::Turns)));

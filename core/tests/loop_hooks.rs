@@ -23,14 +23,14 @@ use std::task::Poll;
 use std::time::Duration;
 
 use common::*;
-use toolrunner_core::drive::{Decision, Draft, Driver, Hooks};
+use toolrunner_core::drive::{Draft, Driver, Hooks, Verdict};
 use toolrunner_core::error::{Error, Misuse};
 use toolrunner_core::message::StopReason;
 use toolrunner_core::observe::{Event, FnObserver};
 use toolrunner_core::policy::{Limit, Limits};
 use toolrunner_core::run::{Call, Outcome, Run, ToolAnswer};
 use toolrunner_core::testing::{
-    Fault, Reply, Script, ScriptedModel, ScriptedTransport, Style, VirtualClock,
+    Fault, Script, ScriptedModel, ScriptedReply, ScriptedTransport, Style, VirtualClock,
 };
 use toolrunner_core::time::{Clock, Instant};
 use toolrunner_core::tool::{Definition, Output, ToolCall, ToolError, ToolHost, Toolbox};
@@ -75,37 +75,37 @@ fn results(run: &Run<'_>) -> Vec<(String, bool)> {
 struct Gate;
 
 impl Hooks for Gate {
-    async fn before(&self, call: &ToolCall<'_>, out: &mut Output<'_>) -> Decision {
+    async fn before(&self, call: &ToolCall<'_>, out: &mut Output<'_>) -> Verdict {
         match call.id.to_string().as_str() {
             "denied" => {
                 out.text("Not \"now\".").unwrap();
-                Decision::Deny
+                Verdict::Deny
             }
-            "denied2" => Decision::Deny,
+            "denied2" => Verdict::Deny,
             "answered" => {
                 out.text("line\nline").unwrap();
-                Decision::Answer
+                Verdict::Answer
             }
-            "answered2" => Decision::Answer,
+            "answered2" => Verdict::Answer,
             "other" => {
                 out.input(r#"{"text":"\u00e9\n"}"#).unwrap();
-                Decision::Input
+                Verdict::Input
             }
             "broken" => {
                 assert!(out.input("[1]").is_err());
-                Decision::Input
+                Verdict::Input
             }
-            "suspended" => Decision::Suspend,
+            "suspended" => Verdict::Suspend,
             _ => {
                 out.text("This is discarded.").unwrap();
-                Decision::Allow
+                Verdict::Allow
             }
         }
     }
 }
 
-fn asking(ids: &[&str]) -> Reply {
-    ids.iter().fold(Reply::new(), |reply, id| reply.tool_use(id, "plain", "{}"))
+fn asking(ids: &[&str]) -> ScriptedReply {
+    ids.iter().fold(ScriptedReply::new(), |reply, id| reply.tool_use(id, "plain", "{}"))
 }
 
 #[test]
@@ -120,8 +120,12 @@ fn a_gate_decides_before_each_call() {
     let ids = ["free", "denied", "denied2", "answered", "answered2", "other", "broken"];
     let reply =
         asking(&ids).tool_use("unknown", "nope", "{}").tool_use_cut("cut", "plain", "{\"a\":");
-    let mut driver =
-        hooked(Script::new().reply(reply).reply(Reply::text("Done.")), &tools, &clock, Gate);
+    let mut driver = hooked(
+        Script::new().reply(reply).reply(ScriptedReply::text("Done.")),
+        &tools,
+        &clock,
+        Gate,
+    );
     for fixed in [false, true] {
         let mut memory = [0; 4096];
         let mut run = if fixed {
@@ -135,7 +139,7 @@ fn a_gate_decides_before_each_call() {
                 .tool_use("unknown", "nope", "{}")
                 .tool_use_cut("cut", "plain", "{\"a\":");
             driver = hooked(
-                Script::new().reply(reply).reply(Reply::text("Done.")),
+                Script::new().reply(reply).reply(ScriptedReply::text("Done.")),
                 &tools,
                 &clock,
                 Gate,
@@ -165,8 +169,11 @@ fn a_gate_decides_before_each_call() {
 #[test]
 fn a_suspended_call_goes_on_in_another_process() {
     let (tools, clock) = (Counting::usual(), VirtualClock::new(0));
-    let script =
-        || Script::new().reply(asking(&["first", "suspended", "last"])).reply(Reply::text("Done."));
+    let script = || {
+        Script::new()
+            .reply(asking(&["first", "suspended", "last"]))
+            .reply(ScriptedReply::text("Done."))
+    };
     let (mut here, mut there, mut bytes) = ([0; 2048], [0; 2048], [0; 4096]);
     let mut run = Run::new(Transcript::new(&mut here));
     run.user("Hi").unwrap();
@@ -176,7 +183,8 @@ fn a_suspended_call_goes_on_in_another_process() {
     let len = run.snapshot_into(&mut bytes).unwrap();
 
     let after = Counting::usual();
-    let mut driver = hooked(Script::new().reply(Reply::text("Done.")), &after, &clock, Gate);
+    let mut driver =
+        hooked(Script::new().reply(ScriptedReply::text("Done.")), &after, &clock, Gate);
     let mut run = Run::from_snapshot(&bytes[..len], Transcript::new(&mut there)).unwrap();
     assert_eq!(go(&mut driver, &mut run), Ok(Outcome::NeedsAnswer), "nobody has decided yet");
     let waiting = run.call_for_caller().unwrap();
@@ -224,8 +232,12 @@ fn a_hook_sees_each_result() {
     let reply = asking(&["secret", "long"])
         .tool_use("failed", "failing", "{}")
         .tool_use("json", "plain", "{}");
-    let mut driver =
-        hooked(Script::new().reply(reply).reply(Reply::text("Done.")), &tools, &clock, Editor);
+    let mut driver = hooked(
+        Script::new().reply(reply).reply(ScriptedReply::text("Done.")),
+        &tools,
+        &clock,
+        Editor,
+    );
     let mut memory = [0; 4096];
     let mut run = Run::new(Transcript::new(&mut memory));
     run.user("Hi").unwrap();
@@ -299,8 +311,12 @@ fn a_flag_ends_the_run_wherever_it_is() {
         let clock = std::sync::Arc::new(VirtualClock::new(0));
         let tools = Counting::usual();
         let script = Script::new()
-            .reply(Reply::text("Hm.").tool_use("t1", "slow", "{}").tool_use("t2", "slow", "{}"))
-            .reply(Reply::text("Done."));
+            .reply(
+                ScriptedReply::text("Hm.")
+                    .tool_use("t1", "slow", "{}")
+                    .tool_use("t2", "slow", "{}"),
+            )
+            .reply(ScriptedReply::text("Done."));
         let flag = AtomicBool::new(false);
         let transport = slow_stream(script, &clock).faults(&[Fault::ResetAt(200)]);
         let mut driver =
@@ -354,9 +370,9 @@ struct Graceful<'c> {
 }
 
 impl Hooks for Graceful<'_> {
-    async fn before(&self, _: &ToolCall<'_>, _: &mut Output<'_>) -> Decision {
+    async fn before(&self, _: &ToolCall<'_>, _: &mut Output<'_>) -> Verdict {
         self.cancelled.store(true, Ordering::Relaxed);
-        Decision::Allow
+        Verdict::Allow
     }
 
     fn is_cancelled(&self) -> bool {
@@ -453,7 +469,7 @@ fn a_grace_period_is_no_longer_than_it_says() {
 #[test]
 fn the_end_of_a_body_is_waited_for_one_second() {
     let clock = std::sync::Arc::new(VirtualClock::new(0));
-    let script = Script::new().reply(Reply::text("Done."));
+    let script = Script::new().reply(ScriptedReply::text("Done."));
     // The whole reply arrives, and then nothing, though the transport would wait for ten minutes.
     let transport = ScriptedTransport::new(ScriptedModel::new(script))
         .clock(std::sync::Arc::clone(&clock))
@@ -471,7 +487,7 @@ fn the_time_limit_holds_while_a_tool_runs_and_while_a_reply_comes() {
     let (tools, clock) =
         (Counting::new([Tool { yields: usize::MAX, ..Tool::plain() }]), VirtualClock::new(0));
     let mut driver = drive(
-        Script::new().reply(asking(&["t1", "t2"])).reply(Reply::text("Done.")),
+        Script::new().reply(asking(&["t1", "t2"])).reply(ScriptedReply::text("Done.")),
         &tools,
         &clock,
     );
@@ -484,7 +500,8 @@ fn the_time_limit_holds_while_a_tool_runs_and_while_a_reply_comes() {
 
     // A reply that never arrives, though the transport would wait for ten minutes.
     let clock = std::sync::Arc::new(VirtualClock::new(0));
-    let script = Script::new().reply(Reply::text("Never.")).reply(Reply::text("Done."));
+    let script =
+        Script::new().reply(ScriptedReply::text("Never.")).reply(ScriptedReply::text("Done."));
     let transport = slow_stream(script, &clock).faults(&[Fault::StallAt(100)]);
     let mut driver = drive_over(transport, &tools, &clock);
     let mut run = common::run();
@@ -530,14 +547,14 @@ fn the_server_compacts_by_a_request_of_its_own() {
     ];
     for (params, kept) in CASES {
         let (tools, clock) = (Counting::usual(), VirtualClock::new(0));
-        let summary = Reply::new()
+        let summary = ScriptedReply::new()
             .block(r#"{"type":"compaction","content":"Summary.","encrypted_content":"zz"}"#)
             .stop("compaction");
         let mut first = asking(&["t1"]);
         if params.contains("container") {
             first = first.container("c1");
         }
-        let script = Script::new().reply(first).reply(summary).reply(Reply::text("Done."));
+        let script = Script::new().reply(first).reply(summary).reply(ScriptedReply::text("Done."));
         let transport = ScriptedTransport::new(ScriptedModel::new(script).lenient());
         let config = Config::new("m", 64)
             .params(params)
@@ -574,10 +591,11 @@ fn the_server_compacts_by_a_request_of_its_own() {
 #[test]
 fn a_summary_of_the_server_with_a_call_beside_it_is_none() {
     let (tools, clock) = (Counting::usual(), VirtualClock::new(0));
-    let summary = Reply::new()
+    let summary = ScriptedReply::new()
         .block(r#"{"type":"compaction","content":"Summary."}"#)
         .tool_use("t2", "plain", "{}");
-    let script = Script::new().reply(asking(&["t1"])).reply(summary).reply(Reply::text("Done."));
+    let script =
+        Script::new().reply(asking(&["t1"])).reply(summary).reply(ScriptedReply::text("Done."));
     let mut driver = hooked(script, &tools, &clock, &());
     let mut run = run();
     block_on(driver.next_turn(&mut run, &mut ())).unwrap();
@@ -594,8 +612,12 @@ fn what_is_told_of_calls_that_wait() {
     let (tools, clock) = (Counting::new([Tool::plain(), Tool::asks()]), VirtualClock::new(0));
     let reply =
         asking(&["suspended"]).tool_use("t1", "asks", "{}").tool_use_cut("t2", "asks", "[1]");
-    let mut driver =
-        hooked(Script::new().reply(reply).reply(Reply::text("Done.")), &tools, &clock, Gate);
+    let mut driver = hooked(
+        Script::new().reply(reply).reply(ScriptedReply::text("Done.")),
+        &tools,
+        &clock,
+        Gate,
+    );
     let mut run = run();
     let told = std::cell::RefCell::new(Vec::new());
     let mut observer = FnObserver(|event: &Event<'_>| {
@@ -621,9 +643,9 @@ fn what_is_told_of_calls_that_wait() {
 fn nobody_is_asked_about_what_cannot_run() {
     struct Count(Cell<usize>, Cell<usize>, Cell<usize>);
     impl Hooks for Count {
-        async fn before(&self, _: &ToolCall<'_>, _: &mut Output<'_>) -> Decision {
+        async fn before(&self, _: &ToolCall<'_>, _: &mut Output<'_>) -> Verdict {
             self.0.set(self.0.get() + 1);
-            Decision::Allow
+            Verdict::Allow
         }
 
         fn refused(&self, _: &Call<'_>) {
@@ -635,13 +657,17 @@ fn nobody_is_asked_about_what_cannot_run() {
         }
     }
     let (tools, clock) = (Counting::usual(), VirtualClock::new(0));
-    let reply = Reply::new()
+    let reply = ScriptedReply::new()
         .tool_use("t1", "nope", "{}")
         .tool_use_cut("t2", "plain", "[1]")
         .tool_use("t3", "plain", "{}");
     let hooks = Count(Cell::new(0), Cell::new(0), Cell::new(0));
-    let mut driver =
-        hooked(Script::new().reply(reply).reply(Reply::text("Done.")), &tools, &clock, &hooks);
+    let mut driver = hooked(
+        Script::new().reply(reply).reply(ScriptedReply::text("Done.")),
+        &tools,
+        &clock,
+        &hooks,
+    );
     assert_eq!(go(&mut driver, &mut run()), ENDED);
     assert_eq!((hooks.0.get(), hooks.1.get(), hooks.2.get()), (1, 1, 2));
 }

@@ -22,7 +22,7 @@ use std::time::Duration;
 use toolrunner_core::__private::Notice;
 
 use common::*;
-use toolrunner_core::drive::{Decision, Draft, Hooks};
+use toolrunner_core::drive::{Draft, Hooks, Verdict};
 use toolrunner_core::error::{Error, TransportKind};
 use toolrunner_core::message::StopReason;
 use toolrunner_core::policy::Limits;
@@ -31,8 +31,8 @@ use toolrunner_core::run::{
 };
 use toolrunner_core::testing::validity::{self, Tail};
 use toolrunner_core::testing::{
-    Answer, BadLink, Fault, Reply, Request, Rng, Script, ScriptedModel, ScriptedTransport, Style,
-    VirtualClock,
+    Answer, BadLink, Fault, Request, Rng, Script, ScriptedModel, ScriptedReply, ScriptedTransport,
+    Style, VirtualClock,
 };
 use toolrunner_core::tool::{Output, ToolCall};
 use toolrunner_core::transcript::Transcript;
@@ -56,7 +56,7 @@ fn any_reply(rng: &mut Rng, id: &mut usize) -> Answer {
                 [rng.below(3)];
         return Answer::error(status, kind, "as the script has it");
     }
-    let mut reply = Reply::new();
+    let mut reply = ScriptedReply::new();
     for _ in 0..rng.below(5) {
         *id += 1;
         let name = ["plain", "failing", "slow", "asks", "nope", "large"][rng.below(6)];
@@ -169,24 +169,24 @@ struct Chaos {
 }
 
 impl Hooks for Chaos {
-    async fn before(&self, _: &ToolCall<'_>, out: &mut Output<'_>) -> Decision {
+    async fn before(&self, _: &ToolCall<'_>, out: &mut Output<'_>) -> Verdict {
         // What does not fit becomes an error that says so.
         match self.rng.borrow_mut().below(12) {
             0 => {
                 let _ = out.text("No \"luck\".");
-                Decision::Deny
+                Verdict::Deny
             }
             1 => {
                 let _ = out.text("In its place.");
-                Decision::Answer
+                Verdict::Answer
             }
             2 => {
                 let _ = out.input(r#"{"text":"other\n"}"#);
-                Decision::Input
+                Verdict::Input
             }
-            3 => Decision::Input,
-            4 => Decision::Suspend,
-            _ => Decision::Allow,
+            3 => Verdict::Input,
+            4 => Verdict::Suspend,
+            _ => Verdict::Allow,
         }
     }
 
@@ -277,7 +277,7 @@ fn random_run(seed: u64, mut run: Run<'_>, steps: usize) -> usize {
         // When the faults have ended, the model writes one more text and ends.
         match calm.load(std::sync::atomic::Ordering::SeqCst) {
             usize::MAX => any_reply(&mut replies, &mut id),
-            _ => Reply::text("Done.").into(),
+            _ => ScriptedReply::text("Done.").into(),
         }
     });
     let style = Style {
@@ -409,7 +409,7 @@ fn random_verbs_drops_faults_and_limits_in_memory_that_does_not_grow() {
 #[test]
 fn a_future_dropped_at_every_await() {
     let reply = || {
-        Reply::text("Let me see.")
+        ScriptedReply::text("Let me see.")
             .tool_use("toolu_1", "slow", r#"{"a":"\n"}"#)
             .tool_use("toolu_2", "plain", "{}")
             .tool_use("toolu_3", "slow", "{}")
@@ -423,7 +423,7 @@ fn a_future_dropped_at_every_await() {
             let script = Script::new()
                 .error(529, "overloaded_error", "Overloaded")
                 .reply(reply())
-                .reply(Reply::text("Done."));
+                .reply(ScriptedReply::text("Done."));
             let transport = ScriptedTransport::new(ScriptedModel::new(script).style(style.clone()))
                 .clock(Arc::clone(&clock));
             let mut driver = drive_over(transport, &tools, &clock);

@@ -23,7 +23,7 @@ use toolrunner_core::message::StopReason;
 use toolrunner_core::policy::RetryPolicy;
 use toolrunner_core::run::Outcome;
 use toolrunner_core::testing::{
-    Fault, Reply, Script, ScriptedModel, ScriptedTransport, VirtualClock,
+    Fault, Script, ScriptedModel, ScriptedReply, ScriptedTransport, VirtualClock,
 };
 
 const ENDED: Result<Outcome, Error> = Ok(Outcome::Ended(Some(StopReason::EndTurn)));
@@ -132,9 +132,10 @@ fn connections_that_fail() {
     ] {
         for fault in [Fault::Unsent(kind), Fault::NoHead(kind)] {
             let (tools, clock) = (Counting::usual(), VirtualClock::new(0));
-            let transport =
-                ScriptedTransport::new(ScriptedModel::new(Script::new().reply(Reply::text("Hi"))))
-                    .faults(&[fault, fault]);
+            let transport = ScriptedTransport::new(ScriptedModel::new(
+                Script::new().reply(ScriptedReply::text("Hi")),
+            ))
+            .faults(&[fault, fault]);
             let mut driver = drive_over(transport, &tools, &clock);
             let mut run = run();
             let ended = until_done(&mut driver, &mut run);
@@ -154,8 +155,9 @@ fn each_try_is_told_and_the_tries_of_one_request_do_not_count_for_the_next() {
     let overloaded = |script: Script| {
         script.error(529, "overloaded_error", "x").error(529, "overloaded_error", "x")
     };
-    let script = overloaded(Script::new()).reply(Reply::new().tool_use("toolu_1", "plain", "{}"));
-    let mut driver = drive(overloaded(script).reply(Reply::text("Done.")), &tools, &clock);
+    let script =
+        overloaded(Script::new()).reply(ScriptedReply::new().tool_use("toolu_1", "plain", "{}"));
+    let mut driver = drive(overloaded(script).reply(ScriptedReply::text("Done.")), &tools, &clock);
     let mut run = run();
     let mut seen = Seen::default();
     assert_eq!(

@@ -23,7 +23,7 @@ use toolrunner_core::error::{ApiErrorKind, Error, Protocol};
 use toolrunner_core::message::StopReason;
 use toolrunner_core::policy::Limit;
 use toolrunner_core::run::{Outcome, Step, ToolAnswer};
-use toolrunner_core::testing::{Reply, Script, Style, VirtualClock};
+use toolrunner_core::testing::{Script, ScriptedReply, Style, VirtualClock};
 use toolrunner_core::time::Instant;
 use toolrunner_core::transport::ReplyHead;
 
@@ -31,7 +31,7 @@ use toolrunner_core::transport::ReplyHead;
 fn tool_use_on_the_last_allowed_turn() {
     let (tools, clock) = (Counting::usual(), VirtualClock::new(0));
     let mut driver =
-        drive(Script::new().reply(called()).reply(Reply::text("Done.")), &tools, &clock);
+        drive(Script::new().reply(called()).reply(ScriptedReply::text("Done.")), &tools, &clock);
     let mut run = run();
     run.limits_mut().turns = Some(1);
     for _ in 0..2 {
@@ -53,7 +53,7 @@ fn append_reply_and_results() {
     // again.
     let (tools, clock) = (Counting::usual(), VirtualClock::new(0));
     let mut driver =
-        drive(Script::new().reply(called()).reply(Reply::text("Done.")), &tools, &clock);
+        drive(Script::new().reply(called()).reply(ScriptedReply::text("Done.")), &tools, &clock);
     let mut run = run();
     assert_eq!(next_turn(&mut driver, &mut run), Ok(None));
     run.answer(0.into(), ToolAnswer::ok("by hand")).unwrap();
@@ -75,7 +75,7 @@ fn a_call_without_an_id_or_a_name() {
         r#"{"type":"tool_use","id":"toolu_1","input":{}}"#,
     ] {
         for stream in [true, false] {
-            let body = rendered(Reply::new().block(block), Style::default(), stream);
+            let body = rendered(ScriptedReply::new().block(block), Style::default(), stream);
             let mut run = run();
             let (_, ended) = exchange(&mut run, 200, [body.as_slice()]);
             assert!(matches!(ended, Err(Error::Protocol(Protocol::Event { .. }))), "{block}");
@@ -88,14 +88,14 @@ fn input_is_not_an_object() {
     for (stream, reply) in [
         (
             true,
-            Reply::new()
+            ScriptedReply::new()
                 .tool_use_cut("toolu_1", "plain", "[1]")
                 .tool_use_cut("toolu_2", "plain", r#""x""#)
                 .tool_use("toolu_3", "plain", "{}"),
         ),
         (
             false,
-            Reply::new()
+            ScriptedReply::new()
                 .tool_use("toolu_1", "plain", "[1]")
                 .tool_use("toolu_2", "plain", r#""x""#)
                 .tool_use("toolu_3", "plain", "{}"),
@@ -103,7 +103,7 @@ fn input_is_not_an_object() {
     ] {
         let (tools, clock) = (Counting::usual(), VirtualClock::new(0));
         let mut driver =
-            drive(Script::new().reply(reply).reply(Reply::text("Done.")), &tools, &clock);
+            drive(Script::new().reply(reply).reply(ScriptedReply::text("Done.")), &tools, &clock);
         driver.config_mut().stream = stream;
         let mut run = run();
         assert_eq!(until_done(&mut driver, &mut run), ENDED);
@@ -129,7 +129,7 @@ fn input_is_not_an_object() {
 
 #[test]
 fn more_bad_inputs_than_are_kept_in_detail() {
-    let reply = (0..20).fold(Reply::new(), |reply, i| {
+    let reply = (0..20).fold(ScriptedReply::new(), |reply, i| {
         reply.tool_use_cut(&format!("toolu_{i}"), "plain", if i % 2 == 0 { "[1]" } else { "{" })
     });
     let tools = Counting::usual();
@@ -148,9 +148,9 @@ fn pause_turn() {
     for reason in ["pause_turn", "compaction"] {
         let (tools, clock) = (Counting::usual(), VirtualClock::new(0));
         let paused =
-            Reply::text("Wait.").block(r#"{"type":"server_tool_use","id":"srvtoolu_1","name":"web_search","input":{"q":1}}"#).stop(reason);
+            ScriptedReply::text("Wait.").block(r#"{"type":"server_tool_use","id":"srvtoolu_1","name":"web_search","input":{"q":1}}"#).stop(reason);
         let mut driver =
-            drive(Script::new().reply(paused).reply(Reply::text("Done.")), &tools, &clock);
+            drive(Script::new().reply(paused).reply(ScriptedReply::text("Done.")), &tools, &clock);
         let mut run = run();
         run.limits_mut().turns = Some(1);
         assert_eq!(until_done(&mut driver, &mut run), Ok(Outcome::Limit(Limit::Turns)));
@@ -166,9 +166,9 @@ fn pause_turn() {
 #[test]
 fn pause_turn_without_content() {
     for (reason, reply) in [
-        ("pause_turn", Reply::new()),
-        ("compaction", Reply::new()),
-        ("pause_turn", Reply::text(" \n")),
+        ("pause_turn", ScriptedReply::new()),
+        ("compaction", ScriptedReply::new()),
+        ("pause_turn", ScriptedReply::text(" \n")),
     ] {
         let (tools, clock) = (Counting::usual(), VirtualClock::new(0));
         let script =
@@ -189,7 +189,7 @@ fn pause_turn_without_content() {
 fn pause_turn_with_a_clients_tool_use() {
     let (tools, clock) = (Counting::usual(), VirtualClock::new(0));
     let mut driver = drive(
-        Script::new().reply(called().stop("pause_turn")).reply(Reply::text("Done.")),
+        Script::new().reply(called().stop("pause_turn")).reply(ScriptedReply::text("Done.")),
         &tools,
         &clock,
     );
@@ -215,8 +215,10 @@ fn pause_turn_with_a_clients_tool_use() {
 #[test]
 fn pause_turn_behind_a_call_that_began_early() {
     let mut run = run();
-    let reply =
-        Reply::new().tool_use("t1", "plain", "{}").tool_use("t2", "plain", "{}").stop("pause_turn");
+    let reply = ScriptedReply::new()
+        .tool_use("t1", "plain", "{}")
+        .tool_use("t2", "plain", "{}")
+        .stop("pause_turn");
     assert_eq!(run.step(Instant::ZERO), Ok(Step::Send));
     run.head_arrived(&ReplyHead::new(200));
     let body = rendered(reply, Style::default(), true);
@@ -239,9 +241,9 @@ fn empty_content() {
         for stream in [true, false] {
             let (tools, clock) = (Counting::usual(), VirtualClock::new(0));
             let script = Script::new()
-                .reply(Reply::new().stop(reason))
-                .reply(Reply::text("Now."))
-                .reply(Reply::text("Again."));
+                .reply(ScriptedReply::new().stop(reason))
+                .reply(ScriptedReply::text("Now."))
+                .reply(ScriptedReply::text("Again."));
             let mut driver = drive(script, &tools, &clock);
             driver.config_mut().stream = stream;
             let mut run = run();
@@ -261,7 +263,7 @@ fn end_turn_with_a_tool_use_block() {
     for reason in ["end_turn", "stop_sequence", "model_context_window_exceeded", "something_new"] {
         let (tools, clock) = (Counting::usual(), VirtualClock::new(0));
         let mut driver = drive(
-            Script::new().reply(called().stop(reason)).reply(Reply::text("Done.")),
+            Script::new().reply(called().stop(reason)).reply(ScriptedReply::text("Done.")),
             &tools,
             &clock,
         );
@@ -279,9 +281,9 @@ fn unknown_block_type() {
     let call = r#"{"type":"tool_use","name":"plain","id":"toolu_1","input":{"z":1,"a":12345678901234567890.10},"caller":{"type":"direct"}}"#;
     for stream in [true, false] {
         let (tools, clock) = (Counting::usual(), VirtualClock::new(0));
-        let reply = Reply::new().block(block).block(call);
+        let reply = ScriptedReply::new().block(block).block(call);
         let mut driver =
-            drive(Script::new().reply(reply).reply(Reply::text("Done.")), &tools, &clock);
+            drive(Script::new().reply(reply).reply(ScriptedReply::text("Done.")), &tools, &clock);
         driver.config_mut().stream = stream;
         let mut run = run();
         assert_eq!(until_done(&mut driver, &mut run), ENDED);
@@ -295,7 +297,7 @@ fn unknown_block_type() {
 fn unknown_events_pings_and_comments() {
     let (tools, clock) = (Counting::usual(), VirtualClock::new(0));
     let style = Style { pings: true, comments: true, ..Style::default() };
-    let mut body = rendered(Reply::text("Hello"), style, true);
+    let mut body = rendered(ScriptedReply::text("Hello"), style, true);
     // A frame with an unknown name is skipped; one without a name produces an event.
     let strange = b"event: strange\ndata: no JSON\n\ndata: {\"type\":\"strange\",\"x\":1}\n\n";
     let mut with = strange.to_vec();
@@ -313,10 +315,10 @@ fn unknown_events_pings_and_comments() {
 #[test]
 fn stream_without_message_stop() {
     for early in [
-        Reply::text("Hel").ends_early(),
-        Reply::text("Hel").error_event("overloaded_error", "Overloaded"),
+        ScriptedReply::text("Hel").ends_early(),
+        ScriptedReply::text("Hel").error_event("overloaded_error", "Overloaded"),
     ] {
-        let script = || Script::new().reply(early.clone()).reply(Reply::text("Hello"));
+        let script = || Script::new().reply(early.clone()).reply(ScriptedReply::text("Hello"));
         let (tools, clock) = (Counting::usual(), VirtualClock::new(0));
         let mut driver = drive(script(), &tools, &clock);
         let mut run = run();
@@ -345,9 +347,9 @@ fn stream_without_message_stop() {
 #[test]
 fn error_event_in_the_stream() {
     let (tools, clock) = (Counting::usual(), VirtualClock::new(0));
-    let broken = || Reply::text("Hel").error_event("overloaded_error", "Over\"loaded");
+    let broken = || ScriptedReply::text("Hel").error_event("overloaded_error", "Over\"loaded");
     let mut driver =
-        drive(Script::new().reply(broken()).reply(Reply::text("Hello")), &tools, &clock);
+        drive(Script::new().reply(broken()).reply(ScriptedReply::text("Hello")), &tools, &clock);
     let mut run = run();
     run.retry_policy_mut().retries = 0;
     let error = until_done(&mut driver, &mut run).unwrap_err();
@@ -365,7 +367,7 @@ fn error_event_in_the_stream() {
     assert_eq!(until_done(&mut driver, &mut run), ENDED);
     // An error that a retry cannot correct.
     let mut driver = drive(
-        Script::new().reply(Reply::new().error_event("invalid_request_error", "No")),
+        Script::new().reply(ScriptedReply::new().error_event("invalid_request_error", "No")),
         &tools,
         &clock,
     );
@@ -379,8 +381,8 @@ fn a_200_with_an_error_for_a_body() {
     let (tools, clock) = (Counting::usual(), VirtualClock::new(0));
     let mut driver = drive(
         Script::new()
-            .reply(Reply::new().error_event("api_error", "Oops"))
-            .reply(Reply::text("Hello")),
+            .reply(ScriptedReply::new().error_event("api_error", "Oops"))
+            .reply(ScriptedReply::text("Hello")),
         &tools,
         &clock,
     );
@@ -400,7 +402,7 @@ fn api_error_on_a_later_request_then_on() {
     let script = Script::new()
         .reply(called())
         .error(400, "invalid_request_error", "No")
-        .reply(Reply::text("Done."));
+        .reply(ScriptedReply::text("Done."));
     let mut driver = drive(script, &tools, &clock);
     let mut run = run();
     let error = until_done(&mut driver, &mut run).unwrap_err();
@@ -416,8 +418,10 @@ fn api_error_on_a_later_request_then_on() {
 #[test]
 fn cancelled_while_a_tool_runs() {
     let (tools, clock) = (Counting::new([Tool::slow(1000), Tool::plain()]), VirtualClock::new(0));
-    let reply = Reply::new().tool_use("toolu_1", "slow", "{}").tool_use("toolu_2", "plain", "{}");
-    let mut driver = drive(Script::new().reply(reply).reply(Reply::text("Done.")), &tools, &clock);
+    let reply =
+        ScriptedReply::new().tool_use("toolu_1", "slow", "{}").tool_use("toolu_2", "plain", "{}");
+    let mut driver =
+        drive(Script::new().reply(reply).reply(ScriptedReply::text("Done.")), &tools, &clock);
     let mut run = run();
     assert_eq!(next_turn(&mut driver, &mut run), Ok(None));
     assert!(poll_at_most(driver.until_done(&mut run, &mut ()), 100).is_none());

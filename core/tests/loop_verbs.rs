@@ -22,7 +22,7 @@ use toolrunner_core::message::StopReason;
 use toolrunner_core::observe::{Event, FnObserver};
 use toolrunner_core::policy::Limit;
 use toolrunner_core::run::{CallIndex, Compaction, Outcome, Step, ToolAnswer};
-use toolrunner_core::testing::{Reply, Script, Style, VirtualClock};
+use toolrunner_core::testing::{Script, ScriptedReply, Style, VirtualClock};
 use toolrunner_core::time::Instant;
 use toolrunner_core::transport::ReplyHead;
 
@@ -32,11 +32,14 @@ fn results_come_in_the_models_order_whatever_order_they_are_answered_in() {
     for order in [[0, 1, 2], [2, 1, 0], [1, 0, 2], [1, 2, 0], [2, 0, 1], [0, 2, 1]] {
         for appended in [false, true] {
             let tools = Counting::usual();
-            let reply = (0..3).fold(Reply::text("x"), |reply, i| {
+            let reply = (0..3).fold(ScriptedReply::text("x"), |reply, i| {
                 reply.tool_use(&format!("toolu_{i}"), "plain", "{}")
             });
-            let mut driver =
-                drive(Script::new().reply(reply).reply(Reply::text("Done.")), &tools, &clock);
+            let mut driver = drive(
+                Script::new().reply(reply).reply(ScriptedReply::text("Done.")),
+                &tools,
+                &clock,
+            );
             let mut run = run();
             assert_eq!(next_turn(&mut driver, &mut run), Ok(None));
             for (at, i) in order.map(CallIndex::from).into_iter().enumerate() {
@@ -72,7 +75,7 @@ fn results_come_in_the_models_order_whatever_order_they_are_answered_in() {
 #[test]
 fn calls_before_the_last_fallback_are_not_run() {
     let tools = Counting::usual();
-    let reply = Reply::new()
+    let reply = ScriptedReply::new()
         .tool_use("toolu_1", "plain", "{}")
         .block(r#"{"type":"fallback","from":{"model":"a"},"to":{"model":"b"},"trigger":{"type":"refusal","category":null}}"#)
         .tool_use("toolu_2", "plain", "{}");
@@ -83,8 +86,10 @@ fn calls_before_the_last_fallback_are_not_run() {
 #[test]
 fn a_call_that_only_the_caller_can_answer() {
     let (tools, clock) = (Counting::new([Tool::asks(), Tool::plain()]), VirtualClock::new(0));
-    let reply = Reply::new().tool_use("toolu_1", "asks", "{}").tool_use("toolu_2", "plain", "{}");
-    let mut driver = drive(Script::new().reply(reply).reply(Reply::text("Done.")), &tools, &clock);
+    let reply =
+        ScriptedReply::new().tool_use("toolu_1", "asks", "{}").tool_use("toolu_2", "plain", "{}");
+    let mut driver =
+        drive(Script::new().reply(reply).reply(ScriptedReply::text("Done.")), &tools, &clock);
     let mut run = run();
     for _ in 0..2 {
         assert_eq!(until_done(&mut driver, &mut run), Ok(Outcome::NeedsAnswer));
@@ -117,7 +122,9 @@ fn a_container_is_sent_on_unless_one_is_pinned() {
         (r#""container":{"id":"mine","skills":[]}"#, json!({"id":"mine","skills":[]})),
     ] {
         let mut driver = drive(
-            Script::new().reply(called().container("container_7")).reply(Reply::text("Done.")),
+            Script::new()
+                .reply(called().container("container_7"))
+                .reply(ScriptedReply::text("Done.")),
             &tools,
             &clock,
         );
@@ -134,7 +141,7 @@ fn a_container_is_sent_on_unless_one_is_pinned() {
 fn retry_drops_the_reply_and_keeps_what_was_appended() {
     let (tools, clock) = (Counting::usual(), VirtualClock::new(0));
     let mut driver =
-        drive(Script::new().reply(called()).reply(Reply::text("Second.")), &tools, &clock);
+        drive(Script::new().reply(called()).reply(ScriptedReply::text("Second.")), &tools, &clock);
     let mut run = run();
     assert_eq!(next_turn(&mut driver, &mut run), Ok(None));
     run.append(r#"{"role":"user","content":"More."}"#).unwrap();
@@ -157,7 +164,9 @@ fn each_limit_ends_the_run_by_its_name_and_a_raised_one_goes_on() {
     let endless = || {
         Script::new().then(|request| {
             let turn = request.messages().count();
-            Reply::new().tool_use(&format!("toolu_{turn}"), "plain", r#"{"same":true}"#).into()
+            ScriptedReply::new()
+                .tool_use(&format!("toolu_{turn}"), "plain", r#"{"same":true}"#)
+                .into()
         })
     };
     let limits = [
@@ -202,7 +211,7 @@ fn each_limit_ends_the_run_by_its_name_and_a_raised_one_goes_on() {
 fn stop_and_resume() {
     let (tools, clock) = (Counting::usual(), VirtualClock::new(0));
     let mut driver =
-        drive(Script::new().reply(called()).reply(Reply::text("Done.")), &tools, &clock);
+        drive(Script::new().reply(called()).reply(ScriptedReply::text("Done.")), &tools, &clock);
     let mut run = run();
     run.stop();
     assert_eq!(until_done(&mut driver, &mut run), Ok(Outcome::Stopped));
@@ -225,7 +234,7 @@ fn what_was_appended_while_the_run_waits_stays_when_it_is_stopped() {
     run.stop();
     assert_eq!(messages(&run).len(), 2);
     run.resume();
-    say(&mut run, Reply::text("Yes."));
+    say(&mut run, ScriptedReply::text("Yes."));
     assert_eq!(messages(&run).len(), 3);
 }
 
@@ -237,7 +246,7 @@ fn nothing_can_be_said_or_answered_while_a_request_is_under_way() {
     let now = Instant::ZERO;
     assert_eq!(run.step(now), Ok(Step::Send));
     run.head_arrived(&ReplyHead::new(200));
-    let body = rendered(Reply::text("Hello"), Style::default(), true);
+    let body = rendered(ScriptedReply::text("Hello"), Style::default(), true);
     let mut events = Vec::new();
     feed(&mut run, &body[..body.len() / 2], &mut events).unwrap();
     assert!(run.answer(0.into(), ToolAnswer::ok("x")).is_err());
@@ -252,7 +261,7 @@ fn nothing_can_be_said_or_answered_while_a_request_is_under_way() {
     run.stop();
     assert_eq!(messages(&run), before);
     run.resume();
-    say(&mut run, Reply::text("Hello"));
+    say(&mut run, ScriptedReply::text("Hello"));
     assert_eq!(messages(&run).len(), 3);
 }
 
@@ -282,7 +291,7 @@ fn a_cleared_run_begins_a_new_conversation() {
     );
     assert!(restored.unwrap().transcript().is_empty());
     run.user("Hello").unwrap();
-    say(&mut run, Reply::text("Hello again."));
+    say(&mut run, ScriptedReply::text("Hello again."));
     assert_eq!(messages(&run).len(), 2);
     // A compaction that was requested before, and an error, belong to the old conversation.
     run.compact_on_server();
@@ -345,7 +354,7 @@ fn what_the_api_would_not_take_is_refused() {
 fn what_is_behind_a_paused_turn_never_leaves_its_calls_open() {
     let paused = || called().stop("pause_turn");
     // Its continuation is dropped, or has no content; then another message is added.
-    for second in [Reply::text("Go on."), Reply::new().stop("refusal")] {
+    for second in [ScriptedReply::text("Go on."), ScriptedReply::new().stop("refusal")] {
         let mut run = run();
         say(&mut run, paused());
         say(&mut run, second);
@@ -361,7 +370,7 @@ fn what_is_behind_a_paused_turn_never_leaves_its_calls_open() {
     let mut run = run();
     say(&mut run, paused().tool_use("toolu_2", "plain", "{}"));
     run.answer(1.into(), ToolAnswer::ok("by hand")).unwrap();
-    say(&mut run, Reply::text("Thanks."));
+    say(&mut run, ScriptedReply::text("Thanks."));
     assert_eq!(
         messages(&run)[2]["content"],
         json!([failure("toolu_1", "Error: not run"), result("toolu_2", "by hand")])
@@ -392,9 +401,9 @@ fn a_history_that_ends_with_open_calls_is_closed_by_what_is_said() {
 fn a_summarys_request_is_not_reported() {
     let (tools, clock) = (Counting::usual(), VirtualClock::new(0));
     let script = Script::new()
-        .reply(Reply::new().tool_use("t1", "plain", "{}"))
-        .reply(Reply::text("We looked."))
-        .reply(Reply::text("Done."));
+        .reply(ScriptedReply::new().tool_use("t1", "plain", "{}"))
+        .reply(ScriptedReply::text("We looked."))
+        .reply(ScriptedReply::text("Done."));
     let mut driver = drive(script, &tools, &clock);
     let mut run = run();
     *run.compaction_mut() = Some(Compaction { threshold: 1, ..Compaction::DEFAULT });

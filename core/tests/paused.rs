@@ -20,7 +20,7 @@ use common::*;
 use serde_json::Value as Json;
 use toolrunner_core::error::{Error, TransportKind};
 use toolrunner_core::run::{Run, Step};
-use toolrunner_core::testing::{Reply, Style};
+use toolrunner_core::testing::{ScriptedReply, Style};
 use toolrunner_core::time::Instant;
 use toolrunner_core::transcript::Transcript;
 use toolrunner_core::transport::ReplyHead;
@@ -28,7 +28,7 @@ use toolrunner_core::transport::ReplyHead;
 /// Returns a run whose last turn is paused: it ends with white space and has a call.
 fn paused() -> Run<'static> {
     let mut run = run();
-    say(&mut run, Reply::text("Wait. ").tool_use("t1", "plain", "{}").stop("pause_turn"));
+    say(&mut run, ScriptedReply::text("Wait. ").tool_use("t1", "plain", "{}").stop("pause_turn"));
     run
 }
 
@@ -55,7 +55,7 @@ fn restored(run: &Run<'_>) -> Run<'static> {
 fn begin_continuation(run: &mut Run<'_>, stop: &str) {
     assert_sent_back(run, "first");
     run.head_arrived(&ReplyHead::new(200));
-    let body = rendered(Reply::text("Go on.").stop(stop), Style::default(), true);
+    let body = rendered(ScriptedReply::text("Go on.").stop(stop), Style::default(), true);
     let end = body.windows(12).rposition(|part| part == b"message_stop").unwrap() - 8;
     feed(run, &body[..end], &mut Vec::new()).unwrap();
 }
@@ -104,7 +104,7 @@ fn after_a_failed_request_and_after_a_restart() {
 #[test]
 fn no_change_of_the_tools_follows_an_open_call() {
     let mut run = run();
-    say(&mut run, Reply::text("Wait. ").tool_use("t1", "plain", "{}").stop("compaction"));
+    say(&mut run, ScriptedReply::text("Wait. ").tool_use("t1", "plain", "{}").stop("compaction"));
     run.remove_tool("other").unwrap();
     assert_sent_back(&mut run, "compacted");
     assert!(run.has_tool_changes());
@@ -112,7 +112,7 @@ fn no_change_of_the_tools_follows_an_open_call() {
 
 #[test]
 fn when_its_continuation_is_requested_again() {
-    for reply in [Reply::text("Go on."), Reply::new(), Reply::text(" ")] {
+    for reply in [ScriptedReply::text("Go on."), ScriptedReply::new(), ScriptedReply::text(" ")] {
         let mut run = paused();
         say(&mut run, reply);
         run.remove_tool("other").unwrap();
@@ -132,7 +132,7 @@ fn a_turn_is_not_paused_by_a_reply_that_broke_off() {
         .unwrap();
     assert_eq!(run.step(Instant::ZERO), Ok(Step::Send));
     run.head_arrived(&ReplyHead::new(200));
-    let body = rendered(Reply::text("Go on.").stop("pause_turn"), Style::default(), true);
+    let body = rendered(ScriptedReply::text("Go on.").stop("pause_turn"), Style::default(), true);
     let end = body.windows(12).rposition(|part| part == b"message_stop").unwrap() - 8;
     feed(&mut run, &body[..end], &mut Vec::new()).unwrap();
     run.remove_tool("other").unwrap();

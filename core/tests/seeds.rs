@@ -17,7 +17,9 @@ use toolrunner_core::message::{StopReason, Usage};
 use toolrunner_core::observe::{Event, FnObserver};
 use toolrunner_core::policy::{Limit, Limits};
 use toolrunner_core::run::{Compaction, Outcome, Run, ToolAnswer};
-use toolrunner_core::testing::{Reply, Script, ScriptedModel, ScriptedTransport, VirtualClock};
+use toolrunner_core::testing::{
+    Script, ScriptedModel, ScriptedReply, ScriptedTransport, VirtualClock,
+};
 use toolrunner_core::tool::{ToolError, Toolbox};
 use toolrunner_core::transcript::Transcript;
 use toolrunner_core::wire::Config;
@@ -90,20 +92,18 @@ fn next_turn<B: Toolbox>(driver: &mut Drive<'_, B>, run: &mut Run<'_>) -> Option
 
 fn weather() -> Script {
     Script::new()
-        .reply(Reply::new().tool_use("t1", "get_weather", r#"{"location":"SF"}"#))
-        .reply(Reply::text("Sunny."))
+        .reply(ScriptedReply::new().tool_use("t1", "get_weather", r#"{"location":"SF"}"#))
+        .reply(ScriptedReply::text("Sunny."))
 }
 
 const CALLED: &str = r#"{"role":"assistant","content":[{"type":"tool_use","id":"t1","name":"get_weather","input":{"location":"SF"}}]}"#;
 
 #[test]
 fn weather_and_sum() {
-    let calls = Reply::new().tool_use("t1", "get_weather", r#"{"location":"Paris"}"#).tool_use(
-        "t2",
-        "calculate_sum",
-        r#"{"a":15,"b":27}"#,
-    );
-    let script = Script::new().reply(calls).reply(Reply::text("Sunny, and 42."));
+    let calls = ScriptedReply::new()
+        .tool_use("t1", "get_weather", r#"{"location":"Paris"}"#)
+        .tool_use("t2", "calculate_sum", r#"{"a":15,"b":27}"#);
+    let script = Script::new().reply(calls).reply(ScriptedReply::text("Sunny, and 42."));
     let bodies = over(
         script,
         &(get_weather, calculate_sum),
@@ -119,12 +119,12 @@ fn weather_and_sum() {
 
 #[test]
 fn enum_unit_with_a_default() {
-    let calls = Reply::new()
+    let calls = ScriptedReply::new()
         .tool_use("t1", "get_weather", r#"{"location":"Paris","unit":"celsius"}"#)
         .tool_use("t2", "get_weather", r#"{"location":"Paris"}"#)
         .tool_use("t3", "get_weather", r#"{"location":"Paris","unit":"kelvin"}"#);
     let bodies = over(
-        Script::new().reply(calls).reply(Reply::text("20.")),
+        Script::new().reply(calls).reply(ScriptedReply::text("20.")),
         &get_weather,
         "Weather?",
         |driver, run| {
@@ -187,7 +187,7 @@ fn max_tokens_raised_to_2048() {
 #[test]
 fn a_turn_cut_at_max_tokens_is_retried_with_the_budget_doubled_up_to_8192() {
     let cut = || {
-        Reply::text("Boston is")
+        ScriptedReply::text("Boston is")
             .tool_use_cut("t9", "get_weather", r#"{"location":"Bo"#)
             .stop("max_tokens")
     };
@@ -211,8 +211,8 @@ fn a_turn_cut_at_max_tokens_is_retried_with_the_budget_doubled_up_to_8192() {
 #[test]
 fn raise_on_is_error() {
     let script = Script::new()
-        .reply(Reply::new().tool_use("t1", "my_tool", r#"{"query":"x"}"#))
-        .reply(Reply::text("never"));
+        .reply(ScriptedReply::new().tool_use("t1", "my_tool", r#"{"query":"x"}"#))
+        .reply(ScriptedReply::text("never"));
     let bodies = over(script, &my_tool, "Run the tool", |driver, run| {
         assert_eq!(next_turn(driver, run), None);
         block_on(driver.results(run, &mut ())).unwrap();
@@ -266,7 +266,9 @@ fn at_most_5_turns() {
     let mut n = 0;
     let script = Script::new().then(move |_| {
         n += 1;
-        Reply::new().tool_use(&format!("t{n}"), "get_data", &format!("{{\"id\":{n}}}")).into()
+        ScriptedReply::new()
+            .tool_use(&format!("t{n}"), "get_data", &format!("{{\"id\":{n}}}"))
+            .into()
     });
     let bodies = over(script, &get_data, "Keep calling the tool", |driver, run| {
         *run.limits_mut() = Limits { turns: Some(5), ..Limits::NONE };
@@ -283,8 +285,8 @@ fn at_most_5_turns() {
 #[test]
 fn results_by_hand_get_data() {
     let script = Script::new()
-        .reply(Reply::new().tool_use("t1", "get_data", r#"{"id":7}"#))
-        .reply(Reply::text("700."));
+        .reply(ScriptedReply::new().tool_use("t1", "get_data", r#"{"id":7}"#))
+        .reply(ScriptedReply::text("700."));
     let bodies = over(script, &get_data, "Data?", |driver, run| {
         assert_eq!(next_turn(driver, run), None);
         let call = run.next_call().unwrap();
@@ -298,9 +300,13 @@ fn results_by_hand_get_data() {
 fn compaction_at_80_000_tokens() {
     let long = Usage { input_tokens: 90_000, ..Usage::default() };
     let script = Script::new()
-        .reply(Reply::text("Let me look.").tool_use("t1", "get_data", r#"{"id":7}"#).usage(long))
-        .reply(Reply::text("We looked."))
-        .reply(Reply::text("700."));
+        .reply(
+            ScriptedReply::text("Let me look.")
+                .tool_use("t1", "get_data", r#"{"id":7}"#)
+                .usage(long),
+        )
+        .reply(ScriptedReply::text("We looked."))
+        .reply(ScriptedReply::text("700."));
     let bodies = over(script, &get_data, "Data?", |driver, run| {
         *run.compaction_mut() = Some(Compaction { threshold: 80_000, ..Compaction::DEFAULT });
         until_done(driver, run);
@@ -336,12 +342,12 @@ impl GetWeather<'_> {
 /// A type is the tool, named after it: `@JsonClassDescription` in Java, `BaseTool` in Ruby.
 #[test]
 fn a_type_is_a_tool_named_after_it() {
-    let call = |id: &str, input: &str| Reply::new().tool_use(id, "get_weather", input);
+    let call = |id: &str, input: &str| ScriptedReply::new().tool_use(id, "get_weather", input);
     let script = Script::new()
         .reply(call("t1", r#"{"location":"Paris"}"#))
         .reply(call("t2", r#"{"location":"\u0050au"}"#))
         .reply(call("t3", "{}"))
-        .reply(Reply::text("Sunny."));
+        .reply(ScriptedReply::text("Sunny."));
     let requests = over(script, &GetWeather::tool(), "Weather?", |driver, run| {
         block_on(driver.until_done(run, &mut ())).unwrap();
     });
@@ -356,8 +362,8 @@ fn a_type_is_a_tool_named_after_it() {
 #[test]
 fn each_step_with_its_round() {
     let script = Script::new()
-        .reply(Reply::new().tool_use("t1", "get_data", r#"{"id":1}"#))
-        .reply(Reply::text("100"));
+        .reply(ScriptedReply::new().tool_use("t1", "get_data", r#"{"id":1}"#))
+        .reply(ScriptedReply::text("100"));
     let mut log = Vec::new();
     over(script, &get_data, "Get record 1", |driver, run| {
         while next_turn(driver, run).is_none() {

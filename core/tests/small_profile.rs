@@ -25,12 +25,12 @@ use toolrunner_core::json::Value;
 use toolrunner_core::message::StopReason;
 use toolrunner_core::run::{Outcome, Run};
 use toolrunner_core::schema::Schema;
-use toolrunner_core::testing::{Reply, Style};
+use toolrunner_core::testing::{ScriptedReply, Style};
 use toolrunner_core::transcript::Transcript;
 
 #[test]
 fn a_streamed_reply_is_the_same() {
-    let body = rendered(Reply::text("Hé \"you\"\n\u{1f321}"), Style::default(), true);
+    let body = rendered(ScriptedReply::text("Hé \"you\"\n\u{1f321}"), Style::default(), true);
     for piece in [1, 7, body.len()] {
         let mut run = Run::new(Transcript::growing());
         run.user("Hi").unwrap();
@@ -45,7 +45,7 @@ fn a_streamed_reply_is_the_same() {
 
 #[test]
 fn a_whole_reply_is_refused() {
-    let body = rendered(Reply::text("Hello"), Style::default(), false);
+    let body = rendered(ScriptedReply::text("Hello"), Style::default(), false);
     for piece in [1, body.len()] {
         let mut run = Run::new(Transcript::growing());
         run.user("Hi").unwrap();
@@ -55,7 +55,7 @@ fn a_whole_reply_is_refused() {
     // The run continues with a stream.
     let mut run = Run::new(Transcript::growing());
     run.user("Hi").unwrap();
-    say(&mut run, Reply::text("Hello"));
+    say(&mut run, ScriptedReply::text("Hello"));
 }
 
 #[test]
@@ -86,7 +86,7 @@ fn blocks_that_overlap_are_an_error() {
     assert_eq!(ended(&mut run, &[&start(0), &start(1)]), Err(Error::Capacity(full)));
     run.abandoned();
     // The run continues.
-    say(&mut run, Reply::text("Hello"));
+    say(&mut run, ScriptedReply::text("Hello"));
     let mut run = Run::new(Transcript::growing());
     let twice = ended(&mut run, &[&start(0), &start(0)]);
     assert!(matches!(twice, Err(Error::Protocol(Protocol::Event { .. }))), "{twice:?}");

@@ -12,7 +12,7 @@ use std::io::{Read, Write};
 use std::net::{TcpListener, TcpStream};
 
 use toolrunner_core::testing::http1::{Connection, Framing};
-use toolrunner_core::testing::{BadLink, Chunk, Reply, Script, ScriptedModel, Style};
+use toolrunner_core::testing::{BadLink, Chunk, Script, ScriptedModel, ScriptedReply, Style};
 
 fn request(stream: bool, more: &str) -> Vec<u8> {
     let body = format!(
@@ -24,7 +24,7 @@ fn request(stream: bool, more: &str) -> Vec<u8> {
 }
 
 fn model() -> ScriptedModel {
-    ScriptedModel::answering(|_| Reply::text("Hello").into())
+    ScriptedModel::answering(|_| ScriptedReply::text("Hello").into())
 }
 
 fn data(chunks: &[Chunk]) -> String {
@@ -155,8 +155,9 @@ fn expect_continue() {
 
 #[test]
 fn a_link_that_breaks_closes_the_connection_and_the_answer_comes_again() {
-    let mut model =
-        ScriptedModel::new(Script::new().reply(Reply::text("one")).reply(Reply::text("two")));
+    let mut model = ScriptedModel::new(
+        Script::new().reply(ScriptedReply::text("one")).reply(ScriptedReply::text("two")),
+    );
     let mut connection = Connection::new().link(BadLink::new(1).resets(1000));
     let out = connection.respond(&mut model, &request(false, ""));
     assert_eq!(out.last(), Some(&Chunk::Reset));

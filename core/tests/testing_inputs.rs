@@ -22,8 +22,8 @@ use toolrunner_core::json::Value;
 use toolrunner_core::run::Run;
 use toolrunner_core::schema::RawSchema;
 use toolrunner_core::testing::{
-    GeneratedInput, InputKind, Reply, Script, ScriptedModel, ScriptedTransport, VirtualClock,
-    inputs,
+    GeneratedInput, InputKind, Script, ScriptedModel, ScriptedReply, ScriptedTransport,
+    VirtualClock, inputs,
 };
 use toolrunner_core::tool::Toolbox;
 use toolrunner_core::transcript::Transcript;
@@ -77,8 +77,9 @@ fn everything(
 /// Runs one call with this input, and returns its result as JSON and whether it is an error.
 fn call<B: Toolbox>(tools: &B, name: &str, input: &str) -> Result<(String, bool), String> {
     let clock = VirtualClock::default();
-    let script =
-        Script::new().reply(Reply::new().tool_use_cut("t1", name, input)).reply(Reply::text("."));
+    let script = Script::new()
+        .reply(ScriptedReply::new().tool_use_cut("t1", name, input))
+        .reply(ScriptedReply::text("."));
     let transport = ScriptedTransport::new(ScriptedModel::new(script));
     let mut driver = Driver::new(Config::new("m", 9), transport, tools, &clock).unwrap();
     let mut run = Run::new(Transcript::growing());

@@ -16,7 +16,7 @@ use std::sync::Arc;
 use embedded_io_async::BufRead;
 use toolrunner_core::error::TransportKind;
 use toolrunner_core::testing::{
-    BadLink, Chunk, Fault, Reply, Rng, Script, ScriptedModel, ScriptedTransport, Style,
+    BadLink, Chunk, Fault, Rng, Script, ScriptedModel, ScriptedReply, ScriptedTransport, Style,
     VirtualClock,
 };
 use toolrunner_core::time::{Clock, Instant};
@@ -170,8 +170,8 @@ async fn exchange(
 fn model() -> ScriptedModel {
     ScriptedModel::new(
         Script::new()
-            .reply(Reply::text("one"))
-            .reply(Reply::text("two"))
+            .reply(ScriptedReply::text("one"))
+            .reply(ScriptedReply::text("two"))
             .error(529, "overloaded_error", "x")
             .header("retry-after", "2"),
     )

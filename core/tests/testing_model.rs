@@ -11,7 +11,7 @@
 use serde_json::{Value, json};
 use toolrunner_core::message::Usage;
 use toolrunner_core::testing::{
-    Answer, Chunk, Reply, Request, Response, Script, ScriptedModel, Style,
+    Answer, Chunk, Request, Response, Script, ScriptedModel, ScriptedReply, Style,
 };
 
 fn request(stream: bool, messages: &str) -> Request {
@@ -98,8 +98,8 @@ fn accumulate(stream: &[u8]) -> Value {
 }
 
 /// Returns a reply with every kind of block that grows, and some that do not.
-fn everything() -> Reply {
-    Reply::new()
+fn everything() -> ScriptedReply {
+    ScriptedReply::new()
         .thinking("Let me think about Zürich 🙂…", "EqQB/+==")
         .and_text("Grüße: \"quoted\", \\ and\nnew line \u{1F600}")
         .block(r#"{"type":"text","text":"cited","citations":[{"type":"char_location","cited_text":"x"},{"type":"page_location"}]}"#)
@@ -170,7 +170,7 @@ fn every_style_means_the_same() {
 
 #[test]
 fn the_exact_bytes_of_a_stream() {
-    let reply = Reply::text("Hello, world").tool_use("t", "f", r#"{"a":1}"#).usage(Usage {
+    let reply = ScriptedReply::text("Hello, world").tool_use("t", "f", r#"{"a":1}"#).usage(Usage {
         input_tokens: 5,
         output_tokens: 7,
         ..Usage::default()
@@ -242,8 +242,10 @@ fn a_script_in_order() {
         .header("retry-after", "1")
         .raw(200, &[("content-type", "text/html")], "<html>")
         .answer(Answer::chunks(200, vec![Chunk::Data(b"data: x".to_vec()), Chunk::Reset]))
-        .reply(Reply::text("a").stop_sequence("END"))
-        .then(|request| Reply::text(&format!("{} messages", request.messages().count())).into());
+        .reply(ScriptedReply::text("a").stop_sequence("END"))
+        .then(|request| {
+            ScriptedReply::text(&format!("{} messages", request.messages().count())).into()
+        });
     let mut model = ScriptedModel::new(script);
     assert_eq!(model.left(), 4);
 
@@ -278,8 +280,8 @@ fn a_script_in_order() {
 fn what_ends_badly() {
     let script = || {
         Script::new()
-            .reply(Reply::text("ab").error_event("overloaded_error", "Overloaded"))
-            .reply(Reply::text("ab").ends_early())
+            .reply(ScriptedReply::text("ab").error_event("overloaded_error", "Overloaded"))
+            .reply(ScriptedReply::text("ab").ends_early())
     };
     let mut model = ScriptedModel::new(script());
     let last = events(&model.respond(request(true, USER)).bytes()).pop().unwrap();
@@ -296,7 +298,7 @@ fn what_ends_badly() {
     assert_eq!((response.status, &body(&response)["type"]), (200, &json!("error")));
     assert!(serde_json::from_slice::<Value>(&model.respond(request(false, USER)).bytes()).is_err());
 
-    let mut model = ScriptedModel::new(Script::new().reply(Reply::new().tool_use_cut(
+    let mut model = ScriptedModel::new(Script::new().reply(ScriptedReply::new().tool_use_cut(
         "t",
         "f",
         r#"{"location":"SF"#,
@@ -310,7 +312,8 @@ fn what_ends_badly() {
 
 #[test]
 fn refuses_what_the_api_refuses() {
-    let mut model = ScriptedModel::new(Script::new().reply(Reply::text("a"))).require_key("k");
+    let mut model =
+        ScriptedModel::new(Script::new().reply(ScriptedReply::text("a"))).require_key("k");
     let with_key = |mut request: Request| {
         request.headers.push(("x-api-key".into(), "k".into()));
         request
@@ -371,7 +374,7 @@ fn refuses_what_the_api_refuses() {
     );
     assert_eq!(model.complaints().last().unwrap(), "the script has no answer left");
     assert_eq!(
-        ScriptedModel::new(Script::new().reply(Reply::text("a")))
+        ScriptedModel::new(Script::new().reply(ScriptedReply::text("a")))
             .lenient()
             .respond(Request::default())
             .status,
@@ -386,8 +389,8 @@ fn a_paused_turn_may_come_back_with_its_calls() {
     let back = request(false, &format!("{USER},{call}"));
     let mut model = ScriptedModel::new(
         Script::new()
-            .reply(Reply::new().tool_use("a", "f", "{}").stop("pause_turn"))
-            .reply(Reply::text("b")),
+            .reply(ScriptedReply::new().tool_use("a", "f", "{}").stop("pause_turn"))
+            .reply(ScriptedReply::text("b")),
     );
     assert_eq!(model.respond(request(false, USER)).status, 200);
     assert_eq!(model.respond(back.clone()).status, 200);
@@ -396,7 +399,8 @@ fn a_paused_turn_may_come_back_with_its_calls() {
 
 #[test]
 fn a_broken_answer_comes_again_for_the_same_request() {
-    let script = || Script::new().reply(Reply::text("one")).reply(Reply::text("two"));
+    let script =
+        || Script::new().reply(ScriptedReply::text("one")).reply(ScriptedReply::text("two"));
     let text = |response: &Response| body(response)["content"][0]["text"].clone();
     let mut model = ScriptedModel::new(script());
     assert_eq!(text(&model.respond(request(false, USER))), "one");

@@ -9,7 +9,9 @@
 
 use core::time::Duration;
 
-use toolrunner_core::testing::{Chunk, Conversation, Reply, Request, Script, ScriptedModel, Style};
+use toolrunner_core::testing::{
+    Chunk, Conversation, Request, Script, ScriptedModel, ScriptedReply, Style,
+};
 
 const BODY: &str = r#"{"model":"m","max_tokens":9,"stream":true,"system":[{"type":"text","text":"Be brief.\nAlways."}],"tools":[{"name":"get_weather","input_schema":{"type":"object"}},{"type":"web_search_20250305"}],"metadata":{"user_id":"u"},"messages":[{"role":"user","content":[{"type":"image","source":{"type":"base64","media_type":"image/png","data":"AAAA"}},{"type":"text","text":"Where?"}]},{"role":"assistant","content":[{"type":"thinking","thinking":"Hm.","signature":"s"},{"type":"text","text":"Let me see.\nNow."},{"type":"tool_use","id":"t1","name":"get_weather","input":{"location":"Pa\u0072is"}},{"type":"tool_use","id":"t2","name":"get_weather","input":{}}]},{"role":"user","content":[{"type":"tool_result","tool_use_id":"t1","content":"Sunny\n20 degrees"},{"type":"tool_result","tool_use_id":"t2","is_error":true,"content":[{"type":"text","text":"Which?"},{"type":"new_block","x":1}]}]},{"role":"user","content":[]}]}"#;
 
@@ -53,7 +55,7 @@ fn what_is_no_request_or_no_transcript_is_shown_as_it_is() {
 }
 
 /// Returns the pauses and the number of pieces of the reply to one request.
-fn timing(reply: Reply, style: Style, stream: bool) -> (Vec<Duration>, usize, bool) {
+fn timing(reply: ScriptedReply, style: Style, stream: bool) -> (Vec<Duration>, usize, bool) {
     let mut model = ScriptedModel::new(Script::new().reply(reply)).style(style);
     let body = format!(
         r#"{{"model":"m","max_tokens":9,"stream":{stream},"messages":[{{"role":"user","content":"Hi"}}]}}"#
@@ -73,16 +75,18 @@ fn a_reply_takes_the_time_that_it_states() {
     let (second, minute) = (Duration::from_secs(1), Duration::from_secs(60));
     let style = Style { pause: second, ..Style::default() };
     for stream in [true, false] {
-        let (waits, _, starts_late) = timing(Reply::text("Hi"), Style::default(), stream);
+        let (waits, _, starts_late) = timing(ScriptedReply::text("Hi"), Style::default(), stream);
         assert!(waits.is_empty() && !starts_late);
         let (waits, pieces, starts_late) =
-            timing(Reply::text("Hi").after(minute), style.clone(), stream);
+            timing(ScriptedReply::text("Hi").after(minute), style.clone(), stream);
         assert!(starts_late);
         assert_eq!((waits[0], waits.len()), (minute, pieces + 1));
         assert!(waits[1..].iter().all(|wait| *wait == second), "the pause of the style");
-        let (waits, pieces, _) = timing(Reply::text("Hi").pace(minute), style.clone(), stream);
+        let (waits, pieces, _) =
+            timing(ScriptedReply::text("Hi").pace(minute), style.clone(), stream);
         assert_eq!(waits, vec![minute; pieces]);
-        let (waits, ..) = timing(Reply::text("Hi").pace(Duration::ZERO), style.clone(), stream);
+        let (waits, ..) =
+            timing(ScriptedReply::text("Hi").pace(Duration::ZERO), style.clone(), stream);
         assert_eq!(waits, []);
     }
 }

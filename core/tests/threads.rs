@@ -27,7 +27,7 @@ use toolrunner_core::run::{
     Compaction, MakeRoom, OnBreak, Outcome, Run, Step, ToolAnswer, WhenFull,
 };
 use toolrunner_core::testing::{
-    Answer, Fault, Reply, Request, Script, ScriptedModel, ScriptedTransport, ThreadSupport,
+    Answer, Fault, Request, Script, ScriptedModel, ScriptedReply, ScriptedTransport, ThreadSupport,
     VirtualClock,
 };
 use toolrunner_core::time::Instant;
@@ -50,14 +50,14 @@ fn over<'d>(
 }
 
 /// Returns a reply with a call of this id.
-fn calls(id: &str) -> Reply {
-    Reply::new().tool_use(id, "plain", "{}")
+fn calls(id: &str) -> ScriptedReply {
+    ScriptedReply::new().tool_use(id, "plain", "{}")
 }
 
 /// Returns replies with `count` calls, and a last one without.
 fn long(count: usize) -> Script {
     let script = (0..count).fold(Script::new(), |script, i| script.reply(calls(&format!("t{i}"))));
-    script.reply(Reply::text("Done."))
+    script.reply(ScriptedReply::text("Done."))
 }
 
 /// Describes a request: what its thread does, how many messages it contains, and `+` if it contains
@@ -151,9 +151,9 @@ fn a_gateway_that_ignores_threads_gets_the_whole_conversation() {
     let (tools, clock) = (Counting::usual(), VirtualClock::new(0));
     let script = Script::new()
         .reply(calls("t0"))
-        .reply(Reply::text("What is this about?"))
+        .reply(ScriptedReply::text("What is this about?"))
         .reply(calls("t1"))
-        .reply(Reply::text("Done."));
+        .reply(ScriptedReply::text("Done."));
     let model = ScriptedModel::new(script).threads(ThreadSupport::Ignore);
     let mut driver = over(ScriptedTransport::new(model), MessageThread::Keep, &tools, &clock);
     let mut run = run();
@@ -332,7 +332,7 @@ fn an_error_that_happens_to_mention_a_thread_ends_no_freed_run() {
     let script = (0..3)
         .fold(Script::new(), |script, i| script.reply(calls(&format!("t{i}"))))
         .answer(Answer::error(400, "invalid_request_error", words))
-        .reply(Reply::text("Done."));
+        .reply(ScriptedReply::text("Done."));
     let mut driver = over(scripted(script), MessageThread::Free, &tools, &clock);
     let mut run = run();
     go_turns(&mut driver, &mut run, 3);
@@ -466,9 +466,9 @@ fn a_summary_contains_the_whole_conversation_and_starts_a_new_thread() {
     let script = Script::new()
         .reply(calls("t0"))
         .reply(calls("t1").usage(Usage { input_tokens: 5000, ..Usage::default() }))
-        .reply(Reply::text("The summary."))
+        .reply(ScriptedReply::text("The summary."))
         .reply(calls("t2"))
-        .reply(Reply::text("Done."));
+        .reply(ScriptedReply::text("Done."));
     let mut driver = over(scripted(script), MessageThread::Keep, &tools, &clock);
     let mut run = run();
     *run.compaction_mut() = Some(Compaction { threshold: 4000, ..Compaction::DEFAULT });
@@ -485,7 +485,7 @@ fn renamed_calls_are_sent_with_the_whole_conversation() {
         .reply(calls("same"))
         .reply(calls("same"))
         .reply(calls("other"))
-        .reply(Reply::text("Done."));
+        .reply(ScriptedReply::text("Done."));
     let mut driver = over(scripted(script), MessageThread::Free, &tools, &clock);
     let mut run = run();
     run.set_unique_ids(true).unwrap();

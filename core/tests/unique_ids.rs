@@ -20,7 +20,7 @@ use serde_json::{Value as Json, json};
 use toolrunner_core::error::{Capacity, CapacityKind, Error};
 use toolrunner_core::run::{Run, Step, ToolAnswer};
 use toolrunner_core::testing::{
-    Reply, Script, ScriptedModel, ScriptedTransport, Style, VirtualClock,
+    Script, ScriptedModel, ScriptedReply, ScriptedTransport, Style, VirtualClock,
 };
 use toolrunner_core::time::Instant;
 use toolrunner_core::transcript::Transcript;
@@ -49,9 +49,10 @@ fn ids(messages: &[Json]) -> String {
     messages.iter().map(of).filter(|ids| !ids.is_empty()).collect::<Vec<_>>().join(" | ")
 }
 
-fn turn(ids: &[&str]) -> Reply {
-    ids.iter()
-        .fold(Reply::text("Let me see."), |reply, id| reply.tool_use(id, "plain", r#"{"a":1}"#))
+fn turn(ids: &[&str]) -> ScriptedReply {
+    ids.iter().fold(ScriptedReply::text("Let me see."), |reply, id| {
+        reply.tool_use(id, "plain", r#"{"a":1}"#)
+    })
 }
 
 #[test]
@@ -73,7 +74,7 @@ fn a_repeated_id_is_renamed_for_call_tool_and_result_in_every_style() {
             .reply(turn(&["call_0", "call_1"]))
             .reply(turn(&["call_0", "call_1"]))
             .reply(turn(&["call_0"]))
-            .reply(Reply::text("Done."));
+            .reply(ScriptedReply::text("Done."));
         let mut driver = drive_over(
             ScriptedTransport::new(ScriptedModel::new(script).style(style)),
             &tools,
@@ -91,7 +92,10 @@ fn a_repeated_id_is_renamed_for_call_tool_and_result_in_every_style() {
 fn without_the_option_ids_stay() {
     let (tools, clock) = (Counting::usual(), VirtualClock::new(0));
     let script = || {
-        Script::new().reply(turn(&["call_0"])).reply(turn(&["call_0"])).reply(Reply::text("Done."))
+        Script::new()
+            .reply(turn(&["call_0"]))
+            .reply(turn(&["call_0"]))
+            .reply(ScriptedReply::text("Done."))
     };
     let mut driver = drive(script(), &tools, &clock);
     let mut run = run();
@@ -327,7 +331,7 @@ fn many_turns_of_the_same_ids() {
     for _ in 0..30 {
         script = script.reply(turn(&["0", "1"]));
     }
-    let mut driver = drive(script.reply(Reply::text("Done.")), &tools, &clock);
+    let mut driver = drive(script.reply(ScriptedReply::text("Done.")), &tools, &clock);
     let mut run = unique();
     assert_eq!(until_done(&mut driver, &mut run), ENDED);
     let began = tools.began();

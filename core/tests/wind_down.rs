@@ -29,7 +29,7 @@ use serde_json::json;
 use toolrunner_core::drive::{Driver, Fixed, Hooks};
 use toolrunner_core::policy::{Limit, Limits};
 use toolrunner_core::run::{Outcome, Run};
-use toolrunner_core::testing::{Reply, Script, ScriptedModel, ScriptedTransport};
+use toolrunner_core::testing::{Script, ScriptedModel, ScriptedReply, ScriptedTransport};
 use toolrunner_core::time::{Clock, Instant};
 use toolrunner_core::tool::{Definition, Output, ToolCall, ToolError, ToolHost, Toolbox};
 use toolrunner_core::transcript::Transcript;
@@ -155,7 +155,7 @@ fn a_tool_sees_the_cancellation_when_the_grace_period_begins() {
     let limits = Limits { time: Some(Duration::from_secs(5)), ..Limits::NONE };
     for is_fixed in [false, true] {
         let (clock, hooks) = (Alarms::default(), Flag::default());
-        let script = Script::new().reply(Reply::new().tool_use("t1", "plain", "{}"));
+        let script = Script::new().reply(ScriptedReply::new().tool_use("t1", "plain", "{}"));
         let transport = ScriptedTransport::new(ScriptedModel::new(script));
         let driver =
             Driver::new(Config::new("m", 64), transport, &Watchful, &clock).unwrap().hooks(&hooks);

@@ -24,7 +24,7 @@ use serde_json::{Value as Json, json};
 use toolrunner_core::error::Error;
 use toolrunner_core::observe::Event;
 use toolrunner_core::run::Run;
-use toolrunner_core::testing::{Reply, Rng, Style};
+use toolrunner_core::testing::{Rng, ScriptedReply, Style};
 use toolrunner_core::time::Instant;
 use toolrunner_core::transcript::Transcript;
 use toolrunner_core::transport::ReplyHead;
@@ -102,50 +102,50 @@ fn assert_cuts_by(status: u16, body: &[u8], stride: usize) -> Made {
 }
 
 /// Returns replies with every kind of content.
-fn replies() -> Vec<(&'static str, Reply)> {
+fn replies() -> Vec<(&'static str, ScriptedReply)> {
     let citation = r#"{"type":"char_location","cited_text":"x","document_index":0,"document_title":null,"start_char_index":0,"end_char_index":1}"#;
     vec![
-        ("text", Reply::text("Hello, \"world\"\\ \n\t\u{1} and 日本語 and 😀 and / so on.")),
-        ("empty", Reply::new()),
-        ("empty text", Reply::text("")),
+        ("text", ScriptedReply::text("Hello, \"world\"\\ \n\t\u{1} and 日本語 and 😀 and / so on.")),
+        ("empty", ScriptedReply::new()),
+        ("empty text", ScriptedReply::text("")),
         (
             "calls",
-            Reply::text("Let me see.")
+            ScriptedReply::text("Let me see.")
                 .tool_use("toolu_1", "plain", r#"{"a":15,"b":"twenty \"seven\" \\ 日本 😀 \ud83d\ude00 \n","big":12345678901234567890,"f":1.50}"#)
                 .tool_use("toolu_2", "plain", "{}"),
         ),
-        ("cut input", Reply::new().tool_use_cut("toolu_1", "plain", r#"{"location":"S\"F\n"#).stop("max_tokens")),
-        ("garbage input", Reply::new().tool_use_cut("toolu_1", "plain", "{bad}").tool_use_cut("toolu_2", "plain", "[1]")),
-        ("text for an input", Reply::new().tool_use_cut("toolu_1", "plain", r#""x""#).tool_use_cut("toolu_2", "plain", " null ")),
-        ("control characters in an input", Reply::new().tool_use_cut("toolu_1", "plain", "{\"a\":\"\u{1}\n\"}")),
-        ("thinking", Reply::new().thinking("Let me think about 日本 \"this\".", "EqQB+/=").and_text("Yes.")),
+        ("cut input", ScriptedReply::new().tool_use_cut("toolu_1", "plain", r#"{"location":"S\"F\n"#).stop("max_tokens")),
+        ("garbage input", ScriptedReply::new().tool_use_cut("toolu_1", "plain", "{bad}").tool_use_cut("toolu_2", "plain", "[1]")),
+        ("text for an input", ScriptedReply::new().tool_use_cut("toolu_1", "plain", r#""x""#).tool_use_cut("toolu_2", "plain", " null ")),
+        ("control characters in an input", ScriptedReply::new().tool_use_cut("toolu_1", "plain", "{\"a\":\"\u{1}\n\"}")),
+        ("thinking", ScriptedReply::new().thinking("Let me think about 日本 \"this\".", "EqQB+/=").and_text("Yes.")),
         (
             "citations",
-            Reply::new()
+            ScriptedReply::new()
                 .block(&format!(r#"{{"type":"text","text":"Cited.","citations":[{citation},{citation}]}}"#))
                 .block(r#"{"type":"text","text":"Not cited.","citations":null}"#)
                 .block(&format!(r#"{{"citations":[{citation}],"text":"The other order.","type":"text"}}"#)),
         ),
         (
             "server tools",
-            Reply::text("Searching")
+            ScriptedReply::text("Searching")
                 .block(r#"{"type":"server_tool_use","id":"srvtoolu_1","name":"web_search","input":{"query":"rust \"no_std\""},"caller":{"type":"direct"}}"#)
                 .block(r#"{"type":"web_search_tool_result","tool_use_id":"srvtoolu_1","content":[{"type":"web_search_result","url":"https://x","encrypted_content":"aGk="}]}"#)
                 .block(r#"{"type":"mcp_tool_use","id":"mcptoolu_1","name":"t","server_name":"s","input":{}}"#)
                 .container("container_1"),
         ),
-        ("compaction", Reply::new().block(r#"{"type":"compaction","content":"Sum\nmary","encrypted_content":"ZW5j"}"#).stop("compaction")),
-        ("redacted thinking", Reply::new().block(r#"{"type":"redacted_thinking","data":"ZGF0YQ=="}"#)),
+        ("compaction", ScriptedReply::new().block(r#"{"type":"compaction","content":"Sum\nmary","encrypted_content":"ZW5j"}"#).stop("compaction")),
+        ("redacted thinking", ScriptedReply::new().block(r#"{"type":"redacted_thinking","data":"ZGF0YQ=="}"#)),
         (
             "fallback",
-            Reply::new()
+            ScriptedReply::new()
                 .tool_use("toolu_1", "plain", "{}")
                 .block(r#"{"type":"fallback","from":{"model":"a"},"to":{"model":"b"},"trigger":{"type":"refusal","category":null}}"#)
                 .tool_use("toolu_2", "plain", r#"{"x":1}"#),
         ),
-        ("unknown block", Reply::new().block(r#"{"zeta":[1,{"y":1e300}],"type":"hologram","text":"x","alpha":12345678901234567890}"#)),
-        ("trailing member", Reply::new().block(r#"{"type":"tool_use","id":"toolu_1","name":"plain","input":{"a":1},"caller":{"type":"direct"}}"#)),
-        ("extra fields", Reply::text("x").field("stop_details", "null").stop_sequence("END")),
+        ("unknown block", ScriptedReply::new().block(r#"{"zeta":[1,{"y":1e300}],"type":"hologram","text":"x","alpha":12345678901234567890}"#)),
+        ("trailing member", ScriptedReply::new().block(r#"{"type":"tool_use","id":"toolu_1","name":"plain","input":{"a":1},"caller":{"type":"direct"}}"#)),
+        ("extra fields", ScriptedReply::text("x").field("stop_details", "null").stop_sequence("END")),
     ]
 }
 
@@ -607,7 +607,7 @@ fn the_event_stream_format_is_read_as_the_standard_has_it() {
 
 #[test]
 fn what_a_body_that_breaks_off_gives_is_an_error_at_every_byte() {
-    let reply = || Reply::text("Hi 😀").tool_use("toolu_1", "plain", r#"{"a":"b"}"#);
+    let reply = || ScriptedReply::text("Hi 😀").tool_use("toolu_1", "plain", r#"{"a":"b"}"#);
     for stream in [true, false] {
         let body = rendered(reply(), Style::default(), stream);
         let full = growing(200, [body.as_slice()]).transcript;

@@ -113,8 +113,10 @@ class ToolRunner:
                 time.sleep(max(0, until.value - self.now()) / 1000)
             elif step == CALL:
                 self.run_calls()
-            else:
+            elif step == DONE:
                 return
+            else:
+                raise RuntimeError(f"unexpected step {step}")
             if self.do("turns") > turns:
                 turns = self.do("turns")
                 yield self.told("last_text")
@@ -185,12 +187,13 @@ class ToolRunner:
     def run_calls(self):
         call = Call()
         while self.do("next_call", ctypes.byref(call)):
-            index, is_error = call.index, 0
+            index = c_uint32(call.index)
             try:
                 result = self.tools[call.tool](**json.loads(str(call.input)))
             except Exception as error:  # The model reads it, and corrects itself.
-                result, is_error = f"Error: {error}", 1
-            self.do("answer", c_uint32(index), *self.lend(result), c_int32(is_error))
+                self.do("answer_failed", index, *self.lend(str(error)))
+            else:
+                self.do("answer", index, *self.lend(result), c_int32(0))
 
 
 @beta_tool

@@ -184,10 +184,16 @@ const DECISIONS: [(&str, &[&str]); 3] = [
     ),
 ];
 
-/// The parameters that a front end takes from its caller: each has a setter or is a part of a body
-/// that the caller passes as a whole, or is an attribute of a span. Nothing is decided by them but
-/// the model of a summary.
-const TAKEN: [(&str, &[&str]); 10] = [
+/// What a front end takes from its caller. Each parameter has a setter or is a part of a body that
+/// the caller passes as a whole, or is an attribute of a span. Nothing is decided by them but the
+/// model of a summary.
+const TAKEN: [(&str, &[&str]); 12] = [
+    // Of toolrunner-c: the caller's answers, and the next step.
+    (
+        "calls.rs",
+        &[".answer_not_found(", ".end_in_place(", ".leave_to_caller(", ".start_in_place("],
+    ),
+    ("request.rs", &["Step::", ".step("]),
     // Of toolrunner-blocking, in its `Debug`.
     ("run.rs", &["\"tools\""]),
     ("params.rs", &["\"max_tokens\"", "\"model\"", "\"system\""]),
@@ -221,7 +227,9 @@ fn decisions(file: &str, code: &str) -> Vec<String> {
 #[test]
 fn adapters_decide_nothing() {
     let mut found = Vec::new();
-    for adapter in ["transport-std/src", "transport-std/blocking/src", "transport-embassy/src"] {
+    for adapter in
+        ["core/c/src", "transport-std/src", "transport-std/blocking/src", "transport-embassy/src"]
+    {
         let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("..").join(adapter);
         let mut files = Vec::new();
         rust_files(&folder, &mut files);

@@ -33,14 +33,14 @@ use toolrunner_core::drive::Hooks;
 /// forward both methods:
 /// ```
 /// use core::task::{Context, Poll};
-/// use toolrunner_embassy::{Cancel, machine::drive::{Decision, Hooks}};
+/// use toolrunner_embassy::{Cancel, machine::drive::{Verdict, Hooks}};
 /// use toolrunner_embassy::machine::tool::{Output, ToolCall};
 ///
 /// struct Careful<'c>(&'c Cancel);
 ///
 /// impl Hooks for Careful<'_> {
-///     async fn before(&self, call: &ToolCall<'_>, _: &mut Output<'_>) -> Decision {
-///         if call.name == *"open_valve" { Decision::Deny } else { Decision::Allow }
+///     async fn before(&self, call: &ToolCall<'_>, _: &mut Output<'_>) -> Verdict {
+///         if call.name == *"open_valve" { Verdict::Deny } else { Verdict::Allow }
 ///     }
 ///
 ///     fn is_cancelled(&self) -> bool {

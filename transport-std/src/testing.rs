@@ -3,11 +3,11 @@
 //!
 //! ```
 //! # async fn f() -> Result<(), toolrunner_std::Error> {
-//! use toolrunner_std::machine::testing::{Reply, Script, ScriptedModel};
+//! use toolrunner_std::machine::testing::{Script, ScriptedModel, ScriptedReply};
 //! use toolrunner_std::testing::ScriptedServer;
 //!
 //! let scripted =
-//!     ScriptedServer::new(ScriptedModel::new(Script::new().reply(Reply::text("Hello!"))));
+//!     ScriptedServer::new(ScriptedModel::new(Script::new().reply(ScriptedReply::text("Hello!"))));
 //! let mut run = scripted.client().run("m").user("Say hello.");
 //! assert_eq!(run.until_done().await?.text(), "Hello!");
 //! assert_eq!(scripted.requests().len(), 1);

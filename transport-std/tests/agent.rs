@@ -13,7 +13,7 @@ use call::{called, input};
 use serde_json::json;
 use tempfile::TempDir;
 use toolrunner_core::__private::check_server_tools;
-use toolrunner_core::testing::{Reply, Script, ScriptedModel};
+use toolrunner_core::testing::{Script, ScriptedModel, ScriptedReply};
 use toolrunner_core::tool::Tools;
 use toolrunner_std::builtin::{
     AgentTool, AgentToolset, BashTool, DirectoryEditor, EditorTool, Shell, ShellSettings,
@@ -122,8 +122,11 @@ async fn a_command_that_takes_too_long_is_killed_with_its_group() {
 #[tokio::test]
 async fn a_cancelled_run_kills_the_command() {
     let dir = tempfile::tempdir().unwrap();
-    let script =
-        Script::new().reply(Reply::new().tool_use("t1", "bash", r#"{"command":"sleep 98.7701"}"#));
+    let script = Script::new().reply(ScriptedReply::new().tool_use(
+        "t1",
+        "bash",
+        r#"{"command":"sleep 98.7701"}"#,
+    ));
     let scripted = ScriptedServer::new(ScriptedModel::new(script));
     let mut run =
         scripted.client().run("m").tools(BashTool::new(Shell::new(dir.path()))).user("Go.");
@@ -267,7 +270,7 @@ async fn a_call_sees_the_effects_of_the_calls_before_it_in_the_turn() {
     let file = r#"{"file_path":"d/a.txt"}"#;
     let script = Script::new()
         .reply(
-            Reply::new()
+            ScriptedReply::new()
                 .tool_use("t1", "bash", r#"{"command":"sleep 0.3; mkdir d"}"#)
                 .tool_use("t2", "write", r#"{"file_path":"d/a.txt","content":"one\n"}"#)
                 .tool_use("t3", "read", file)
@@ -280,7 +283,7 @@ async fn a_call_sees_the_effects_of_the_calls_before_it_in_the_turn() {
                 )
                 .tool_use("t7", "read", file),
         )
-        .reply(Reply::text("ok"));
+        .reply(ScriptedReply::text("ok"));
     let scripted = ScriptedServer::new(ScriptedModel::new(script));
     let mut run = scripted.client().run("m").tools(tools).user("Go.");
     run.until_done().await.unwrap();

@@ -13,7 +13,7 @@ use std::sync::Arc;
 
 use http::Method;
 use toolrunner_core::error::TransportKind;
-use toolrunner_core::testing::{Answer, BadLink, Reply, Script, VirtualClock};
+use toolrunner_core::testing::{Answer, BadLink, Script, ScriptedReply, VirtualClock};
 use toolrunner_core::transport::{Body, Head, Reply as CoreReply, ReplyHead};
 use toolrunner_std::clock::DynClock;
 use toolrunner_std::http::{
@@ -68,8 +68,8 @@ fn busy_then_noon() -> Script {
         .error(529, "overloaded_error", "Overloaded")
         .header("retry-after", "7")
         .header("set-cookie", "session=1")
-        .reply(Reply::text("Let me see.").tool_use("t1", "now", "{}"))
-        .reply(Reply::text("It is noon: 12 Uhr, „Mittag“."))
+        .reply(ScriptedReply::text("Let me see.").tool_use("t1", "now", "{}"))
+        .reply(ScriptedReply::text("It is noon: 12 Uhr, „Mittag“."))
 }
 
 /// Returns all events of a run as text.
@@ -92,7 +92,7 @@ async fn a_conversation_about_cassettes_is_replayed() {
     let path = file(&folder, "words.json");
     let prompt = "Rewind the cassette, and replay it.";
     let cassette = record(&path).start().unwrap();
-    let scripted = common::scripted(Script::new().reply(Reply::text("Done.")));
+    let scripted = common::scripted(Script::new().reply(ScriptedReply::text("Done.")));
     start(&client(&cassette, scripted), prompt).until_done().await.unwrap();
     cassette.finish().unwrap();
     let cassette = replay(&path).start().unwrap();
@@ -144,7 +144,7 @@ async fn a_recorded_run_is_replayed_with_its_retries_and_pieces() {
 /// Records one turn.
 async fn one_turn(path: &Path, prompt: &str) {
     let cassette = record(path).start().unwrap();
-    let scripted = common::scripted(Script::new().reply(Reply::text("Hi.")));
+    let scripted = common::scripted(Script::new().reply(ScriptedReply::text("Hi.")));
     start(&client(&cassette, scripted), prompt).until_done().await.unwrap();
     cassette.finish().unwrap();
 }
@@ -245,7 +245,9 @@ async fn runs_at_a_time_may_send_in_any_order() {
     let folder = tempfile::tempdir().unwrap();
     let path = file(&folder, "both.json");
     let cassette = record(&path).start().unwrap();
-    let scripted = common::scripted(Script::new().reply(Reply::text("1")).reply(Reply::text("2")));
+    let scripted = common::scripted(
+        Script::new().reply(ScriptedReply::text("1")).reply(ScriptedReply::text("2")),
+    );
     let both = client(&cassette, scripted);
     for prompt in ["one", "two"] {
         start(&both, prompt).until_done().await.unwrap();
@@ -331,7 +333,7 @@ async fn other_endpoints_bytes_and_failures_are_replayed() {
 async fn a_reply_that_was_not_read_to_its_end_ends_where_the_reader_stopped() {
     let folder = tempfile::tempdir().unwrap();
     let path = file(&folder, "cut.json");
-    let reply = || Script::new().reply(Reply::text("One two three four five six seven."));
+    let reply = || Script::new().reply(ScriptedReply::text("One two three four five six seven."));
     let cassette = record(&path).start().unwrap();
     let mut run = start(&client(&cassette, common::scripted(reply())), "Count.");
     while !matches!(run.next_event().await.unwrap(), Some(Event::Text { .. })) {}
@@ -349,7 +351,8 @@ async fn a_reply_that_was_not_read_to_its_end_ends_where_the_reader_stopped() {
 async fn pauses_are_recorded_and_replayed_on_a_clock() {
     let folder = tempfile::tempdir().unwrap();
     let path = file(&folder, "slow.json");
-    let slow = Reply::text("Hi.").after(Duration::from_secs(300)).pace(Duration::from_secs(2));
+    let slow =
+        ScriptedReply::text("Hi.").after(Duration::from_secs(300)).pace(Duration::from_secs(2));
     let mut times = Vec::new();
     for (mode, has_clock) in
         [(CassetteMode::Record, true), (CassetteMode::Replay, true), (CassetteMode::Replay, false)]
@@ -440,8 +443,8 @@ async fn the_cassette_of_the_guide_is_what_a_recording_writes() {
     let folder = tempfile::tempdir().unwrap();
     let path = file(&folder, "weather.json");
     let script = Script::new()
-        .reply(Reply::new().tool_use("toolu_1", "get_weather", r#"{"location":"Paris"}"#))
-        .reply(Reply::text("It is sunny in Paris, at 20 degrees."));
+        .reply(ScriptedReply::new().tool_use("toolu_1", "get_weather", r#"{"location":"Paris"}"#))
+        .reply(ScriptedReply::text("It is sunny in Paris, at 20 degrees."));
     let cassette = record(&path).start().unwrap();
     let client = client(&cassette, common::scripted(script));
     let run = client.run("claude-opus-4-7").max_tokens(1024).tools(get_weather);

@@ -6,7 +6,7 @@ use std::fs;
 use std::path::Path;
 use std::sync::Arc;
 
-use toolrunner_core::testing::{Answer, Chunk, Reply, Script, Style, VirtualClock};
+use toolrunner_core::testing::{Answer, Chunk, Script, ScriptedReply, Style, VirtualClock};
 use toolrunner_core::transport::{Body, Head, Reply as CoreReply, ReplyHead};
 use toolrunner_std::http::{DynTransport, HttpBody, HttpTransport, SendFuture};
 use toolrunner_std::identity::{IdentityToken, WorkloadIdentity};
@@ -66,9 +66,9 @@ fn indiscreet() -> Script {
         .answer(Answer::error(529, "overloaded_error", &format!("{KEY} of {MAIL} {COOKIE}")))
         .header("x-key", KEY)
         .header("request-id", KEY)
-        .reply(Reply::text(&format!("I look up {MAIL}.")).tool_use("t1", "who", "{}"))
-        .reply(Reply::new().tool_use("t2", "who", &input))
-        .reply(Reply::text(&format!("{MAIL}, {PHONE}, {QUOTED}, {KEY}, {TOKEN}, {QUERY}")))
+        .reply(ScriptedReply::text(&format!("I look up {MAIL}.")).tool_use("t1", "who", "{}"))
+        .reply(ScriptedReply::new().tool_use("t2", "who", &input))
+        .reply(ScriptedReply::text(&format!("{MAIL}, {PHONE}, {QUOTED}, {KEY}, {TOKEN}, {QUERY}")))
 }
 
 fn style(stream: bool) -> Style {
@@ -141,8 +141,8 @@ async fn a_secret_is_hidden_whatever_is_escaped_in_it() {
         let path = folder.path().join(format!("{i}.json"));
         let input = format!("{{\"q\":\"{form}\"}}");
         let script = Script::new()
-            .reply(Reply::new().tool_use("t1", "who", "{}"))
-            .reply(Reply::text(&input));
+            .reply(ScriptedReply::new().tool_use("t1", "who", "{}"))
+            .reply(ScriptedReply::text(&input));
         let cassette = Cassette::at(&path).mode(CassetteMode::Record).hide(NAME).start().unwrap();
         let scripted = toolrunner_std::testing::ScriptedServer::new(
             toolrunner_core::testing::ScriptedModel::new(script).style(style(i % 2 == 0)),
@@ -164,7 +164,8 @@ async fn a_secret_is_hidden_whatever_is_escaped_in_it() {
     // What only looks like it stays.
     let path = folder.path().join("other.json");
     let cassette = Cassette::at(&path).mode(CassetteMode::Record).hide("ab/c").start().unwrap();
-    let inner = HttpTransport::from_dyn(common::scripted(Script::new().reply(Reply::text("Yes."))));
+    let inner =
+        HttpTransport::from_dyn(common::scripted(Script::new().reply(ScriptedReply::text("Yes."))));
     let client = builder().transport(cassette.transport(inner)).build().unwrap();
     let prompt = r"ab\c ab\\u002 ab\u0030c \ab ab\";
     client.run("m").user(prompt).until_done().await.unwrap();
@@ -217,7 +218,7 @@ async fn the_exchange_of_an_identity_is_not_recorded() {
     let path = folder.path().join("identity.json");
     for mode in [CassetteMode::Record, CassetteMode::Replay] {
         let cassette = Cassette::at(&path).mode(mode).start().unwrap();
-        let script = Script::new().reply(Reply::text(&format!("Hello, {KEY}.")));
+        let script = Script::new().reply(ScriptedReply::text(&format!("Hello, {KEY}.")));
         let inner = HttpTransport::from_dyn(WithIdentity(common::scripted(script)));
         let identity =
             WorkloadIdentity::new("org", "rule", IdentityToken::Text("a.b.c-assertion".into()));

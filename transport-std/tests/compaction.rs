@@ -1,7 +1,7 @@
 //! Compaction on the client: after a long turn, the model's summary replaces the conversation.
 
 use toolrunner_core::testing::validity::{Tail, check};
-use toolrunner_core::testing::{Reply, Script, ScriptedModel};
+use toolrunner_core::testing::{Script, ScriptedModel, ScriptedReply};
 use toolrunner_std::testing::ScriptedServer;
 use toolrunner_std::{Compaction, Event, Outcome, StopReason, Usage, tool};
 
@@ -15,8 +15,8 @@ fn usage(input: u64) -> Usage {
     Usage { input_tokens: input, output_tokens: 10, ..Usage::default() }
 }
 
-fn call(id: &str, input: u64) -> Reply {
-    Reply::text("Let me add.")
+fn call(id: &str, input: u64) -> ScriptedReply {
+    ScriptedReply::text("Let me add.")
         .tool_use(id, "calculate_sum", r#"{"a":1,"b":2}"#)
         .stop("tool_use")
         .usage(usage(input))
@@ -31,8 +31,8 @@ async fn compaction_at_80_000_tokens() {
         let script = Script::new()
             .reply(call("t1", 100))
             .reply(call("t2", 90_000))
-            .reply(Reply::text("We \"added\" 1 and 2.\nNext: say so."))
-            .reply(Reply::text("3"));
+            .reply(ScriptedReply::text("We \"added\" 1 and 2.\nNext: say so."))
+            .reply(ScriptedReply::text("3"));
         let scripted = ScriptedServer::new(ScriptedModel::new(script));
         let mut run = scripted
             .client()
@@ -84,7 +84,7 @@ async fn compaction_at_80_000_tokens() {
 #[tokio::test]
 async fn a_reply_of_thinking_and_a_call_can_be_summarised() {
     for (stream, text) in [(true, ""), (false, ""), (true, "I add."), (false, "I add.")] {
-        let begins = if text.is_empty() { Reply::new() } else { Reply::text(text) };
+        let begins = if text.is_empty() { ScriptedReply::new() } else { ScriptedReply::text(text) };
         let thinks = begins
             .thinking("Let me think.", "c2ln")
             .tool_use("t2", "calculate_sum", r#"{"a":1,"b":2}"#)
@@ -93,8 +93,8 @@ async fn a_reply_of_thinking_and_a_call_can_be_summarised() {
         let script = Script::new()
             .reply(call("t1", 100))
             .reply(thinks)
-            .reply(Reply::text("We added 1 and 2."))
-            .reply(Reply::text("3"));
+            .reply(ScriptedReply::text("We added 1 and 2."))
+            .reply(ScriptedReply::text("3"));
         let scripted = ScriptedServer::new(ScriptedModel::new(script));
         let mut run = scripted
             .client()
@@ -117,7 +117,7 @@ async fn a_reply_of_thinking_and_a_call_can_be_summarised() {
 #[tokio::test]
 async fn not_after_the_last_turn() {
     let scripted = ScriptedServer::new(ScriptedModel::new(
-        Script::new().reply(Reply::text("3").usage(usage(90_000))),
+        Script::new().reply(ScriptedReply::text("3").usage(usage(90_000))),
     ));
     let mut run = scripted.client().run("m").compaction(FROM_80_000).user("What is 1 + 2?");
     assert_eq!(run.until_done().await.unwrap().text(), "3");
@@ -128,10 +128,11 @@ async fn not_after_the_last_turn() {
 #[tokio::test]
 async fn a_failed_summary_keeps_the_history() {
     for failure in [
-        Script::new().reply(call("t1", 90_000)).reply(Reply::new()),
+        Script::new().reply(call("t1", 90_000)).reply(ScriptedReply::new()),
         Script::new().reply(call("t1", 90_000)).error(400, "invalid_request_error", "no"),
     ] {
-        let scripted = ScriptedServer::new(ScriptedModel::new(failure.reply(Reply::text("3"))));
+        let scripted =
+            ScriptedServer::new(ScriptedModel::new(failure.reply(ScriptedReply::text("3"))));
         let mut run = scripted
             .client()
             .run("m")
@@ -153,8 +154,8 @@ async fn a_failed_summary_keeps_the_history() {
 async fn by_another_model() {
     let script = Script::new()
         .reply(call("t1", 90_000))
-        .reply(Reply::text("Summary."))
-        .reply(Reply::text("3"));
+        .reply(ScriptedReply::text("Summary."))
+        .reply(ScriptedReply::text("3"));
     let scripted = ScriptedServer::new(ScriptedModel::new(script));
     let mut run = scripted
         .client()
@@ -173,8 +174,8 @@ async fn by_another_model() {
     assert_eq!(models, [r#""big""#, r#""small""#, r#""big""#]);
 }
 
-fn server_summary() -> Reply {
-    Reply::new()
+fn server_summary() -> ScriptedReply {
+    ScriptedReply::new()
         .block(r#"{"type":"compaction","content":"Summary.","encrypted_content":"zz"}"#)
         .stop("compaction")
 }
@@ -184,8 +185,10 @@ fn server_summary() -> Reply {
 #[tokio::test]
 async fn by_the_server() {
     for stream in [true, false] {
-        let script =
-            Script::new().reply(call("t1", 100)).reply(server_summary()).reply(Reply::text("3"));
+        let script = Script::new()
+            .reply(call("t1", 100))
+            .reply(server_summary())
+            .reply(ScriptedReply::text("3"));
         let scripted = ScriptedServer::new(ScriptedModel::new(script).lenient());
         let mut run = scripted
             .client()
@@ -244,7 +247,7 @@ async fn a_compaction_has_no_member_twice() {
         let script = Script::new()
             .reply(call("t1", 100).container("c1"))
             .reply(server_summary())
-            .reply(Reply::text("3"));
+            .reply(ScriptedReply::text("3"));
         let scripted = ScriptedServer::new(ScriptedModel::new(script).lenient());
         let builder = scripted.client().run("m").tools(calculate_sum).param_json(name, json);
         let mut run = builder.user("What is 1 + 2?");
@@ -267,7 +270,7 @@ async fn a_compaction_has_no_member_twice() {
 /// After the last turn it happens at once, and the last message is still available.
 #[tokio::test]
 async fn by_the_server_after_the_last_turn() {
-    let script = Script::new().reply(Reply::text("3")).reply(server_summary());
+    let script = Script::new().reply(ScriptedReply::text("3")).reply(server_summary());
     let scripted = ScriptedServer::new(ScriptedModel::new(script).lenient());
     let mut run = scripted.client().run("m").user("What is 1 + 2?");
     let _turn = run.next_turn().await.unwrap().unwrap();
@@ -284,11 +287,12 @@ async fn by_the_server_after_the_last_turn() {
 #[tokio::test]
 async fn by_the_server_without_a_summary() {
     for answer in [
-        Script::new().reply(call("t1", 100)).reply(Reply::text("no")),
+        Script::new().reply(call("t1", 100)).reply(ScriptedReply::text("no")),
         Script::new().reply(call("t1", 100)).error(529, "overloaded_error", "no"),
     ] {
-        let scripted =
-            ScriptedServer::new(ScriptedModel::new(answer.reply(Reply::text("3"))).lenient());
+        let scripted = ScriptedServer::new(
+            ScriptedModel::new(answer.reply(ScriptedReply::text("3"))).lenient(),
+        );
         let mut run = scripted.client().run("m").tools(calculate_sum).user("What is 1 + 2?");
         let _turn = run.next_turn().await.unwrap().unwrap();
         run.compact_on_server(None);
@@ -306,8 +310,8 @@ async fn its_tokens_are_counted() {
     // 10 output tokens of each.
     let script = Script::new()
         .reply(call("t1", 90_000))
-        .reply(Reply::text("Summary.").usage(usage(100)))
-        .reply(Reply::text("3").usage(usage(50)));
+        .reply(ScriptedReply::text("Summary.").usage(usage(100)))
+        .reply(ScriptedReply::text("3").usage(usage(50)));
     let scripted = ScriptedServer::new(ScriptedModel::new(script));
     let mut run = scripted
         .client()
@@ -328,7 +332,7 @@ async fn its_tokens_are_counted() {
     let script = Script::new()
         .reply(call("t1", 100))
         .reply(server_summary().usage(usage(200)))
-        .reply(Reply::text("3").usage(usage(50)));
+        .reply(ScriptedReply::text("3").usage(usage(50)));
     let scripted = ScriptedServer::new(ScriptedModel::new(script).lenient());
     let mut run = scripted.client().run("m").tools(calculate_sum).user("What is 1 + 2?");
     let _turn = run.next_turn().await.unwrap().unwrap();

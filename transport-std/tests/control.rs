@@ -9,7 +9,7 @@ use std::sync::Arc;
 
 use common::{assert_valid, bodies, scripted};
 use serde_json::{Value, json};
-use toolrunner_core::testing::{Reply, Script};
+use toolrunner_core::testing::{Script, ScriptedReply};
 use toolrunner_std::run::Content;
 use toolrunner_std::testing::ScriptedServer;
 use toolrunner_std::{Decision, Event, Limits, Outcome, Run, RunBuilder};
@@ -33,10 +33,10 @@ fn user(text: &str) -> Value {
 
 /// Starts a run, and reads its first reply until half of its text was seen.
 fn half_read(configure: impl FnOnce(RunBuilder) -> RunBuilder) -> (ScriptedServer, Run, String) {
-    let reply = Reply::new()
+    let reply = ScriptedReply::new()
         .thinking("Hm.", "c2ln")
         .and_text(&format!("One \"two\"{}three.", " ".repeat(80)));
-    let scripted = scripted(Script::new().reply(reply).reply(Reply::text("Yes?")));
+    let scripted = scripted(Script::new().reply(reply).reply(ScriptedReply::text("Yes?")));
     let mut run = configure(scripted.client().run("m")).user("Count.");
     let mut seen = String::new();
     block_on(async {
@@ -88,7 +88,8 @@ fn text_is_not_kept_by_default_nor_by_another_verb() {
     let (_, mut run, _) = half_read(|run| run.keep_text_on_cancel(true));
     run.replace_history((toolrunner_core::message::Role::User, "New.")).unwrap();
     assert_eq!(conversation(&run), json!([user("New.")]));
-    let replies = Script::new().reply(Reply::text("One.")).reply(Reply::text("Two."));
+    let replies =
+        Script::new().reply(ScriptedReply::text("One.")).reply(ScriptedReply::text("Two."));
     let scripted = scripted(replies);
     let mut run = scripted.client().run("m").keep_text_on_cancel(true).user("Count.");
     block_on(async {
@@ -115,14 +116,14 @@ fn with_tool(script: Script) -> (ScriptedServer, RunBuilder) {
     (scripted, builder)
 }
 
-fn call(id: &str) -> Reply {
-    Reply::new().tool_use(id, "work", "{}")
+fn call(id: &str) -> ScriptedReply {
+    ScriptedReply::new().tool_use(id, "work", "{}")
 }
 
 #[test]
 fn a_message_is_delivered_after_the_next_results() {
     let (scripted, builder) =
-        with_tool(Script::new().reply(call("toolu_1")).reply(Reply::text("Done.")));
+        with_tool(Script::new().reply(call("toolu_1")).reply(ScriptedReply::text("Done.")));
     let mut run = builder.tool(common::fun("work", |_| Ok("ok".to_owned()))).user("go");
     let injector = run.injector();
     block_on(async {
@@ -145,8 +146,9 @@ fn a_message_is_delivered_after_the_next_results() {
 
 #[test]
 fn a_run_that_would_end_continues_with_the_message() {
-    let (scripted, builder) =
-        with_tool(Script::new().reply(Reply::text("One.")).reply(Reply::text("Two.")));
+    let (scripted, builder) = with_tool(
+        Script::new().reply(ScriptedReply::text("One.")).reply(ScriptedReply::text("Two.")),
+    );
     let mut run = builder.user("go");
     let injector = run.injector();
     block_on(async {
@@ -164,9 +166,12 @@ fn a_run_that_would_end_continues_with_the_message() {
 
 #[test]
 fn a_paused_turn_is_not_interrupted() {
-    let paused = Reply::text("Searching").stop("pause_turn");
+    let paused = ScriptedReply::text("Searching").stop("pause_turn");
     let (scripted, builder) = with_tool(
-        Script::new().reply(paused).reply(Reply::text("Found.")).reply(Reply::text("Well.")),
+        Script::new()
+            .reply(paused)
+            .reply(ScriptedReply::text("Found."))
+            .reply(ScriptedReply::text("Well.")),
     );
     let mut run = builder.user("go");
     let injector = run.injector();
@@ -181,7 +186,7 @@ fn a_paused_turn_is_not_interrupted() {
 
 #[test]
 fn a_message_waits_at_a_limit_and_a_bad_one_is_refused_at_once() {
-    let (_, builder) = with_tool(Script::new().reply(Reply::text("One.")));
+    let (_, builder) = with_tool(Script::new().reply(ScriptedReply::text("One.")));
     let mut run = builder.limits(Limits { turns: Some(0), ..Limits::NONE }).user("go");
     let injector = run.injector();
     assert!(injector.user(" ").is_err());
@@ -203,10 +208,10 @@ fn a_fork_continues_independently() {
     let (scripted, builder) = with_tool(
         Script::new()
             .reply(call("toolu_1"))
-            .reply(Reply::text("One."))
-            .reply(Reply::text("Prose."))
+            .reply(ScriptedReply::text("One."))
+            .reply(ScriptedReply::text("Prose."))
             .reply(call("toolu_2"))
-            .reply(Reply::text("Verse.")),
+            .reply(ScriptedReply::text("Verse.")),
     );
     let mut run = builder
         .tool(common::fun("work", |_| Ok("ok".to_owned())))

@@ -13,7 +13,7 @@ use toolrunner_core::json::Value;
 use toolrunner_core::observe::Event;
 use toolrunner_core::policy::RetryPolicy;
 use toolrunner_core::run::OnBreak;
-use toolrunner_core::testing::{Answer, Chunk, Reply, Script};
+use toolrunner_core::testing::{Answer, Chunk, Script, ScriptedReply};
 use toolrunner_core::tool::{Definition, Output, ToolCall, Tools};
 use toolrunner_std::testing::ScriptedServer;
 use toolrunner_std::{Compaction, Decision, Limits, Outcome, Run, RunBuilder, ToolError};
@@ -161,7 +161,7 @@ fn bench(
     list: impl IntoIterator<Item = Answer>,
     shape: impl FnOnce(RunBuilder) -> RunBuilder,
 ) -> Bench {
-    let scripted = scripted(answers(list).reply(Reply::text("Done.")));
+    let scripted = scripted(answers(list).reply(ScriptedReply::text("Done.")));
     let (log, permits) = (Log::default(), Arc::new(Semaphore::new(0)));
     let builder = scripted
         .client()
@@ -551,8 +551,8 @@ async fn a_turn_that_would_be_summarised_starts_nothing_early() {
     let compaction = Compaction { threshold: 5, prompt: "Summarise." };
     let scripted = scripted(
         answers([reply(&[Call("quick", "a"), Text], "tool_use")])
-            .reply(Reply::text("All."))
-            .reply(Reply::text("Done.")),
+            .reply(ScriptedReply::text("All."))
+            .reply(ScriptedReply::text("Done.")),
     );
     let log = Log::default();
     let kit = Kit { log: log.clone(), permits: Arc::new(Semaphore::new(0)) };
@@ -582,8 +582,8 @@ async fn ids_may_come_again_in_a_later_reply_but_not_in_the_same() {
 
 #[tokio::test]
 async fn a_reply_that_is_not_streamed_starts_nothing_early() {
-    let reply = Reply::new().tool_use("a", "quick", r#"{"a":1}"#).and_text("Hm.");
-    let scripted = scripted(Script::new().reply(reply).reply(Reply::text("Done.")));
+    let reply = ScriptedReply::new().tool_use("a", "quick", r#"{"a":1}"#).and_text("Hm.");
+    let scripted = scripted(Script::new().reply(reply).reply(ScriptedReply::text("Done.")));
     let log = Log::default();
     let kit = Kit { log: log.clone(), permits: Arc::new(Semaphore::new(0)) };
     let mut run = scripted.client().run("m").eager(true).stream(false).tools(kit).user("Go.");

@@ -8,13 +8,13 @@ use core::time::Duration;
 
 use common::{answers, calls, client_of, echo, serve};
 use support::{Do, OK, Server, self_signed, trusting};
-use toolrunner_core::testing::{Answer, Chunk, Reply, Script, ScriptedModel};
+use toolrunner_core::testing::{Answer, Chunk, Script, ScriptedModel, ScriptedReply};
 use toolrunner_std::http::Proxies;
 use toolrunner_std::{Client, ClientBuilder, Error};
 
 /// Returns the error of a run against this answer. The run then continues with a good answer.
 async fn error_of(answer: Answer) -> String {
-    let (client, model) = client_of(answers([answer, Reply::text("ok").into()]));
+    let (client, model) = client_of(answers([answer, ScriptedReply::text("ok").into()]));
     let mut run = client.run("m").user("Hello?");
     let error = run.until_done().await.unwrap_err();
     // The same call continues the run.
@@ -39,7 +39,8 @@ fn no_key() {
 
 #[tokio::test]
 async fn wrong_key() {
-    let model = ScriptedModel::new(Script::new().reply(Reply::text("ok"))).require_key("right");
+    let model =
+        ScriptedModel::new(Script::new().reply(ScriptedReply::text("ok"))).require_key("right");
     let (address, _) = serve(model);
     let builder = Client::builder().base_url(format!("http://{address}")).proxies(Proxies::none());
     let mut run = builder.api_key("wrong").build().unwrap().run("m").user("Hello?");
@@ -178,8 +179,10 @@ async fn an_error_event_of_another_shape() {
 
 #[tokio::test]
 async fn an_error_event_in_the_stream() {
-    let text =
-        error_of(Reply::text("Let me").error_event("overloaded_error", "Overloaded").into()).await;
+    let text = error_of(
+        ScriptedReply::text("Let me").error_event("overloaded_error", "Overloaded").into(),
+    )
+    .await;
     assert!(text.starts_with("API error: overloaded_error (status 200): Overloaded"), "{text}");
 }
 
@@ -197,7 +200,7 @@ async fn an_error_without_a_body() {
 
 #[tokio::test]
 async fn a_stream_that_ends_early() {
-    let text = error_of(Reply::text("Let me").ends_early().into()).await;
+    let text = error_of(ScriptedReply::text("Let me").ends_early().into()).await;
     assert_eq!(text, "protocol error: the reply ended before it was complete");
 }
 
@@ -224,8 +227,11 @@ async fn a_read_timeout_of_this_run_only() {
     let slow = || {
         Answer::chunks(200, vec![Chunk::Wait(Duration::from_secs(2)), Chunk::Data(b"{}".to_vec())])
     };
-    let (client, _) =
-        client_of(answers([Reply::text("one").into(), slow(), Reply::text("two").into()]));
+    let (client, _) = client_of(answers([
+        ScriptedReply::text("one").into(),
+        slow(),
+        ScriptedReply::text("two").into(),
+    ]));
     // The idle connection was made with the client's timeout, but the run's timeout applies.
     assert_eq!(client.run("m").user("Hello?").until_done().await.unwrap().text(), "one");
     let limit = Duration::from_millis(100);
@@ -272,7 +278,7 @@ async fn an_error_after_the_tools_ran_does_not_run_them_again() {
         calls(&["t1"], "a").into(),
         overloaded(),
         overloaded(),
-        Reply::text("ok").into(),
+        ScriptedReply::text("ok").into(),
     ]));
     let tool = echo("a");
     let mut run = client.run("m").tools(tool.clone()).user("Hello?");
@@ -287,8 +293,10 @@ async fn an_error_after_the_tools_ran_does_not_run_them_again() {
 
 #[tokio::test]
 async fn a_transcript_that_is_full() {
-    let (client, _) =
-        client_of(answers([Reply::text(&"long ".repeat(200)).into(), Reply::text("short").into()]));
+    let (client, _) = client_of(answers([
+        ScriptedReply::text(&"long ".repeat(200)).into(),
+        ScriptedReply::text("short").into(),
+    ]));
     let mut run = client.run("m").capacity(500).user("Hello?");
     let text = run.until_done().await.unwrap_err().to_string();
     assert!(text.starts_with("transcript full: "), "{text}");

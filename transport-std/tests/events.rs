@@ -9,7 +9,7 @@ use core::time::Duration;
 use common::client_of;
 use futures_util::StreamExt;
 use serde_json::{Value, json};
-use toolrunner_core::testing::{Answer, Chunk, Reply, Script, ScriptedModel};
+use toolrunner_core::testing::{Answer, Chunk, Script, ScriptedModel, ScriptedReply};
 use toolrunner_std::testing::ScriptedServer;
 use toolrunner_std::{Error, Event, Outcome, OwnedEvent, Run, RunStream, StopReason, tool};
 
@@ -36,12 +36,12 @@ fn all(stream: RunStream) -> Vec<Value> {
 }
 
 fn two_turns() -> Script {
-    let call = Reply::new().thinking("Hm.", "c2ln").and_text("So \"it\" is.").tool_use(
+    let call = ScriptedReply::new().thinking("Hm.", "c2ln").and_text("So \"it\" is.").tool_use(
         "toolu_1",
         "wait_a_little",
         "{}",
     );
-    Script::new().reply(call).reply(Reply::text("Done."))
+    Script::new().reply(call).reply(ScriptedReply::text("Done."))
 }
 
 /// Puts the pieces of a message together, as the official clients do with the API's stream.
@@ -161,7 +161,7 @@ fn a_stream_ends_after_an_error_and_the_run_can_continue() {
     let (_, run) = start(
         Script::new()
             .error(400, "invalid_request_error", "no \"such\" thing")
-            .reply(Reply::text("Hello.")),
+            .reply(ScriptedReply::text("Hello.")),
     );
     block_on(async {
         let mut stream = run.into_stream();
@@ -215,7 +215,7 @@ fn a_stream_goes_to_another_task() {
 /// What is counted is what the next request contains: without the part of a reply that has arrived.
 #[tokio::test]
 async fn tokens_are_counted_while_a_reply_arrives() {
-    let script = Script::new().reply(Reply::text("A long text, in several deltas."));
+    let script = Script::new().reply(ScriptedReply::text("A long text, in several deltas."));
     let (client, model) = client_of(script);
     let mut run = client.run("m").user("Hi");
     while !matches!(run.next_event().await.unwrap(), Some(Event::Text { .. })) {}

@@ -9,7 +9,7 @@ use std::io::Write;
 
 use captured::Log;
 use common::{fun, serve};
-use toolrunner_core::testing::{Answer, Reply, Script, ScriptedModel};
+use toolrunner_core::testing::{Answer, Script, ScriptedModel, ScriptedReply};
 use toolrunner_std::http::Proxies;
 use toolrunner_std::{Client, ClientBuilder, Secret};
 
@@ -35,11 +35,11 @@ async fn nothing_that_is_printed_holds_a_key() {
             .error(529, "overloaded_error", "Overloaded")
             .header("retry-after-ms", "1")
             .reply(
-                Reply::text("Let me see.")
+                ScriptedReply::text("Let me see.")
                     .tool_use("t1", "panics", "{}")
                     .tool_use("t2", "plain", "{}"),
             )
-            .reply(Reply::text("Done."))
+            .reply(ScriptedReply::text("Done."))
             .answer(Answer::error(401, "authentication_error", "invalid x-api-key"))
             .answer(Answer::raw(200, "<html>").header("content-type", "text/html"))
             .answer(Answer::raw(307, "").header("location", "http://127.0.0.1:9/elsewhere"));

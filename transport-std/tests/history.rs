@@ -6,7 +6,7 @@
 use core::time::Duration;
 
 use toolrunner_core::testing::validity::{Tail, check};
-use toolrunner_core::testing::{Reply, Script, ScriptedModel};
+use toolrunner_core::testing::{Script, ScriptedModel, ScriptedReply};
 use toolrunner_core::tool::{Input, RawTool};
 use toolrunner_std::testing::ScriptedServer;
 use toolrunner_std::{Compaction, Event, ToolError, Usage, tool};
@@ -22,13 +22,13 @@ const EPHEMERAL: &str = r#"{"type":"ephemeral"}"#;
 #[tokio::test]
 async fn a_breakpoint_on_every_result_is_refused_at_the_fifth() {
     let turns = (0..6).fold(Script::new(), |script, n| {
-        script.reply(Reply::new().tool_use(
+        script.reply(ScriptedReply::new().tool_use(
             &format!("toolu_{n}"),
             "double",
             &format!("{{\"n\":{n}}}"),
         ))
     });
-    let scripted = ScriptedServer::new(ScriptedModel::new(turns.reply(Reply::text("ok"))));
+    let scripted = ScriptedServer::new(ScriptedModel::new(turns.reply(ScriptedReply::text("ok"))));
     let mut run = scripted.client().run("m").tools(double).user("Go.");
     let mut refused = None;
     while let Some(mut turn) = run.next_turn().await.unwrap() {
@@ -52,13 +52,13 @@ async fn a_breakpoint_on_every_result_is_refused_at_the_fifth() {
 #[tokio::test]
 async fn a_requests_own_breakpoint_is_one_in_every_request() {
     let turns = (0..6).fold(Script::new(), |script, n| {
-        script.reply(Reply::new().tool_use(
+        script.reply(ScriptedReply::new().tool_use(
             &format!("toolu_{n}"),
             "double",
             &format!("{{\"n\":{n}}}"),
         ))
     });
-    let scripted = ScriptedServer::new(ScriptedModel::new(turns.reply(Reply::text("ok"))));
+    let scripted = ScriptedServer::new(ScriptedModel::new(turns.reply(ScriptedReply::text("ok"))));
     let mut run = scripted.client().run("m").tools(double).user("Go.");
     run.params_mut().set_json("cache_control", EPHEMERAL).unwrap();
     assert_eq!(run.until_done().await.unwrap().text(), "ok");
@@ -85,7 +85,7 @@ async fn a_cancelled_run_is_taken_up_from_its_messages() {
         tokio::time::sleep(Duration::from_secs(60)).await;
         Ok::<_, ToolError>("late".to_owned())
     });
-    let calls = Reply::new()
+    let calls = ScriptedReply::new()
         .tool_use("toolu_1", "fast", "{}")
         .tool_use("toolu_2", "slow", "{}")
         .tool_use("toolu_3", "slow", "{}");
@@ -104,7 +104,8 @@ async fn a_cancelled_run_is_taken_up_from_its_messages() {
     });
     run.until_done().await.unwrap();
     let saved = run.messages();
-    let scripted = ScriptedServer::new(ScriptedModel::new(Script::new().reply(Reply::text("ok"))));
+    let scripted =
+        ScriptedServer::new(ScriptedModel::new(Script::new().reply(ScriptedReply::text("ok"))));
     let mut run = scripted.client().run("m").messages(&saved);
     run.user("Go on.").unwrap();
     run.until_done().await.unwrap();
@@ -115,17 +116,20 @@ async fn a_cancelled_run_is_taken_up_from_its_messages() {
 async fn a_summary_that_is_none_leaves_the_conversation() {
     let long = Usage { input_tokens: 90_000, output_tokens: 10, ..Usage::default() };
     for (summary, why) in [
-        (Reply::text("\n \n"), "the reply has no summary"),
-        (Reply::text("First the user asked for").stop("max_tokens"), "the summary was cut off"),
-        (Reply::text("I cannot help with that.").stop("refusal"), "the model refused"),
+        (ScriptedReply::text("\n \n"), "the reply has no summary"),
+        (
+            ScriptedReply::text("First the user asked for").stop("max_tokens"),
+            "the summary was cut off",
+        ),
+        (ScriptedReply::text("I cannot help with that.").stop("refusal"), "the model refused"),
     ] {
         // Thinking and a call: without the call, no part of the reply could be sent.
-        let call = Reply::new()
+        let call = ScriptedReply::new()
             .thinking("Hm.", "sig")
             .tool_use("toolu_1", "double", r#"{"n":21}"#)
             .usage(long);
         let scripted = ScriptedServer::new(ScriptedModel::new(
-            Script::new().reply(call).reply(summary).reply(Reply::text("42")),
+            Script::new().reply(call).reply(summary).reply(ScriptedReply::text("42")),
         ));
         let compaction = Compaction { threshold: 80_000, ..Compaction::DEFAULT };
         let mut run = scripted
@@ -149,7 +153,7 @@ async fn a_summary_that_is_none_leaves_the_conversation() {
 #[tokio::test]
 async fn what_a_reply_said_is_shown_though_it_is_not_sent_back() {
     let scripted = ScriptedServer::new(ScriptedModel::new(
-        Script::new().reply(Reply::text(" ")).reply(Reply::text("ok")),
+        Script::new().reply(ScriptedReply::text(" ")).reply(ScriptedReply::text("ok")),
     ));
     let mut run = scripted.client().run("m").user("Hi");
     assert_eq!(run.until_done().await.unwrap().text(), " ");
@@ -160,7 +164,8 @@ async fn what_a_reply_said_is_shown_though_it_is_not_sent_back() {
 
 #[tokio::test]
 async fn a_parameter_with_a_lone_surrogate_is_refused() {
-    let scripted = ScriptedServer::new(ScriptedModel::new(Script::new().reply(Reply::text("ok"))));
+    let scripted =
+        ScriptedServer::new(ScriptedModel::new(Script::new().reply(ScriptedReply::text("ok"))));
     let mut run = scripted.client().run("m").param_json("system", r#""\ud800""#).user("Hi");
     let error = run.until_done().await.unwrap_err().to_string();
     assert!(error.contains("\"system\" has an unpaired surrogate"), "{error}");

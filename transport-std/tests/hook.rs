@@ -9,7 +9,7 @@ use std::sync::{Arc, Mutex};
 
 use captured::Log;
 use common::{answers, calls, echo, scripted, serve};
-use toolrunner_core::testing::{Answer, Reply, Script, ScriptedModel};
+use toolrunner_core::testing::{Answer, Script, ScriptedModel, ScriptedReply};
 use toolrunner_std::http::{HookFuture, OutgoingRequest, Proxies, RequestHook};
 use toolrunner_std::{Client, Error, HttpTransport};
 
@@ -51,7 +51,7 @@ async fn every_attempt_is_signed() {
     let script = Script::new()
         .reply(calls(&["t1"], "echo"))
         .answer(Answer::error(529, "overloaded_error", "busy").header("retry-after-ms", "1"))
-        .reply(Reply::text("done"));
+        .reply(ScriptedReply::text("done"));
     let (address, model) = serve(ScriptedModel::new(script));
     let signer = Arc::new(Signer::default());
     let client = Client::builder()
@@ -92,7 +92,7 @@ async fn every_attempt_is_signed() {
 
 #[tokio::test]
 async fn a_hook_may_change_path_and_body() {
-    let scripted = scripted(Script::new().reply(Reply::text("ok")));
+    let scripted = scripted(Script::new().reply(ScriptedReply::text("ok")));
     let client = scripted.builder().request_hook_fn(|request| {
         request.set_path("/v1/messages?a=b");
         let body = String::from_utf8(request.body_to_vec())?.replacen("\"m\"", "\"n\"", 1);
@@ -122,7 +122,7 @@ impl core::error::Error for Expired {
 
 #[tokio::test]
 async fn an_error_of_a_hook_is_the_callers_and_keeps_its_chain() {
-    let scripted = scripted(Script::new().reply(Reply::text("ok")));
+    let scripted = scripted(Script::new().reply(ScriptedReply::text("ok")));
     let fails = Arc::new(AtomicUsize::new(1));
     let left = Arc::clone(&fails);
     let client = scripted.builder().max_retries(5).request_hook_fn(move |_| {
@@ -169,7 +169,7 @@ fn a_header_that_cannot_be_sent_is_refused() {
     drop(transport);
     let refused = Arc::new(Mutex::new(Vec::new()));
     let noted = Arc::clone(&refused);
-    let scripted = scripted(Script::new().reply(Reply::text("ok")));
+    let scripted = scripted(Script::new().reply(ScriptedReply::text("ok")));
     let client = scripted.builder().request_hook_fn(move |request| {
         for (name, value) in [("a b", "c"), ("Content-Length", "1"), ("host", "h"), ("a", "b\nc")] {
             noted.lock().unwrap().push(request.set_header(name, value).unwrap_err().to_string());

@@ -3,7 +3,7 @@
 
 use allocation_counter::measure;
 use bytes::Bytes;
-use toolrunner_core::testing::{Reply as ModelReply, Request, Script, ScriptedModel};
+use toolrunner_core::testing::{Request, Script, ScriptedModel, ScriptedReply};
 use toolrunner_core::transport::{Body, Head, Reply, ReplyHead};
 use toolrunner_std::http::{DynTransport, HttpBody, HttpTransport, SendFuture};
 use toolrunner_std::run::GatedCall;
@@ -46,7 +46,7 @@ impl DynTransport for Same {
 
 /// Returns a client whose model answers every request with a tool call.
 fn client() -> Client {
-    let reply = ModelReply::text("Let me look.").tool_use(
+    let reply = ScriptedReply::text("Let me look.").tool_use(
         "toolu_1",
         "get_weather",
         r#"{"location":"Paris"}"#,

@@ -4,7 +4,7 @@ mod common;
 
 use common::{assert_valid, calls, conversations, echo, scripted};
 use toolrunner_core::run::{MakeRoom, WhenFull};
-use toolrunner_core::testing::{Reply, Script};
+use toolrunner_core::testing::{Script, ScriptedReply};
 use toolrunner_std::{Limit, Limits, Outcome, Usage};
 
 /// Ten turns with one call each, always the same, that cost 100 input and 10 output tokens; then an
@@ -18,7 +18,7 @@ fn script() -> Script {
     };
     let turn =
         move |script: Script, n: usize| script.reply(calls(&[&format!("t{n}")], "a").usage(usage));
-    (0..10).fold(Script::new(), turn).reply(Reply::text("ok").usage(usage))
+    (0..10).fold(Script::new(), turn).reply(ScriptedReply::text("ok").usage(usage))
 }
 
 #[tokio::test]

@@ -8,7 +8,7 @@ use std::io::{Result as IoResult, Write};
 use std::sync::{Arc, Mutex};
 
 use common::{busy, client_of, fun, scripted};
-use toolrunner_core::testing::{Answer, Reply, Script, VirtualClock};
+use toolrunner_core::testing::{Answer, Script, ScriptedReply, VirtualClock};
 use toolrunner_std::http::Proxies;
 use toolrunner_std::{Client, ClientBuilder, Error, Event, RetryPolicy, ToolError, tool};
 use tracing::Instrument;
@@ -73,11 +73,10 @@ async fn one_record_for_each_tool_that_fails() {
     let (mut late, over) = busy("late");
     late.shape = |definition| definition.blocking().timeout(Duration::from_millis(20));
     let names = ["chain", "panics", "own", "fine", "late"];
-    let reply = names
-        .iter()
-        .enumerate()
-        .fold(Reply::new(), |reply, (i, name)| reply.tool_use(&format!("t{i}"), name, "{}"));
-    let scripted = scripted(Script::new().reply(reply).reply(Reply::text("ok")));
+    let reply = names.iter().enumerate().fold(ScriptedReply::new(), |reply, (i, name)| {
+        reply.tool_use(&format!("t{i}"), name, "{}")
+    });
+    let scripted = scripted(Script::new().reply(reply).reply(ScriptedReply::text("ok")));
     let mut run = scripted.client().run("m").tools((chain, panics, own, fine, late)).user("Go.");
     run.until_done().await.unwrap();
     drop(over);
@@ -135,7 +134,7 @@ fn nobody_elses_text_starts_a_line_or_reaches_the_terminal() {
             let call = |id: &str, name: &str, input: &str| {
                 format!(r#"{{"type":"tool_use","id":{id},"name":{name},"input":{input}}}"#)
             };
-            let reply = Reply::new()
+            let reply = ScriptedReply::new()
                 .block(&call(&json, &json, "{}")) // unknown tool
                 .block(&call(r#""t2""#, r#""refuses""#, "{}"))
                 .block(&call(r#""t3""#, r#""panics""#, "{}"))
@@ -187,7 +186,7 @@ fn every_line_of_a_run_names_it_and_the_callers_span_stays() {
                 Ok("ok".to_owned())
             });
             let reply = |n: usize| {
-                Reply::new().tool_use(&format!("a{n}"), "logs", "{}").tool_use(
+                ScriptedReply::new().tool_use(&format!("a{n}"), "logs", "{}").tool_use(
                     &format!("b{n}"),
                     "none",
                     "{}",
@@ -200,7 +199,7 @@ fn every_line_of_a_run_names_it_and_the_callers_span_stays() {
                         .header("retry-after-ms", "1")
                         .reply(reply(n))
                 });
-                let (client, _) = client_of(script.reply(Reply::text("ok")));
+                let (client, _) = client_of(script.reply(ScriptedReply::text("ok")));
                 client.run("m").retry_policy(RetryPolicy::DEFAULT).tools(logs.clone()).user("Go.")
             };
             let (mut one, mut two) = (run(), run());
@@ -256,8 +255,8 @@ fn a_blocking_tool_keeps_the_callers_span() {
             let run = async {
                 let scripted = scripted(
                     Script::new()
-                        .reply(Reply::new().tool_use("t1", "blocks", "{}"))
-                        .reply(Reply::text("ok")),
+                        .reply(ScriptedReply::new().tool_use("t1", "blocks", "{}"))
+                        .reply(ScriptedReply::text("ok")),
                 );
                 let mut run = scripted.client().run("m").tools(blocks).user("Go.");
                 run.until_done()
@@ -284,7 +283,7 @@ async fn a_retry_says_why() {
         .error(529, "overloaded_error", "Too many \"users\"\non C:\\temp")
         .header("retry-after-ms", "1")
         .answer(Answer::raw(503, "<html>down").header("retry-after-ms", "1"))
-        .reply(Reply::text("ok"));
+        .reply(ScriptedReply::text("ok"));
     let scripted = scripted(script);
     let mut run = scripted.client().run("m").user("Go.");
     let mut told = Vec::new();

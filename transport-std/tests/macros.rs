@@ -154,10 +154,10 @@ async fn whereabouts(context: &ToolContext<'_>, prefix: &str) -> String {
 #[cfg(feature = "testing")]
 #[tokio::test]
 async fn a_tool_may_take_its_context() {
-    use toolrunner_core::testing::{Reply, Script, ScriptedModel};
+    use toolrunner_core::testing::{Script, ScriptedModel, ScriptedReply};
     let script = Script::new()
-        .reply(Reply::new().tool_use("t1", "whereabouts", r#"{"prefix":"at"}"#))
-        .reply(Reply::text("ok"));
+        .reply(ScriptedReply::new().tool_use("t1", "whereabouts", r#"{"prefix":"at"}"#))
+        .reply(ScriptedReply::text("ok"));
     let scripted = toolrunner_std::testing::ScriptedServer::new(ScriptedModel::new(script));
     let mut run =
         scripted.client().run("m").tools(whereabouts).state("home".to_owned()).user("Go.");

@@ -10,7 +10,7 @@ use std::sync::Arc;
 
 use call::{called, input};
 use tempfile::TempDir;
-use toolrunner_core::testing::{Reply, Request, Script, ScriptedModel};
+use toolrunner_core::testing::{Request, Script, ScriptedModel, ScriptedReply};
 use toolrunner_std::builtin::{DirectoryMemory, MemoryPath, MemoryTool};
 use toolrunner_std::testing::ScriptedServer;
 
@@ -64,8 +64,8 @@ async fn a_run_sends_the_definition_without_a_schema_and_runs_the_calls_here() {
     let (dir, tool) = memory();
     let create = r#"{"command":"create","path":"/memories/a.md","file_text":"coffee\n"}"#;
     let script = Script::new()
-        .reply(Reply::new().tool_use("t1", "memory", create))
-        .reply(Reply::text("Noted."));
+        .reply(ScriptedReply::new().tool_use("t1", "memory", create))
+        .reply(ScriptedReply::text("Noted."));
     let scripted = ScriptedServer::new(ScriptedModel::new(script));
     let mut run = scripted.client().run("m").tools(tool).user("I like coffee.");
     assert_eq!(run.until_done().await.unwrap().text(), "Noted.");

@@ -3,7 +3,7 @@
 mod common;
 
 use common::{assert_valid, calls, echo, scripted};
-use toolrunner_core::testing::{Reply, Request, Script, ScriptedModel, ThreadSupport};
+use toolrunner_core::testing::{Request, Script, ScriptedModel, ScriptedReply, ThreadSupport};
 use toolrunner_std::fallback::Fallbacks;
 use toolrunner_std::testing::ScriptedServer;
 use toolrunner_std::{Event, MessageThread, Outcome, Run};
@@ -14,7 +14,7 @@ const BETA: &str = "message-threads-2026-08-12";
 fn long(count: usize) -> Script {
     let script = (0..count)
         .fold(Script::new(), |script, i| script.reply(calls(&[&format!("t{i}")], "echo")));
-    script.reply(Reply::text("Done.")).reply(Reply::text("And more."))
+    script.reply(ScriptedReply::text("Done.")).reply(ScriptedReply::text("And more."))
 }
 
 fn start(scripted: &ScriptedServer, thread: MessageThread) -> Run {
@@ -141,7 +141,7 @@ async fn no_call_of_an_ignored_thread_starts_early() {
         .reply(calls(&["t0"], "echo"))
         .reply(calls(&["wrong"], "echo").and_text("Hm."))
         .reply(calls(&["t1"], "echo"))
-        .reply(Reply::text("Done."));
+        .reply(ScriptedReply::text("Done."));
     let scripted = ScriptedServer::new(ScriptedModel::new(script).threads(ThreadSupport::Ignore));
     let tool = echo("echo");
     let client = scripted.client();

@@ -8,7 +8,7 @@ mod common;
 use common::{bodies, scripted};
 use serde_json::{Value, json};
 use toolrunner_core::message::{self, OwnedMessage, Role};
-use toolrunner_core::testing::{Reply, Script};
+use toolrunner_core::testing::{Script, ScriptedReply};
 use toolrunner_std::run::Content;
 use toolrunner_std::testing::ScriptedServer;
 use toolrunner_std::{ContentBlock, Error, Limits, Outcome, Run, Source, tool};
@@ -22,7 +22,7 @@ const PNG: &[u8] = b"\x89PNG\r\n\x1a\n\0\0\0\rIHDR";
 const PDF: &[u8] = b"%PDF-1.7\n%abc";
 
 fn replies(count: usize) -> ScriptedServer {
-    scripted((0..count).fold(Script::new(), |script, _| script.reply(Reply::text("Yes."))))
+    scripted((0..count).fold(Script::new(), |script, _| script.reply(ScriptedReply::text("Yes."))))
 }
 
 fn sent(scripted: &ScriptedServer, request: usize) -> Value {
@@ -200,8 +200,8 @@ fn read(run: &Run) -> Vec<String> {
 
 #[test]
 fn an_answer_has_blocks_and_a_reply_is_read_by_one_match() {
-    let call = Reply::text("Let me ask.").tool_use("toolu_1", "look", "{\"at\":1}");
-    let scripted = scripted(Script::new().reply(call).reply(Reply::text("A cat.")));
+    let call = ScriptedReply::text("Let me ask.").tool_use("toolu_1", "look", "{\"at\":1}");
+    let scripted = scripted(Script::new().reply(call).reply(ScriptedReply::text("A cat.")));
     let mut run = scripted.client().run("m").tool(unused).user("What do you see?");
     block_on(async {
         let mut turn = run.next_turn().await.unwrap().unwrap();

@@ -8,14 +8,16 @@ use core::time::Duration;
 
 use common::{assert_valid, bodies, scripted};
 use toolrunner_core::message::Block;
-use toolrunner_core::testing::{Reply, Script};
+use toolrunner_core::testing::{Script, ScriptedReply};
 use toolrunner_std::testing::ScriptedServer;
 use toolrunner_std::{Event, Outcome, RawTool, Run, StopReason, ToolError, ToolInput, Tools, tool};
 
 /// The model calls one tool and then answers.
 fn one_call(name: &str, input: &str, answer: &str) -> ScriptedServer {
     scripted(
-        Script::new().reply(Reply::new().tool_use("t1", name, input)).reply(Reply::text(answer)),
+        Script::new()
+            .reply(ScriptedReply::new().tool_use("t1", name, input))
+            .reply(ScriptedReply::text(answer)),
     )
 }
 
@@ -149,9 +151,9 @@ fn multiply(x: f64, y: f64) -> String {
 #[tokio::test]
 async fn add_then_multiply() {
     let script = Script::new()
-        .reply(Reply::new().tool_use("t1", "add", r#"{"x":5,"y":3}"#))
-        .reply(Reply::new().tool_use("t2", "multiply", r#"{"x":8,"y":4}"#))
-        .reply(Reply::text("32"));
+        .reply(ScriptedReply::new().tool_use("t1", "add", r#"{"x":5,"y":3}"#))
+        .reply(ScriptedReply::new().tool_use("t2", "multiply", r#"{"x":8,"y":4}"#))
+        .reply(ScriptedReply::text("32"));
     let scripted = scripted(script);
     let mut run = start(&scripted, (add, multiply), "What is (5 + 3) * 4?");
     assert_eq!(run.until_done().await.unwrap().text(), "32");
@@ -290,12 +292,12 @@ async fn get_news(topic: String) -> String {
 
 #[tokio::test]
 async fn several_asynchronous_tools_in_one_turn() {
-    let reply = Reply::new().tool_use("t1", "weather_of", r#"{"city":"Tokyo"}"#).tool_use(
+    let reply = ScriptedReply::new().tool_use("t1", "weather_of", r#"{"city":"Tokyo"}"#).tool_use(
         "t2",
         "get_news",
         r#"{"topic":"Japan"}"#,
     );
-    let scripted = scripted(Script::new().reply(reply).reply(Reply::text("Rain.")));
+    let scripted = scripted(Script::new().reply(reply).reply(ScriptedReply::text("Rain.")));
     let prompt = "What's the weather in Tokyo and any news about Japan?";
     let mut run = start(&scripted, (weather_of, get_news), prompt);
     let finished = run.until_done().await.unwrap();
@@ -360,19 +362,20 @@ mod typed {
 
 #[tokio::test]
 async fn types_are_tools_named_after_them() {
-    let reply = Reply::new()
+    let reply = ScriptedReply::new()
         .tool_use("t1", "get_weather", r#"{"location":"Paris","unit":"celsius"}"#)
         .tool_use("t2", "calculate_sum", SUM);
-    let scripted = scripted(
-        Script::new()
-            .reply(reply)
-            .reply(Reply::new().tool_use("t3", "get_weather", r#"{"location":""}"#).tool_use(
-                "t4",
-                "get_weather",
-                r#"{"place":"Paris"}"#,
-            ))
-            .reply(Reply::text("20°C, and 42.")),
-    );
+    let scripted =
+        scripted(
+            Script::new()
+                .reply(reply)
+                .reply(
+                    ScriptedReply::new()
+                        .tool_use("t3", "get_weather", r#"{"location":""}"#)
+                        .tool_use("t4", "get_weather", r#"{"place":"Paris"}"#),
+                )
+                .reply(ScriptedReply::text("20°C, and 42.")),
+        );
     let tools = (typed::GetWeather::tool(), typed::CalculateSum::tool);
     let mut run =
         start(&scripted, tools, "What's the weather like in Paris? Also, what's 15 + 27?");

@@ -21,7 +21,7 @@ use opentelemetry_proto::tonic::trace::v1::Span;
 use opentelemetry_proto::tonic::trace::v1::span::SpanKind;
 use opentelemetry_proto::tonic::trace::v1::status::StatusCode;
 use prost::Message;
-use toolrunner_core::testing::{Reply, Script, VirtualClock};
+use toolrunner_core::testing::{Script, ScriptedReply, VirtualClock};
 use toolrunner_std::ToolError;
 use toolrunner_std::otel::Traces;
 use toolrunner_std::run::TraceParent;
@@ -94,9 +94,10 @@ fn hex(bytes: &[u8]) -> String {
 }
 
 fn conversation() -> Script {
-    let calls =
-        Reply::text("Looking.").tool_use("t1", "good", r#"{"a":1}"#).tool_use("t2", "bad", "{}");
-    Script::new().reply(calls).reply(Reply::text("Done."))
+    let calls = ScriptedReply::text("Looking.")
+        .tool_use("t1", "good", r#"{"a":1}"#)
+        .tool_use("t2", "bad", "{}");
+    Script::new().reply(calls).reply(ScriptedReply::text("Done."))
 }
 
 /// Drives a run of two turns, with two concurrent calls: a good one and a bad one.

@@ -9,7 +9,7 @@ use std::sync::Arc;
 
 use common::{assert_valid, conversations, scripted};
 use tokio::sync::Notify;
-use toolrunner_core::testing::{Reply, Script};
+use toolrunner_core::testing::{Script, ScriptedReply};
 use toolrunner_core::tool::{Definition, Output, ToolCall, Tools};
 use toolrunner_std::testing::ScriptedServer;
 use toolrunner_std::{Decision, Outcome, Run, ToolError};
@@ -71,11 +71,10 @@ fn tool(name: &'static str, kind: Kind) -> Tool {
 
 /// Returns a model that calls these tools and then ends.
 fn model(names: &[&str]) -> ScriptedServer {
-    let calls = names
-        .iter()
-        .enumerate()
-        .fold(Reply::new(), |reply, (i, name)| reply.tool_use(&format!("t{i}"), name, "{}"));
-    scripted(Script::new().reply(calls).reply(Reply::text("Done.")))
+    let calls = names.iter().enumerate().fold(ScriptedReply::new(), |reply, (i, name)| {
+        reply.tool_use(&format!("t{i}"), name, "{}")
+    });
+    scripted(Script::new().reply(calls).reply(ScriptedReply::text("Done.")))
 }
 
 fn results(scripted: &ScriptedServer) -> String {

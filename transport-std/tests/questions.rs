@@ -2,7 +2,7 @@
 
 use core::cell::Cell;
 
-use toolrunner_core::testing::{Reply, Script, ScriptedModel};
+use toolrunner_core::testing::{Script, ScriptedModel, ScriptedReply};
 use toolrunner_std::testing::ScriptedServer;
 use toolrunner_std::{Outcome, Run, ToolContext, ToolError, tool};
 
@@ -21,8 +21,11 @@ async fn paint(context: &ToolContext<'_>, what: String) -> Result<String, ToolEr
 }
 
 fn scripted() -> ScriptedServer {
-    let call = Reply::text("").tool_use("t1", "paint", r#"{"what":"door"}"#).stop("tool_use");
-    ScriptedServer::new(ScriptedModel::new(Script::new().reply(call).reply(Reply::text("Done."))))
+    let call =
+        ScriptedReply::text("").tool_use("t1", "paint", r#"{"what":"door"}"#).stop("tool_use");
+    ScriptedServer::new(ScriptedModel::new(
+        Script::new().reply(call).reply(ScriptedReply::text("Done.")),
+    ))
 }
 
 fn result_of(run: &Run) -> String {

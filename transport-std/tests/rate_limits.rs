@@ -3,7 +3,7 @@
 mod common;
 
 use common::{client_of, scripted};
-use toolrunner_core::testing::{Answer, Reply, Script};
+use toolrunner_core::testing::{Answer, Script, ScriptedReply};
 use toolrunner_std::RateLimits;
 
 const RESET: &str = "2026-11-29T07:00:00Z";
@@ -11,7 +11,7 @@ const RESET: &str = "2026-11-29T07:00:00Z";
 #[tokio::test]
 async fn a_reply_reports_its_limits() {
     let script = Script::new().answer(
-        Answer::from(Reply::text("ok"))
+        Answer::from(ScriptedReply::text("ok"))
             .header("Anthropic-RateLimit-Requests-Limit", "50")
             .header("anthropic-ratelimit-requests-remaining", "49")
             .header("anthropic-ratelimit-requests-reset", RESET)
@@ -19,7 +19,7 @@ async fn a_reply_reports_its_limits() {
             .header("anthropic-ratelimit-tokens-limit", "many")
             .header("anthropic-ratelimit-unified-5h-remaining", "7"),
     );
-    let (client, _) = client_of(script.reply(Reply::text("again")));
+    let (client, _) = client_of(script.reply(ScriptedReply::text("again")));
     let mut run = client.run("m").user("Go.");
     assert!(run.rate_limits().is_empty());
     run.until_done().await.unwrap();

@@ -3,7 +3,7 @@
 mod common;
 
 use common::{assert_valid, conversations, fun, scripted};
-use toolrunner_core::testing::{Answer, Reply, Script};
+use toolrunner_core::testing::{Answer, Script, ScriptedReply};
 use toolrunner_std::{Error, Run, ToolAnswer};
 
 /// The error that the API reports; the paths name the results.
@@ -41,11 +41,11 @@ async fn refused(run: &mut Run) -> String {
 
 #[tokio::test]
 async fn a_result_of_the_last_turn() {
-    let calls = Reply::new().tool_use("t1", "camera", "{}").tool_use("t2", "camera", "{}");
+    let calls = ScriptedReply::new().tool_use("t1", "camera", "{}").tool_use("t2", "camera", "{}");
     let script = Script::new()
         .reply(calls)
         .answer(too_large("messages.2.content.1.content.0"))
-        .reply(Reply::text("I see."));
+        .reply(ScriptedReply::text("I see."));
     let (scripted, camera) = (scripted(script), camera());
     let mut run = scripted.client().run("m").tools(camera.clone()).on_result(picture).user("Look.");
     assert!(refused(&mut run).await.contains("messages.2.content.1.content.0"));
@@ -73,12 +73,12 @@ async fn a_result_of_the_last_turn() {
 /// The limit depends on the number of images: one that was accepted may be refused later.
 #[tokio::test]
 async fn a_result_of_an_earlier_turn() {
-    let call = |id: &str| Reply::text("Let me see.").tool_use(id, "camera", "{}");
+    let call = |id: &str| ScriptedReply::text("Let me see.").tool_use(id, "camera", "{}");
     let script = Script::new()
         .reply(call("t1"))
         .reply(call("t2"))
         .answer(too_large("messages.2.content.0.content.0"));
-    let script = script.reply(call("t3")).reply(Reply::text("I see."));
+    let script = script.reply(call("t3")).reply(ScriptedReply::text("I see."));
     let (scripted, camera) = (scripted(script), camera());
     let mut run = scripted.client().run("m").tools(camera.clone()).on_result(picture).user("Look.");
     refused(&mut run).await;
@@ -119,7 +119,7 @@ async fn a_result_of_a_history() {
     let scripted = scripted(
         Script::new()
             .answer(too_large("messages.2.content.0.content.0"))
-            .reply(Reply::text("I see.")),
+            .reply(ScriptedReply::text("I see.")),
     );
     let mut run = scripted.client().run("m").messages(&history);
     refused(&mut run).await;

@@ -6,7 +6,7 @@ mod common;
 use core::time::Duration;
 
 use common::{Fun, assert_valid, bodies, busy, calls, conversations, echo, fun, scripted};
-use toolrunner_core::testing::{Reply, Script};
+use toolrunner_core::testing::{Script, ScriptedReply};
 use toolrunner_std::testing::ScriptedServer;
 use toolrunner_std::{Run, ToolError};
 
@@ -19,7 +19,7 @@ fn start(script: Script) -> (ScriptedServer, Fun, Run) {
 
 /// One turn with one call of `a`, then an end.
 fn one_call() -> Script {
-    Script::new().reply(calls(&["t1"], "a")).reply(Reply::text("ok"))
+    Script::new().reply(calls(&["t1"], "a")).reply(ScriptedReply::text("ok"))
 }
 
 fn requests(scripted: &ScriptedServer) -> usize {
@@ -100,8 +100,8 @@ async fn row_27_an_error_event_in_the_stream() {
     // the run is intact.
     let script = || {
         Script::new()
-            .reply(Reply::text("Half").error_event("overloaded_error", "Overloaded"))
-            .reply(Reply::text("ok"))
+            .reply(ScriptedReply::text("Half").error_event("overloaded_error", "Overloaded"))
+            .reply(ScriptedReply::text("ok"))
     };
     let (_, _, mut run) = start(script());
     assert_eq!(run.until_done().await.unwrap().text(), "ok");
@@ -121,8 +121,9 @@ async fn row_27_an_error_event_in_the_stream() {
 async fn row_30_structured_output_and_prose() {
     // The loop does not parse the output, so prose before it does no harm; the parameter is passed
     // on.
-    let reply = Reply::text("Let me look.").tool_use("t1", "a", "{}");
-    let scripted = scripted(Script::new().reply(reply).reply(Reply::text(r#"{"ok":true}"#)));
+    let reply = ScriptedReply::text("Let me look.").tool_use("t1", "a", "{}");
+    let scripted =
+        scripted(Script::new().reply(reply).reply(ScriptedReply::text(r#"{"ok":true}"#)));
     let format = r#"{"format":{"type":"json_schema","schema":{"type":"object"}}}"#;
     let mut run =
         scripted.client().run("m").param_json("output_config", format).tools(echo("a")).user("Go.");
@@ -169,7 +170,7 @@ async fn row_32_a_long_error_text() {
 async fn row_34_a_large_max_tokens_without_streaming() {
     // It is sent: how long a connection may be silent is a timeout that the caller can set, not a
     // reason to refuse.
-    let scripted = scripted(Script::new().reply(Reply::text("ok")));
+    let scripted = scripted(Script::new().reply(ScriptedReply::text("ok")));
     let mut run = scripted.client().run("m").max_tokens(64_000).stream(false).user("Go.");
     assert_eq!(run.until_done().await.unwrap().text(), "ok");
 }

@@ -1,13 +1,13 @@
 //! Runs with a scripted model, in the same process.
 
-use toolrunner_core::testing::{Reply, Script, ScriptedModel};
+use toolrunner_core::testing::{Script, ScriptedModel, ScriptedReply};
 use toolrunner_std::testing::ScriptedServer;
 use toolrunner_std::{Event, Outcome, StopReason};
 
 #[tokio::test]
 async fn says_hello() {
     let scripted =
-        ScriptedServer::new(ScriptedModel::new(Script::new().reply(Reply::text("Hello!"))));
+        ScriptedServer::new(ScriptedModel::new(Script::new().reply(ScriptedReply::text("Hello!"))));
     let mut run = scripted.client().run("m").user("Say hello.");
     let finished = run.until_done().await.unwrap();
     assert_eq!(finished.text(), "Hello!");
@@ -20,8 +20,8 @@ async fn tells_events() {
     for stream in [true, false] {
         let scripted = ScriptedServer::new(ScriptedModel::new(
             Script::new()
-                .reply(Reply::text("Hi").tool_use("t1", "nope", "{}").stop("tool_use"))
-                .reply(Reply::text("Hello!")),
+                .reply(ScriptedReply::text("Hi").tool_use("t1", "nope", "{}").stop("tool_use"))
+                .reply(ScriptedReply::text("Hello!")),
         ));
         let mut run = scripted.client().run("m").stream(stream).user("Say hello.");
         let mut log = String::new();
@@ -71,7 +71,7 @@ async fn tells_thinking_signatures_and_citations() {
         r#"data: {"type":"message_stop"}"#,
         "\n\n",
     );
-    let script = Script::new().raw(200, &[], STREAM).reply(Reply::text("ok"));
+    let script = Script::new().raw(200, &[], STREAM).reply(ScriptedReply::text("ok"));
     let scripted = ScriptedServer::new(ScriptedModel::new(script));
     let mut run = scripted.client().run("m").user("Think.");
     let mut log = Vec::new();
@@ -107,7 +107,7 @@ async fn tells_thinking_signatures_and_citations() {
 #[tokio::test]
 async fn can_be_spawned() {
     let scripted =
-        ScriptedServer::new(ScriptedModel::new(Script::new().reply(Reply::text("Hello!"))));
+        ScriptedServer::new(ScriptedModel::new(Script::new().reply(ScriptedReply::text("Hello!"))));
     let mut run = scripted.client().run("m").user("Say hello.");
     let finished = tokio::spawn(async move { run.until_done().await }).await.unwrap().unwrap();
     assert_eq!(finished.text(), "Hello!");
@@ -148,12 +148,12 @@ mod tools {
 async fn runs_tools() {
     let script = Script::new()
         .reply(
-            Reply::text("Let me see.")
+            ScriptedReply::text("Let me see.")
                 .tool_use("t1", "get_weather", r#"{"location":"Paris"}"#)
                 .tool_use("t2", "calculate_sum", r#"{"a":15,"b":27}"#)
                 .stop("tool_use"),
         )
-        .reply(Reply::text("done"));
+        .reply(ScriptedReply::text("done"));
     let scripted = ScriptedServer::new(ScriptedModel::new(script));
     let mut run =
         scripted.client().run("m").tools((tools::get_weather, tools::calculate_sum)).user("go");

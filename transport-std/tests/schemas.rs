@@ -4,7 +4,7 @@
 mod common;
 
 use common::{bodies, conversations, scripted};
-use toolrunner_core::testing::{Reply, Script};
+use toolrunner_core::testing::{Script, ScriptedReply};
 use toolrunner_core::tool::{DeclaredTool, Definition, Input, Output, RawTool, ToolCall, Tools};
 use toolrunner_std::ToolError;
 
@@ -43,7 +43,7 @@ impl Tools for ByHand {
 
 /// Returns the result of one turn with these tools, and the bodies that were sent.
 async fn ask(tools: impl Tools) -> (Result<String, String>, Vec<String>) {
-    let scripted = scripted(Script::new().reply(Reply::text("ok")));
+    let scripted = scripted(Script::new().reply(ScriptedReply::text("ok")));
     let mut run = scripted.client().run("m").tools(tools).user("Go.");
     let ended =
         run.until_done().await.map(|finished| finished.text()).map_err(|error| error.to_string());
@@ -90,7 +90,7 @@ async fn definitions_of_a_whole_body_are_judged_too() {
             r#"{{"model":"m","max_tokens":9,"messages":[{{"role":"user","content":"Go."}}],"tools":{tools}}}"#
         )
     };
-    let scripted = scripted(Script::new().reply(Reply::text("ok")));
+    let scripted = scripted(Script::new().reply(ScriptedReply::text("ok")));
     let mut run = scripted.client().run("m").body(&body(FOLDED));
     run.until_done().await.unwrap();
     assert!(bodies(&scripted)[0].contains(r#""required":["file"]"#));
@@ -104,12 +104,12 @@ async fn definitions_of_a_whole_body_are_judged_too() {
 /// A rule that folding cannot keep in its original order is still reported as it was written.
 #[tokio::test]
 async fn the_input_is_checked_against_the_schema_as_it_was_given() {
-    let call = |id: &str, input: &str| Reply::text("I call.").tool_use(id, "attach", input);
+    let call = |id: &str, input: &str| ScriptedReply::text("I call.").tool_use(id, "attach", input);
     let script = Script::new()
         .reply(call("t1", "{}"))
         .reply(call("t2", r#"{"file":5}"#))
         .reply(call("t3", r#"{"file":"a"}"#));
-    let scripted = scripted(script.reply(Reply::text("ok")));
+    let scripted = scripted(script.reply(ScriptedReply::text("ok")));
     let mut run = scripted.client().run("m").tools(raw(FOLDED)).user("Go.");
     run.until_done().await.unwrap();
     let last = conversations(&scripted).pop().unwrap();

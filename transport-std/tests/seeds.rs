@@ -4,7 +4,7 @@
 mod common;
 
 use common::{assert_valid, bodies, scripted};
-use toolrunner_core::testing::{Reply, Script};
+use toolrunner_core::testing::{Script, ScriptedReply};
 use toolrunner_std::{Event, Limit, Outcome, Run, StopReason, ToolError, ToolInput, tool};
 
 #[derive(Clone, Copy, Debug, PartialEq, ToolInput)]
@@ -78,17 +78,20 @@ const ASK_SF: &str = "What's the weather in San Francisco?";
 
 /// The model calls the weather tool for San Francisco and then answers.
 fn weather_script() -> Script {
-    Script::new().reply(Reply::new().tool_use("t1", "get_weather", SF)).reply(Reply::text("Sunny."))
+    Script::new()
+        .reply(ScriptedReply::new().tool_use("t1", "get_weather", SF))
+        .reply(ScriptedReply::text("Sunny."))
 }
 
 #[tokio::test]
 async fn weather_and_sum() {
-    let reply = Reply::new().tool_use("t1", "get_weather", PARIS).tool_use(
+    let reply = ScriptedReply::new().tool_use("t1", "get_weather", PARIS).tool_use(
         "t2",
         "calculate_sum",
         r#"{"a":15,"b":27}"#,
     );
-    let scripted = scripted(Script::new().reply(reply).reply(Reply::text("Sunny, and 42.")));
+    let scripted =
+        scripted(Script::new().reply(reply).reply(ScriptedReply::text("Sunny, and 42.")));
     let ask = "What's the weather like in Paris? Also, what's 15 + 27?";
     let mut run = scripted
         .client()
@@ -117,12 +120,15 @@ async fn weather_and_sum() {
 async fn enum_unit_with_a_default() {
     let celsius = r#"{"location":"Paris","unit":"celsius"}"#;
     let kelvin = r#"{"location":"Paris","unit":"kelvin"}"#;
-    let reply =
-        Reply::new().tool_use("t1", "get_weather", celsius).tool_use("t2", "get_weather", PARIS);
+    let reply = ScriptedReply::new().tool_use("t1", "get_weather", celsius).tool_use(
+        "t2",
+        "get_weather",
+        PARIS,
+    );
     let scripted = scripted(
         Script::new()
             .reply(reply.tool_use("t3", "get_weather", kelvin))
-            .reply(Reply::text("20 °C.")),
+            .reply(ScriptedReply::text("20 °C.")),
     );
     let mut run = scripted.client().run("claude-opus-4-7").tools(get_weather).user("Weather?");
     run.until_done().await.unwrap();
@@ -207,7 +213,7 @@ async fn a_turn_cut_at_max_tokens_is_retried_with_the_budget_doubled_up_to_8192(
     const CEILING: u32 = 8192;
     let ask = "Give me a detailed weather report for every major US city.";
     let cut = || {
-        Reply::text("Boston is")
+        ScriptedReply::text("Boston is")
             .tool_use_cut("t9", "get_weather", r#"{"location":"Bo"#)
             .stop("max_tokens")
     };
@@ -261,8 +267,8 @@ const MY_TOOL: &str = r#"{"name":"my_tool","description":"A sample tool.","input
 #[tokio::test]
 async fn raise_on_is_error() {
     let script = Script::new()
-        .reply(Reply::new().tool_use("t1", "my_tool", r#"{"query":"x"}"#))
-        .reply(Reply::text("never"));
+        .reply(ScriptedReply::new().tool_use("t1", "my_tool", r#"{"query":"x"}"#))
+        .reply(ScriptedReply::text("never"));
     let scripted = scripted(script);
     let mut run = scripted
         .client()
@@ -336,7 +342,9 @@ async fn a_stream_with_its_final_message() {
 #[tokio::test]
 async fn stop_a_stream_after_100_words() {
     let long = "word ".repeat(500);
-    let scripted = scripted(Script::new().reply(Reply::text(&long)).reply(Reply::text("Done.")));
+    let scripted = scripted(
+        Script::new().reply(ScriptedReply::text(&long)).reply(ScriptedReply::text("Done.")),
+    );
     let mut run = scripted
         .client()
         .run("claude-opus-4-7")
@@ -381,7 +389,9 @@ async fn at_most_5_turns() {
     let mut n = 0;
     let scripted = scripted(Script::new().then(move |_| {
         n += 1;
-        Reply::new().tool_use(&format!("t{n}"), "recursive_tool", &format!("{{\"n\":{n}}}")).into()
+        ScriptedReply::new()
+            .tool_use(&format!("t{n}"), "recursive_tool", &format!("{{\"n\":{n}}}"))
+            .into()
     }));
     let mut run = scripted
         .client()
@@ -428,8 +438,8 @@ async fn results_by_hand_get_data() {
     let input = r#"{"id":123}"#;
     let scripted = scripted(
         Script::new()
-            .reply(Reply::new().tool_use("t1", "get_data", input))
-            .reply(Reply::text("It is data.")),
+            .reply(ScriptedReply::new().tool_use("t1", "get_data", input))
+            .reply(ScriptedReply::text("It is data.")),
     );
     let mut run = scripted
         .client()

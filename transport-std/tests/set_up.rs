@@ -8,7 +8,7 @@ use std::sync::Arc;
 
 use common::{assert_valid, calls, echo, scripted};
 use toolrunner_core::error::Misuse;
-use toolrunner_core::testing::{Reply, Script};
+use toolrunner_core::testing::{Script, ScriptedReply};
 use toolrunner_core::tool::{Definition, Output, ToolCall, Tools};
 use toolrunner_std::{Error, ToolError};
 
@@ -17,7 +17,7 @@ async fn tools_may_be_added_in_several_steps() {
     let scripted = scripted(
         Script::new()
             .reply(calls(&["a"], "first").tool_use("b", "second", "{}"))
-            .reply(Reply::text("Done.")),
+            .reply(ScriptedReply::text("Done.")),
     );
     let (first, second) = (echo("first"), echo("second"));
     let mut run = scripted
@@ -79,7 +79,8 @@ impl Tools for Deaf {
 
 #[tokio::test]
 async fn a_blocking_tool_whose_call_is_answered_by_hand_is_told() {
-    let scripted = scripted(Script::new().reply(calls(&["a"], "deaf")).reply(Reply::text("Done.")));
+    let scripted =
+        scripted(Script::new().reply(calls(&["a"], "deaf")).reply(ScriptedReply::text("Done.")));
     let told = Arc::new(AtomicBool::new(false));
     let mut run = scripted.client().run("m").tools(Deaf(Arc::clone(&told))).user("Go.");
     assert!(tokio::time::timeout(Duration::from_millis(50), run.until_done()).await.is_err());

@@ -4,19 +4,19 @@
 mod common;
 
 use common::{assert_valid, bodies, calls, echo, scripted};
-use toolrunner_core::testing::{Reply, Script};
+use toolrunner_core::testing::{Script, ScriptedReply};
 use toolrunner_std::{Outcome, Settings};
 
 fn texts(count: usize) -> Script {
-    (0..count).fold(Script::new(), |script, _| script.reply(Reply::text("ok")))
+    (0..count).fold(Script::new(), |script, _| script.reply(ScriptedReply::text("ok")))
 }
 
 #[tokio::test]
 async fn any_first_body() {
     let scripted = scripted(
         Script::new()
-            .reply(Reply::new().tool_use("t1", "mine", "{}").tool_use("t2", "theirs", "{}"))
-            .reply(Reply::text("ok")),
+            .reply(ScriptedReply::new().tool_use("t1", "mine", "{}").tool_use("t2", "theirs", "{}"))
+            .reply(ScriptedReply::text("ok")),
     );
     let server = r#"{"type":"web_search_20250305","name":"web_search"}"#;
     let theirs = r#"{"name":"theirs","input_schema":{"type":"object","x":1.50}}"#;
@@ -107,7 +107,7 @@ async fn tools_changed_between_turns() {
         Script::new()
             .reply(calls(&["t1"], "a"))
             .reply(calls(&["t2"], "b"))
-            .reply(Reply::text("ok")),
+            .reply(ScriptedReply::text("ok")),
     );
     let (a, b) = (echo("a"), echo("b"));
     let mut run = scripted.client().run("m").tools(a.clone()).user("Go.");
@@ -129,7 +129,9 @@ async fn the_container_goes_with_the_next_request_unless_one_is_pinned() {
         (Some(r#"{"skills":[]}"#), r#""container":{"id":"c1","skills":[]}"#),
     ] {
         let scripted = scripted(
-            Script::new().reply(calls(&["t1"], "a").container("c1")).reply(Reply::text("ok")),
+            Script::new()
+                .reply(calls(&["t1"], "a").container("c1"))
+                .reply(ScriptedReply::text("ok")),
         );
         let builder = scripted.client().run("m").tools(echo("a"));
         let mut run =

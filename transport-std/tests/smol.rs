@@ -7,7 +7,7 @@ use std::time::Instant as SystemInstant;
 
 use common::{assert_valid, calls, echo, fun, scripted};
 use smol::Timer;
-use toolrunner_core::testing::{Reply, Script};
+use toolrunner_core::testing::{Script, ScriptedReply};
 use toolrunner_core::time::Instant;
 use toolrunner_std::clock::{DynClock, WaitFuture};
 use toolrunner_std::{Client, RetryPolicy};
@@ -33,7 +33,7 @@ impl DynClock for SmolClock {
 
 /// One reply of an overloaded server, then calls of every kind of tool, then an end.
 fn script() -> Script {
-    let all = Reply::new()
+    let all = ScriptedReply::new()
         .tool_use("t1", "a", "{}")
         .tool_use("t2", "blocking", "{}")
         .tool_use("t3", "late", "{}")
@@ -42,7 +42,7 @@ fn script() -> Script {
         .error(529, "overloaded_error", "Overloaded")
         .reply(all)
         .reply(calls(&["t5"], "a"))
-        .reply(Reply::text("ok"))
+        .reply(ScriptedReply::text("ok"))
 }
 
 fn run_on_smol(clock: Option<SmolClock>) {

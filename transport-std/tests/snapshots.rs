@@ -5,13 +5,13 @@ mod common;
 use core::time::Duration;
 
 use common::{assert_valid, busy, calls, conversations, echo, scripted};
-use toolrunner_core::testing::{Reply, Script};
+use toolrunner_core::testing::{Script, ScriptedReply};
 use toolrunner_std::{Decision, Limit, Outcome};
 
 #[tokio::test]
 async fn a_suspended_run_goes_on_in_another_process() {
     let scripted =
-        scripted(Script::new().reply(calls(&["t1", "t2"], "a")).reply(Reply::text("ok")));
+        scripted(Script::new().reply(calls(&["t1", "t2"], "a")).reply(ScriptedReply::text("ok")));
     let (first, second) = (echo("a"), echo("a"));
     let gate = |call: toolrunner_std::run::GatedCall| async move {
         if call.id == "t1" { Decision::Allow } else { Decision::Suspend }
@@ -36,8 +36,8 @@ async fn a_suspended_run_goes_on_in_another_process() {
 async fn a_call_that_ran_when_the_process_died_is_not_run_again() {
     let scripted = scripted(
         Script::new()
-            .reply(Reply::new().tool_use("t1", "fast", "{}").tool_use("t2", "slow", "{}"))
-            .reply(Reply::text("ok")),
+            .reply(ScriptedReply::new().tool_use("t1", "fast", "{}").tool_use("t2", "slow", "{}"))
+            .reply(ScriptedReply::text("ok")),
     );
     let (fast, (slow, over)) = (echo("fast"), busy("slow"));
     let mut run = scripted.client().run("m").tools((fast.clone(), slow.clone())).user("Go.");
@@ -65,8 +65,8 @@ async fn at_a_limit_and_half_way_through_a_reply() {
     let scripted = scripted(
         Script::new()
             .reply(calls(&["t1"], "a"))
-            .reply(Reply::text("half"))
-            .reply(Reply::text("ok")),
+            .reply(ScriptedReply::text("half"))
+            .reply(ScriptedReply::text("ok")),
     );
     let tool = echo("a");
     let mut run = scripted.client().run("m").tools(tool.clone()).max_turns(1).user("Go.");

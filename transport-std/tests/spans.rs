@@ -7,7 +7,7 @@ use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex};
 
 use common::{fun, scripted};
-use toolrunner_core::testing::{Answer, Reply, Script, VirtualClock};
+use toolrunner_core::testing::{Answer, Script, ScriptedReply, VirtualClock};
 use toolrunner_std::run::TRACE_TARGET;
 use toolrunner_std::{RetryPolicy, ToolError};
 use tracing::field::{Field, Visit};
@@ -78,9 +78,10 @@ impl Spans {
 }
 
 fn conversation() -> Script {
-    let calls =
-        Reply::text("Looking.").tool_use("t1", "good", r#"{"a":1}"#).tool_use("t2", "bad", "{}");
-    Script::new().reply(calls).reply(Reply::text("Done."))
+    let calls = ScriptedReply::text("Looking.")
+        .tool_use("t1", "good", r#"{"a":1}"#)
+        .tool_use("t2", "bad", "{}");
+    Script::new().reply(calls).reply(ScriptedReply::text("Done."))
 }
 
 /// Drives a run of two turns with a good call and a bad one.
@@ -179,7 +180,7 @@ async fn contents_are_recorded_on_request_up_to_their_limit() {
 #[tokio::test]
 async fn a_retry_shares_its_requests_span_and_an_error_closes_all() {
     let busy = || Answer::error(529, "overloaded_error", "Overloaded");
-    let script = Script::new().answer(busy()).reply(Reply::text("ok"));
+    let script = Script::new().answer(busy()).reply(ScriptedReply::text("ok"));
     let spans = run_of(script, None).await;
     assert_eq!(spans.named("chat").len(), 1);
     assert_eq!(spans.named("chat")[0].fields["toolrunner.attempts"], "2");

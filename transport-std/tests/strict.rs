@@ -4,7 +4,7 @@
 mod common;
 
 use common::{bodies, echo, scripted};
-use toolrunner_core::testing::{Reply, Script};
+use toolrunner_core::testing::{Script, ScriptedReply};
 use toolrunner_core::tool::DeclaredTool;
 use toolrunner_std::{RawTool, tool};
 
@@ -35,7 +35,7 @@ fn strict(properties: &str) -> DeclaredTool {
 
 /// Returns the error of a run with this tool, or `None` if its request was sent.
 async fn fault(tools: impl toolrunner_core::tool::Tools) -> Option<String> {
-    let scripted = scripted(Script::new().reply(Reply::text("Done.")));
+    let scripted = scripted(Script::new().reply(ScriptedReply::text("Done.")));
     let mut run = scripted.client().run("m").tools(tools).user("Go.");
     let error = run.until_done().await.err().map(|error| error.to_string());
     assert_eq!(bodies(&scripted).len(), usize::from(error.is_none()));
@@ -99,8 +99,8 @@ async fn what_strict_mode_supports_is_sent() {
 async fn bounds_of_a_strict_tool_are_in_its_description() {
     let scripted = scripted(
         Script::new()
-            .reply(Reply::new().tool_use("t1", "wait", r#"{"seconds":61}"#))
-            .reply(Reply::text("Done.")),
+            .reply(ScriptedReply::new().tool_use("t1", "wait", r#"{"seconds":61}"#))
+            .reply(ScriptedReply::text("Done.")),
     );
     let mut run = scripted.client().run("m").tools((wait, add)).user("Go.");
     assert_eq!(run.until_done().await.unwrap().text(), "Done.");
@@ -123,7 +123,7 @@ async fn generated_and_raw_tools_are_checked_too() {
     let error = fault(raw.unwrap()).await.unwrap();
     assert!(error.contains("strict tool \"raw\": its root must have"), "{error}");
     // Later, too.
-    let scripted = scripted(Script::new().reply(Reply::text("Done.")));
+    let scripted = scripted(Script::new().reply(ScriptedReply::text("Done.")));
     let mut run = scripted.client().run("m").user("Go.");
     assert!(run.set_tools(label).is_err());
     assert!(run.add_tools(label).is_err());
@@ -153,7 +153,7 @@ async fn the_limits_of_a_request_count_all_strict_tools() {
 #[tokio::test]
 async fn a_choice_of_a_tool_that_does_not_exist() {
     const CHOICE: &str = r#"{"type":"tool","name":"pay"}"#;
-    let start = || scripted(Script::new().reply(Reply::text("Done.")));
+    let start = || scripted(Script::new().reply(ScriptedReply::text("Done.")));
     let model = start();
     let mut run =
         model.client().run("m").tools(echo("note")).param_json("tool_choice", CHOICE).user("Go.");

@@ -3,7 +3,7 @@
 #![allow(clippy::unwrap_used, clippy::panic, clippy::indexing_slicing, reason = "tests")]
 
 use serde_json::{Value, json};
-use toolrunner_core::testing::{Reply, Script, ScriptedModel};
+use toolrunner_core::testing::{Script, ScriptedModel, ScriptedReply};
 use toolrunner_std::run::RunBuilder;
 use toolrunner_std::testing::ScriptedServer;
 use toolrunner_std::{Error, Json, Outcome, Run, StopReason, StructuredResult, ToolInput, tool};
@@ -15,7 +15,7 @@ fn block_on<F: Future>(future: F) -> F::Output {
 
 /// Starts a run whose model gives these replies.
 fn start(
-    replies: impl IntoIterator<Item = Reply>,
+    replies: impl IntoIterator<Item = ScriptedReply>,
     configure: impl FnOnce(RunBuilder) -> RunBuilder,
 ) -> (ScriptedServer, Run) {
     let script = replies.into_iter().fold(Script::new(), Script::reply);
@@ -52,10 +52,10 @@ fn look_up() -> &'static str {
 
 #[test]
 fn the_last_reply_is_a_value() {
-    let (scripted, mut run) =
-        start([Reply::new().tool_use("toolu_1", "look_up", "{}"), Reply::text(GOOD)], |run| {
-            run.tool(look_up).param("output_config", json!({"effort": "low"}))
-        });
+    let (scripted, mut run) = start(
+        [ScriptedReply::new().tool_use("toolu_1", "look_up", "{}"), ScriptedReply::text(GOOD)],
+        |run| run.tool(look_up).param("output_config", json!({"effort": "low"})),
+    );
     let value = block_on(run.output::<Invoice>()).unwrap();
     assert_eq!(value, StructuredResult::Value(invoice(1200)));
     assert_eq!(run.message().unwrap().text(), GOOD);
@@ -83,7 +83,8 @@ fn the_last_reply_is_a_value() {
 #[test]
 fn a_mismatch_is_asked_for_once_more() {
     let bad = r#"{"number":"7","due":"soon","total":1}"#;
-    let (scripted, mut run) = start([Reply::text(bad), Reply::text(GOOD)], |run| run);
+    let (scripted, mut run) =
+        start([ScriptedReply::text(bad), ScriptedReply::text(GOOD)], |run| run);
     assert_eq!(block_on(run.output()).unwrap(), StructuredResult::Value(invoice(1200)));
     let bodies = bodies(&scripted);
     assert_eq!(
@@ -94,7 +95,8 @@ fn a_mismatch_is_asked_for_once_more() {
     );
     assert_eq!(run.params().json("output_config"), None);
 
-    let (scripted, mut run) = start([Reply::text(bad), Reply::text("Sorry.")], |run| run);
+    let (scripted, mut run) =
+        start([ScriptedReply::text(bad), ScriptedReply::text("Sorry.")], |run| run);
     let value = block_on(run.output::<Invoice>()).unwrap();
     let StructuredResult::Mismatch(reason) = value else { panic!("{value:?}") };
     assert_eq!(reason.as_str(), "expected a value at byte 0");
@@ -107,10 +109,10 @@ fn a_mismatch_is_asked_for_once_more() {
 #[test]
 fn other_ends_are_told_apart() {
     for (reply, expected) in [
-        (Reply::text("No.").stop("refusal"), StructuredResult::Refused),
-        (Reply::text(r#"{"number""#).stop("max_tokens"), StructuredResult::Truncated),
+        (ScriptedReply::text("No.").stop("refusal"), StructuredResult::Refused),
+        (ScriptedReply::text(r#"{"number""#).stop("max_tokens"), StructuredResult::Truncated),
         (
-            Reply::text(r#"{"number""#).stop("model_context_window_exceeded"),
+            ScriptedReply::text(r#"{"number""#).stop("model_context_window_exceeded"),
             StructuredResult::Truncated,
         ),
     ] {
@@ -125,7 +127,7 @@ fn other_ends_are_told_apart() {
 
 #[test]
 fn lists_and_enums_are_wrapped() {
-    let (scripted, mut run) = start([Reply::text(r#"{"value":[3,4]}"#)], |run| run);
+    let (scripted, mut run) = start([ScriptedReply::text(r#"{"value":[3,4]}"#)], |run| run);
     assert_eq!(block_on(run.output::<Vec<u8>>()).unwrap(), StructuredResult::Value(vec![3, 4]));
     let schema = &bodies(&scripted)[0]["output_config"]["format"]["schema"];
     assert_eq!(schema["properties"]["value"]["type"], "array");
@@ -150,7 +152,7 @@ enum Finding {
 #[test]
 fn types_of_serde() {
     let text = r#"{"title":"t","findings":[{"kind":"Fact","text":"x","sure":null}]}"#;
-    let (scripted, mut run) = start([Reply::text(text)], |run| run);
+    let (scripted, mut run) = start([ScriptedReply::text(text)], |run| run);
     let value = block_on(run.output::<Json<Report>>()).unwrap();
     let StructuredResult::Value(Json(report)) = value else { panic!("{value:?}") };
     let fact = Finding::Fact { text: "x".to_owned(), sure: None };
@@ -216,9 +218,9 @@ fn an_unsupported_type_of_serde_is_reported_before_anything_is_sent() {
 #[test]
 fn one_turn_is_a_value() {
     let replies = [
-        Reply::text("Let me see.").tool_use("toolu_1", "look_up", "{}"),
-        Reply::text(r#"{"number":"7"}"#),
-        Reply::text(GOOD),
+        ScriptedReply::text("Let me see.").tool_use("toolu_1", "look_up", "{}"),
+        ScriptedReply::text(r#"{"number":"7"}"#),
+        ScriptedReply::text(GOOD),
     ];
     let (_, mut run) = start(replies, |run| run.tool(look_up).output::<Invoice>());
     let mut seen = Vec::new();

@@ -5,7 +5,7 @@ mod common;
 
 use common::{assert_valid, bodies, conversations, echo, fun, scripted};
 use toolrunner_core::json::Value;
-use toolrunner_core::testing::{Reply, Script};
+use toolrunner_core::testing::{Script, ScriptedReply};
 use toolrunner_core::tool::DeclaredTool;
 use toolrunner_std::testing::ScriptedServer;
 use toolrunner_std::{Outcome, tool};
@@ -16,8 +16,8 @@ fn click_on_screen(x: i32) -> String {
     format!("clicked at {x}")
 }
 
-fn call(id: &str, name: &str) -> Reply {
-    Reply::new().tool_use(id, name, "{}")
+fn call(id: &str, name: &str) -> ScriptedReply {
+    ScriptedReply::new().tool_use(id, name, "{}")
 }
 
 /// Returns the messages of request `i`, each as JSON.
@@ -39,7 +39,7 @@ async fn an_addition_follows_the_results_and_leaves_the_tools() {
             Script::new()
                 .reply(call("t1", "first"))
                 .reply(call("t2", "second").tool_use("t3", "first", "{}"))
-                .reply(Reply::text("Done.")),
+                .reply(ScriptedReply::text("Done.")),
         );
         let mut run = scripted
             .client()
@@ -84,7 +84,7 @@ async fn a_change_applies_to_the_calls_of_the_turn_at_hand() {
             .reply(call("t1", "pay").tool_use("t2", "late", "{}"))
             .reply(call("t3", "pay"))
             .reply(call("t4", "pay"))
-            .reply(Reply::text("Done.")),
+            .reply(ScriptedReply::text("Done.")),
     );
     let late = echo("late");
     let mut run = scripted.client().run("m").tools(old.clone()).user("Go.");
@@ -109,9 +109,9 @@ async fn a_paused_turn_stays_the_last_message() {
     let late = echo("late");
     let scripted = scripted(
         Script::new()
-            .reply(Reply::text("a").stop("pause_turn"))
+            .reply(ScriptedReply::text("a").stop("pause_turn"))
             .reply(call("t1", "late"))
-            .reply(Reply::text("Done.")),
+            .reply(ScriptedReply::text("Done.")),
     );
     let mut run = scripted.client().run("m").tools(echo("first")).user("Go.");
     run.next_turn().await.unwrap().unwrap().add_tools(late.clone()).unwrap();
@@ -130,10 +130,10 @@ async fn changes_travel_with_a_compaction_and_are_not_sent_after_the_end() {
     let scripted = scripted(
         Script::new()
             .reply(call("t1", "first"))
-            .reply(Reply::new().block(r#"{"type":"compaction","content":"Summary.","encrypted_content":"zz","tool_changes":[{"type":"tool_removal","tool":{"type":"tool_reference","name":"first"}}]}"#).stop("compaction"))
+            .reply(ScriptedReply::new().block(r#"{"type":"compaction","content":"Summary.","encrypted_content":"zz","tool_changes":[{"type":"tool_removal","tool":{"type":"tool_reference","name":"first"}}]}"#).stop("compaction"))
             .reply(call("t2", "first"))
-            .reply(Reply::text("Done."))
-            .reply(Reply::text("More.")),
+            .reply(ScriptedReply::text("Done."))
+            .reply(ScriptedReply::text("More.")),
     );
     let first = echo("first");
     let mut run = scripted.client().run("m").tools(first.clone()).user("Go.");
@@ -155,7 +155,8 @@ async fn changes_travel_with_a_compaction_and_are_not_sent_after_the_end() {
 #[tokio::test]
 async fn a_declared_tool_replaces_one_that_runs() {
     let pay = echo("pay");
-    let scripted = scripted(Script::new().reply(call("t1", "pay")).reply(Reply::text("Done.")));
+    let scripted =
+        scripted(Script::new().reply(call("t1", "pay")).reply(ScriptedReply::text("Done.")));
     let mut run = scripted.client().run("m").tools(pay.clone()).user("Go.");
     run.add_tools(DeclaredTool::new(r#"{"name":"pay","input_schema":{"type":"object"}}"#).unwrap())
         .unwrap();
@@ -178,7 +179,7 @@ async fn a_snapshot_keeps_the_changes_that_wait() {
         Script::new()
             .reply(call("t1", "late"))
             .reply(call("t2", "late"))
-            .reply(Reply::text("Done.")),
+            .reply(ScriptedReply::text("Done.")),
     );
     let client = scripted.client();
     let mut run = client.run("m").tools(echo("first")).user("Go.");
@@ -203,7 +204,7 @@ async fn a_snapshot_keeps_the_changes_that_wait() {
 
 #[tokio::test]
 async fn only_added_tools_are_no_list_of_tools() {
-    let scripted = scripted(Script::new().reply(Reply::text("Done.")));
+    let scripted = scripted(Script::new().reply(ScriptedReply::text("Done.")));
     let mut run = scripted.client().run("m").user("Go.");
     run.add_tools(echo("late")).unwrap();
     run.until_done().await.unwrap();
@@ -212,7 +213,7 @@ async fn only_added_tools_are_no_list_of_tools() {
 
 #[tokio::test]
 async fn what_cannot_be_changed_is_refused_and_changes_nothing() {
-    let scripted = scripted(Script::new().reply(Reply::text("Done.")));
+    let scripted = scripted(Script::new().reply(ScriptedReply::text("Done.")));
     let mut run = scripted.client().run("m").tools(echo("first")).user("Go.");
     for (error, part) in [
         (run.remove_tools(["first", "nobody"]).map(|_| ()), "there is no tool \"nobody\""),
@@ -231,7 +232,9 @@ async fn what_cannot_be_changed_is_refused_and_changes_nothing() {
 /// The API counts every breakpoint of a request, wherever it stands.
 #[tokio::test]
 async fn the_fifth_breakpoint_is_refused_on_an_added_tool_too() {
-    let scripted = scripted(Script::new().reply(Reply::text("Done.")).reply(Reply::text("More.")));
+    let scripted = scripted(
+        Script::new().reply(ScriptedReply::text("Done.")).reply(ScriptedReply::text("More.")),
+    );
     let mut run = scripted.client().run("m").user("Go.");
     let marked = |name: &str| {
         DeclaredTool::new(format!(

@@ -4,7 +4,7 @@
 
 use std::sync::Arc;
 
-use toolrunner_core::testing::{Reply, Script, ScriptedModel};
+use toolrunner_core::testing::{Script, ScriptedModel, ScriptedReply};
 use toolrunner_std::testing::ScriptedServer;
 use toolrunner_std::{BoxTools, DynTools, Error, RawTool, Run, Tools, tool, toolbox};
 
@@ -56,11 +56,11 @@ fn results(
     start: impl FnOnce(toolrunner_std::run::RunBuilder) -> Run,
     calls: &[(&str, &str)],
 ) -> (Vec<String>, Vec<String>) {
-    let mut reply = Reply::new();
+    let mut reply = ScriptedReply::new();
     for (i, (name, input)) in calls.iter().enumerate() {
         reply = reply.tool_use(&format!("toolu_{i}"), name, input);
     }
-    let script = Script::new().reply(reply).reply(Reply::text("done"));
+    let script = Script::new().reply(reply).reply(ScriptedReply::text("done"));
     let scripted = ScriptedServer::new(ScriptedModel::new(script));
     let mut run = start(scripted.client().run("m"));
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();

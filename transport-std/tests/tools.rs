@@ -9,7 +9,7 @@ use std::sync::{Arc, Mutex};
 
 use common::{assert_valid, calls, conversations, echo, fun, scripted};
 use toolrunner_core::message::Messages;
-use toolrunner_core::testing::{Reply, Script, VirtualClock};
+use toolrunner_core::testing::{Script, ScriptedReply, VirtualClock};
 use toolrunner_core::tool::{Definition, Output, ToolCall, Tools};
 use toolrunner_std::run::{DEFAULT_CONCURRENCY, ResultDraft};
 use toolrunner_std::{Decision, Limit, Limits, Outcome, Run, ToolAnswer, ToolError};
@@ -79,7 +79,7 @@ fn many(count: usize) -> Script {
     let ids = ids(count);
     Script::new()
         .reply(calls(&ids.iter().map(String::as_str).collect::<Vec<_>>(), "slow"))
-        .reply(Reply::text("ok"))
+        .reply(ScriptedReply::text("ok"))
 }
 
 /// Returns the ids of the results in the last request.
@@ -132,13 +132,13 @@ async fn serial_groups_run_beside_each_other() {
             named("second", |definition| definition.serial_in("other")),
             named("third", |definition| definition),
         );
-        let reply = Reply::new()
+        let reply = ScriptedReply::new()
             .tool_use("t1", "slow", "{}")
             .tool_use("t2", "slow", "{}")
             .tool_use("t3", "second", "{}")
             .tool_use("t4", "second", "{}")
             .tool_use("t5", "third", "{}");
-        let scripted = scripted(Script::new().reply(reply).reply(Reply::text("ok")));
+        let scripted = scripted(Script::new().reply(reply).reply(ScriptedReply::text("ok")));
         let mut run = scripted.client().run("m").tools(tools).user("Go.");
         run.until_done().await.unwrap();
         assert_eq!(first.most.load(Ordering::SeqCst), most);
@@ -187,8 +187,10 @@ async fn a_panic_is_an_error_result() {
         }
         let scripted = scripted(
             Script::new()
-                .reply(Reply::new().tool_use("t1", "bad", "{}").tool_use("t2", "good", "{}"))
-                .reply(Reply::text("ok")),
+                .reply(
+                    ScriptedReply::new().tool_use("t1", "bad", "{}").tool_use("t2", "good", "{}"),
+                )
+                .reply(ScriptedReply::text("ok")),
         );
         let mut run = scripted.client().run("m").tools((bad, echo("good"))).user("Go.");
         run.until_done().await.unwrap();
@@ -212,8 +214,8 @@ async fn a_blocking_tool_does_not_block_the_others() {
         give.lock().unwrap().send(()).map_err(|error| ToolError::text(error.to_string()))?;
         Ok("ok".to_owned())
     });
-    let reply = Reply::new().tool_use("t1", "blocking", "{}").tool_use("t2", "other", "{}");
-    let scripted = scripted(Script::new().reply(reply).reply(Reply::text("ok")));
+    let reply = ScriptedReply::new().tool_use("t1", "blocking", "{}").tool_use("t2", "other", "{}");
+    let scripted = scripted(Script::new().reply(reply).reply(ScriptedReply::text("ok")));
     let mut run = scripted.client().run("m").tools((blocking, other)).user("Go.");
     run.until_done().await.unwrap();
     assert!(conversations(&scripted)[1].contains("let go"));
@@ -301,7 +303,7 @@ async fn a_time_limit_does_not_wait_for_a_retry() {
         Script::new()
             .error(529, "overloaded_error", "Overloaded")
             .header("retry-after", "3600")
-            .reply(Reply::text("ok")),
+            .reply(ScriptedReply::text("ok")),
     );
     let limits = Limits { time: Some(Duration::from_secs(10)), ..Limits::NONE };
     let mut run = scripted.client().run("m").limits(limits).clock(clock).user("Go.");
@@ -348,7 +350,7 @@ async fn tools_see_their_context_and_share_state() {
         Script::new()
             .reply(calls(&["t1"], "seen"))
             .reply(calls(&["t2"], "seen"))
-            .reply(Reply::text("ok")),
+            .reply(ScriptedReply::text("ok")),
     );
     let mut run = scripted.client().run("m").tools(Seen).state(AtomicUsize::new(0)).user("Go.");
     run.until_done().await.unwrap();
@@ -364,9 +366,9 @@ async fn a_gate_decides_about_every_call() {
     let script = Script::new().reply(
         ["allow", "deny", "input", "answer", "panic"]
             .iter()
-            .fold(Reply::new(), |reply, id| reply.tool_use(id, "a", "{}")),
+            .fold(ScriptedReply::new(), |reply, id| reply.tool_use(id, "a", "{}")),
     );
-    let scripted = scripted(script.reply(Reply::text("ok")));
+    let scripted = scripted(script.reply(ScriptedReply::text("ok")));
     let tool = fun("a", |input| Ok(format!("got {input}")));
     let run = scripted.client().run("m").tools(tool.clone()).gate(|call| async move {
         match call.id.as_str() {
@@ -403,8 +405,9 @@ async fn a_gate_decides_about_every_call() {
 
 #[tokio::test]
 async fn a_gate_suspends_until_somebody_knows() {
-    let scripted =
-        scripted(Script::new().reply(calls(&["t1", "t2", "t3"], "a")).reply(Reply::text("ok")));
+    let scripted = scripted(
+        Script::new().reply(calls(&["t1", "t2", "t3"], "a")).reply(ScriptedReply::text("ok")),
+    );
     let tool = echo("a");
     let gate = |call: toolrunner_std::run::GatedCall| async move {
         if call.id == "t2" { Decision::Allow } else { Decision::Suspend }
@@ -432,8 +435,8 @@ fn delete_all() -> &'static str {
 
 #[tokio::test]
 async fn a_gate_sees_which_tools_require_approval() {
-    let reply = Reply::new().tool_use("t1", "a", "{}").tool_use("t2", "delete_all", "{}");
-    let scripted = scripted(Script::new().reply(reply).reply(Reply::text("ok")));
+    let reply = ScriptedReply::new().tool_use("t1", "a", "{}").tool_use("t2", "delete_all", "{}");
+    let scripted = scripted(Script::new().reply(reply).reply(ScriptedReply::text("ok")));
     let mut run = scripted
         .client()
         .run("m")
@@ -455,8 +458,8 @@ async fn a_hook_sees_every_result_and_a_cap_cuts_it() {
     let long = fun("long", |_| Ok("ä".repeat(100)));
     let scripted = scripted(
         Script::new()
-            .reply(Reply::new().tool_use("t1", "long", "{}").tool_use("t2", "a", "{}"))
-            .reply(Reply::text("ok")),
+            .reply(ScriptedReply::new().tool_use("t1", "long", "{}").tool_use("t2", "a", "{}"))
+            .reply(ScriptedReply::text("ok")),
     );
     let redact = |result: &mut ResultDraft| {
         if result.name == "a" {

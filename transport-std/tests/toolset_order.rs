@@ -7,7 +7,7 @@ use core::time::Duration;
 use std::sync::{Arc, Mutex};
 
 use common::{assert_valid, conversations, scripted};
-use toolrunner_core::testing::{Reply, Script};
+use toolrunner_core::testing::{Script, ScriptedReply};
 use toolrunner_core::tool::{DeclaredTool, RawTool, ToolError};
 
 /// Builds a call of a member of `toolset`.
@@ -21,10 +21,11 @@ fn member(id: &str, toolset: &str) -> String {
 async fn members_run_one_after_another_and_not_after_a_failure() {
     for eager in [false, true] {
         let ids = [("a1", "a"), ("b1", "b"), ("a2", "a"), ("a3", "a"), ("b2", "b"), ("b3", "b")];
-        let reply = ids.iter().fold(Reply::new(), |reply, (id, set)| reply.block(&member(id, set)));
-        let again = Reply::new().block(&member("a4", "a"));
+        let reply =
+            ids.iter().fold(ScriptedReply::new(), |reply, (id, set)| reply.block(&member(id, set)));
+        let again = ScriptedReply::new().block(&member("a4", "a"));
         let scripted =
-            scripted(Script::new().reply(reply).reply(again).reply(Reply::text("Done.")));
+            scripted(Script::new().reply(reply).reply(again).reply(ScriptedReply::text("Done.")));
         let ran = Arc::new(Mutex::new(Vec::new()));
         let most = Arc::new(AtomicUsize::new(0));
         let tool = |toolset: &'static str| {

@@ -6,7 +6,7 @@
 use std::sync::{Arc, Mutex};
 
 use toolrunner_core::json::Value;
-use toolrunner_core::testing::{Reply, Script, ScriptedModel};
+use toolrunner_core::testing::{Script, ScriptedModel, ScriptedReply};
 use toolrunner_core::tool::{Definition, Output, ToolCall, Tools};
 use toolrunner_std::testing::ScriptedServer;
 use toolrunner_std::{Event, ToolError};
@@ -38,9 +38,11 @@ impl Tools for Echo {
 
 fn script() -> Script {
     let turn = || {
-        Reply::text("Let me see.").tool_use("call_0", "echo", "{}").tool_use("call_1", "echo", "{}")
+        ScriptedReply::text("Let me see.")
+            .tool_use("call_0", "echo", "{}")
+            .tool_use("call_1", "echo", "{}")
     };
-    Script::new().reply(turn()).reply(turn()).reply(Reply::text("Done."))
+    Script::new().reply(turn()).reply(turn()).reply(ScriptedReply::text("Done."))
 }
 
 /// Returns the ids of calls and results in this conversation, in order.

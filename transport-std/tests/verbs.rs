@@ -13,7 +13,7 @@ use std::sync::{Arc, Mutex};
 use common::scripted;
 use toolrunner_core::run::{Run as Machine, ToolAnswer};
 use toolrunner_core::testing::validity::{Rule, Tail, check};
-use toolrunner_core::testing::{Answer, Chunk, Reply, Rng, Script, VirtualClock};
+use toolrunner_core::testing::{Answer, Chunk, Rng, Script, ScriptedReply, VirtualClock};
 use toolrunner_core::tool::{Definition, Output, ToolCall, Tools};
 use toolrunner_core::transcript::Transcript;
 use toolrunner_std::testing::ScriptedServer;
@@ -83,7 +83,8 @@ fn model(seed: u64) -> Script {
     let mut below = move |n: u64| rng.next_u64() % n;
     Script::new().then(move |_| {
         n += 1;
-        let mut reply = if below(3) == 0 { Reply::new() } else { Reply::text("Well") };
+        let mut reply =
+            if below(3) == 0 { ScriptedReply::new() } else { ScriptedReply::text("Well") };
         for k in 0..below(4) {
             let id = format!("t{n}_{k}");
             let name = ["quick", "slow", "fails", "panics", "serial", "declared", "nobody"]
@@ -103,7 +104,7 @@ fn model(seed: u64) -> Script {
             5 => Answer::raw(502, "<html>"),
             6 => reply.and_text("stop").stop("max_tokens").into(),
             7 => reply.and_text("stop").stop("refusal").into(),
-            8 => Reply::text("Hm").stop("pause_turn").into(),
+            8 => ScriptedReply::text("Hm").stop("pause_turn").into(),
             _ => reply.and_text(".").into(),
         }
     })

@@ -3,7 +3,7 @@
 mod common;
 
 use common::{assert_valid, conversations, echo, scripted};
-use toolrunner_core::testing::{Reply, Script};
+use toolrunner_core::testing::{Script, ScriptedReply};
 use toolrunner_core::tool::DeclaredTool;
 use toolrunner_std::{Outcome, ToolAnswer, tool};
 
@@ -32,13 +32,14 @@ fn member(id: &str, name: &str, toolset: &str, input: &str) -> String {
 
 #[tokio::test]
 async fn a_member_answers_calls_of_its_toolset_and_no_others() {
-    let reply = Reply::new()
+    let reply = ScriptedReply::new()
         .block(&member("t1", "click", "computer", r#"{"x":5}"#))
         .tool_use("t2", "click", "{}")
         .block(&member("t3", "click", "browser", "{}"))
         .block(&member("t4", "click", "computer", "{}"));
     for eager in [false, true] {
-        let scripted = scripted(Script::new().reply(reply.clone()).reply(Reply::text("Done.")));
+        let scripted =
+            scripted(Script::new().reply(reply.clone()).reply(ScriptedReply::text("Done.")));
         let mut run = scripted
             .client()
             .run("m")
@@ -65,12 +66,12 @@ async fn a_member_answers_calls_of_its_toolset_and_no_others() {
 #[tokio::test]
 async fn answers_by_hand_name_the_toolset_too() {
     let reply = || {
-        ["t1", "t2", "t3"].iter().fold(Reply::new(), |reply, id| {
+        ["t1", "t2", "t3"].iter().fold(ScriptedReply::new(), |reply, id| {
             reply.block(&member(id, "click", "computer", "{\"x\":1}"))
         })
     };
     let scripted =
-        scripted(Script::new().reply(reply()).reply(reply()).reply(Reply::text("Done.")));
+        scripted(Script::new().reply(reply()).reply(reply()).reply(ScriptedReply::text("Done.")));
     let mut run = scripted.client().run("m").tools((computer(), echo("click"))).user("Go.");
     let mut turn = run.next_turn().await.unwrap().unwrap();
     turn.answer("t1", "by hand").unwrap();
@@ -102,11 +103,16 @@ const ADDITION: &str = r#"{"role":"system","content":[{"type":"tool_addition","t
 #[tokio::test]
 async fn a_removed_tool_does_not_start_early() {
     let call = |id: &str| {
-        Reply::text("I pay.").tool_use(id, "pay", "{}").tool_use(&format!("{id}-2"), "pay", "{}")
+        ScriptedReply::text("I pay.").tool_use(id, "pay", "{}").tool_use(
+            &format!("{id}-2"),
+            "pay",
+            "{}",
+        )
     };
     for (more, ran) in [(REMOVAL, 0), (ADDITION, 2)] {
         let pay = echo("pay");
-        let scripted = scripted(Script::new().reply(call("t1")).reply(Reply::text("Done.")));
+        let scripted =
+            scripted(Script::new().reply(call("t1")).reply(ScriptedReply::text("Done.")));
         let history = format!(r#"[{{"role":"user","content":"Hi."}},{REMOVAL},{more},{GO}]"#);
         let mut run = scripted.client().run("m").eager(true).tools(pay.clone()).messages(&history);
         run.until_done().await.unwrap();
@@ -121,7 +127,9 @@ async fn a_removed_tool_does_not_start_early() {
 async fn a_removed_tool_that_is_declared_does_not_wait_for_the_caller() {
     let pay = DeclaredTool::new(r#"{"name":"pay","input_schema":{"type":"object"}}"#).unwrap();
     let scripted = scripted(
-        Script::new().reply(Reply::new().tool_use("t1", "pay", "{}")).reply(Reply::text("Done.")),
+        Script::new()
+            .reply(ScriptedReply::new().tool_use("t1", "pay", "{}"))
+            .reply(ScriptedReply::text("Done.")),
     );
     let mut run = scripted
         .client()
@@ -137,13 +145,13 @@ async fn a_removed_tool_that_is_declared_does_not_wait_for_the_caller() {
 #[tokio::test]
 async fn a_history_that_is_replaced_takes_its_removals_with_it() {
     let pay = echo("pay");
-    let call = |id: &str| Reply::new().tool_use(id, "pay", "{}");
+    let call = |id: &str| ScriptedReply::new().tool_use(id, "pay", "{}");
     let scripted = scripted(
         Script::new()
             .reply(call("t1"))
-            .reply(Reply::text("a"))
+            .reply(ScriptedReply::text("a"))
             .reply(call("t2"))
-            .reply(Reply::text("b")),
+            .reply(ScriptedReply::text("b")),
     );
     let mut run = scripted
         .client()

@@ -9,7 +9,7 @@ use core::time::Duration;
 use std::time::Instant;
 
 use common::{answers, echo};
-use toolrunner_core::testing::{Answer, Reply, ScriptedModel};
+use toolrunner_core::testing::{Answer, ScriptedModel, ScriptedReply};
 use toolrunner_std::testing::ScriptedServer;
 
 /// Builds a complete reply with 128 calls and many small blocks.
@@ -39,7 +39,7 @@ fn many_pieces(count: usize) -> Vec<u8> {
 /// Drives a run to its end; returns how often it yielded, and how long it took.
 fn drive(body: Vec<u8>) -> (usize, Duration) {
     // The model's own check of the requests must not be measured.
-    let script = answers([Answer::raw(200, body)]).reply(Reply::text("Done."));
+    let script = answers([Answer::raw(200, body)]).reply(ScriptedReply::text("Done."));
     let scripted = ScriptedServer::new(ScriptedModel::new(script).lenient());
     let mut run = scripted.client().run("m").tools(echo("t")).user("Go.");
     let (mut polls, start) = (0, Instant::now());

@@ -256,7 +256,8 @@ typedef struct toolrunner_event {
 typedef struct toolrunner_call {
   // The number of the call in the turn, which identifies it in an answer.
   uint32_t index;
-  // The index of the tool in the `tools` of the configuration; -1 for a member of a toolset.
+  // The index of the tool in the `tools` of the configuration; -1 for a member of a toolset, and
+  // for a suspended call whose tool no longer exists.
   int32_t tool;
   // The id of the call: the contents of a JSON string.
   struct toolrunner_text id;
@@ -483,31 +484,58 @@ int32_t toolrunner_failed(struct toolrunner_t *machine,
                           uint64_t now_ms,
                           uint32_t jitter);
 
+// Returns the maximum time, in milliseconds, to spend on the rest of a body after
+// `toolrunner_reply_is_whole` returns 1, so that the connection can be used again.
+uint32_t toolrunner_drain_ms(void);
+
 // Hands out the next call, after `TOOLRUNNER_STEP_CALL`. Returns 1, 0 if there are no more calls,
 // or an error. The library itself answers calls of unknown tools and calls whose input does not
 // fit the tool's schema. It does not hand them out.
 //
 // Several calls may be handed out before the first is answered, and the answers may come in any
-// order. This is the place for an approval gate: answer a call that must not run with `is_error`,
-// and pass a call that a person must decide about to `toolrunner_suspend`.
+// order. This is the place for an approval gate: pass a call that must not run to
+// `toolrunner_deny`, and a call that a person must decide about to `toolrunner_suspend`.
 int32_t toolrunner_next_call(struct toolrunner_t *machine, struct toolrunner_call *call);
 
 // Answers a call with a text. The text is copied. If it does not fit into the memory, the model
-// receives an error that says so. `is_error` is not 0 if the tool failed or was not allowed to
-// run.
+// receives an error that says so. `is_error` is not 0 if the tool failed.
 int32_t toolrunner_answer(struct toolrunner_t *machine,
                           uint32_t call,
                           const char *text,
                           size_t len,
                           int32_t is_error);
 
+// Answers a call whose tool failed with an error of the program's language, such as an exception.
+// The model receives `Error: ` and the message, or `Error: (no message)` if it is empty.
+int32_t toolrunner_answer_failed(struct toolrunner_t *machine,
+                                 uint32_t call,
+                                 const char *message,
+                                 size_t len);
+
+// Answers a call that must not run, with the reason for the model. If the reason is empty, the
+// model receives `Error: not allowed`.
+int32_t toolrunner_deny(struct toolrunner_t *machine,
+                        uint32_t call,
+                        const char *reason,
+                        size_t len);
+
+// Answers a call that the program has no tool for, such as an unknown member of a toolset. The
+// model receives an error that says so.
+int32_t toolrunner_not_found(struct toolrunner_t *machine, uint32_t call);
+
 // Answers a call with content in the API's format: a JSON string, or an array of blocks such as
-// images. The content is copied. `is_error` is not 0 if the tool failed or was not allowed to run.
+// images. The content is copied. `is_error` is not 0 if the tool failed.
 int32_t toolrunner_answer_json(struct toolrunner_t *machine,
                                uint32_t call,
                                const char *content,
                                size_t len,
                                int32_t is_error);
+
+// Reads the answer to a call, as the model receives it: a JSON string, or an array of blocks.
+// Returns 1, 2 if the answer is an error, or 0 if the call has no answer.
+int32_t toolrunner_result(struct toolrunner_t *machine,
+                          uint32_t call,
+                          struct toolrunner_text *content);
 
 // Leaves a call undecided that was handed out. When everything else is done, the run ends with
 // `TOOLRUNNER_OUTCOME_NEEDS_ANSWER`. It can be saved as a snapshot meanwhile. `toolrunner_allow`
@@ -518,6 +546,9 @@ int32_t toolrunner_suspend(struct toolrunner_t *machine, uint32_t call);
 int32_t toolrunner_suspended(struct toolrunner_t *machine, struct toolrunner_call *call);
 
 // Hands out a call that was suspended. It may run now, and must be answered before the next step.
+//
+// Returns 0. Returns 1 if the call must not run, because its tool no longer exists or its input
+// does not fit the tool's schema. The library has answered it then: get the next step.
 int32_t toolrunner_allow(struct toolrunner_t *machine,
                          uint32_t call,
                          struct toolrunner_call *given);

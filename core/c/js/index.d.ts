@@ -5,7 +5,8 @@ export interface Tool {
   input_schema?: object;
   /**
    * Returns the result: a text, an array of content blocks, or any other value, which is sent as
-   * JSON. If it throws, the model receives the error's message.
+   * JSON. If it throws, the model receives the error's message. Without this function, the model
+   * receives an error that the tool was not found.
    */
   run?(input: any, context: { id: string; json: string; signal?: AbortSignal }): unknown;
   [member: string]: unknown;
@@ -65,14 +66,16 @@ export interface RunOptions {
   signal?: AbortSignal;
   onText?(text: string): void;
   onEvent?(event: Event): void;
-  onResult?(call: Call, result: unknown, isError: boolean): void;
+  /** Reports what the model receives for a call that ran: a text, or an array of content blocks. */
+  onResult?(call: Call, result: string | object[], isError: boolean): void;
   /** Decides about each call before it runs. */
   gate?(call: Call): Decision | undefined | Promise<Decision | undefined>;
 }
 
 /**
- * `true` runs the call. `deny` does not run it and sends the text to the model. `"suspend"` ends
- * the run with `needs_answer`.
+ * `true` runs the call. `deny` does not run it and sends the text to the model, or `Error: not
+ * allowed` if the text is empty. `"suspend"` ends the run with `needs_answer`. `undefined` means
+ * `true`. Any other value is an error.
  */
 export type Decision = true | { deny: string } | "suspend";
 

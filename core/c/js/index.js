@@ -9,10 +9,9 @@ const PAGE = 65536;
 /** The sizes in bytes of the memory for functions' results, and for data passed in pieces. */
 const SCRATCH = 256;
 const CHUNK = 16 * 1024;
-/** The time to read the rest of a body after the reply is complete. */
-const DRAIN_MS = 1000;
 
-const STEP = { DONE: 0, SEND: 1, CALL: 2, WAIT: 3 };
+// The codes of the module's functions. test.mjs compares them with the header.
+const STEP = { DONE: 0, SEND: 1, CALL: 2, WAIT: 3, RECEIVE: 4 };
 const FAILED = { GIVEN_UP: 0, CLOSED: 1, CONNECT: 2 };
 const OUTCOMES = ["none", "ended", "limit", "needs_answer", "stopped", "other"];
 const ERRORS = ["", "api", "capacity", "misuse", "protocol", "transport"];
@@ -23,6 +22,11 @@ const EVENTS = [
 
 const encoder = new TextEncoder();
 const decoder = new TextDecoder();
+/** Returns the name of a code. A code without a name is that of another module. */
+const named = (names, code) => {
+  if (names[code] === undefined) throw new Error(`the module returned the unknown code ${code}`);
+  return names[code];
+};
 const unescape = (inside) => JSON.parse(`"${inside}"`);
 const now = () => BigInt(Math.round(performance.now()));
 const sleep = (ms, signal) =>
@@ -81,6 +85,7 @@ export class ToolRunner {
     this.#headers = options.headers ?? {};
     this.#begin(options);
     for (const [name, most] of Object.entries(options.limits ?? {})) {
+      // The module refuses 0, which is no limit.
       this.#check(this.#wasm.toolrunner_limit(this.#machine, LIMITS[name] ?? 0, BigInt(most)));
     }
   }
@@ -152,7 +157,7 @@ export class ToolRunner {
 
   outcome() {
     const outcome = this.#check(this.#wasm.toolrunner_outcome(this.#machine, this.#scratch));
-    return { outcome: OUTCOMES[outcome] ?? "other", detail: this.#lent(this.#scratch) };
+    return { outcome: named(OUTCOMES, outcome), detail: this.#lent(this.#scratch) };
   }
 
   usage() {
@@ -184,7 +189,8 @@ export class ToolRunner {
   }
 
   answer(call, result, isError = false) {
-    const [by, text] = typeof result === "string" ? ["toolrunner_answer", result] : ["toolrunner_answer_json", JSON.stringify(result)];
+    const by = typeof result === "string" ? "toolrunner_answer" : "toolrunner_answer_json";
+    const text = typeof result === "string" ? result : JSON.stringify(result);
     this.#check(this.#wasm[by](this.#machine, call.index, ...this.#lend(text), isError ? 1 : 0));
   }
 
@@ -200,18 +206,33 @@ export class ToolRunner {
     for (;;) {
       if (signal?.aborted) this.cancel();
       const step = this.#check(this.#wasm.toolrunner_step(this.#machine, now(), this.#scratch));
-      if (step === STEP.DONE) return { ...this.outcome(), text: this.text(), usage: this.usage() };
-      else if (step === STEP.SEND) await this.#exchange(options);
-      else if (step === STEP.CALL) await this.#runCalls(options);
-      else if (step === STEP.WAIT) await sleep(Number(this.#view().getBigUint64(this.#scratch, true) - now()), signal);
-      else this.#failed(FAILED.GIVEN_UP);
+      switch (step) {
+        case STEP.DONE:
+          return { ...this.outcome(), text: this.text(), usage: this.usage() };
+        case STEP.SEND:
+          await this.#exchange(options);
+          break;
+        case STEP.CALL:
+          await this.#runCalls(options);
+          break;
+        case STEP.WAIT:
+          await sleep(Number(this.#view().getBigUint64(this.#scratch, true) - now()), signal);
+          break;
+        case STEP.RECEIVE:
+          // An error of a callback interrupted the reply.
+          this.#failed(FAILED.GIVEN_UP);
+          break;
+        default:
+          throw new Error(`the module returned the unknown step ${step}`);
+      }
     }
   }
 
   /** Runs a suspended call, then continues the run. */
   async allow(call, options = {}) {
-    this.#check(this.#wasm.toolrunner_allow(this.#machine, call.index, this.#scratch));
-    await this.#runTool(call, options);
+    const code = this.#check(this.#wasm.toolrunner_allow(this.#machine, call.index, this.#scratch));
+    // Otherwise the module has answered the call.
+    if (code === 0) await this.#runTool(call, options);
     return this.run(options);
   }
 
@@ -238,7 +259,7 @@ export class ToolRunner {
         this.#fetch(url, { method: "POST", headers: { ...headers, ...this.#headers }, body, signal }),
       );
       why = FAILED.CLOSED;
-      wasm.toolrunner_reply(this.#machine, response.status);
+      this.#check(wasm.toolrunner_reply(this.#machine, response.status));
       for (const [name, value] of response.headers) {
         const [place, length] = this.#lend(name + value);
         const nameLength = encoder.encode(name).length;
@@ -252,7 +273,7 @@ export class ToolRunner {
         if (wasm.toolrunner_reply_is_whole(this.#machine) === 1) {
           // Reads the rest of the body, so that the connection can be used again.
           const rest = async () => { while (!(await reader.read()).done); };
-          await Promise.race([rest(), sleep(DRAIN_MS)]).catch(() => {});
+          await Promise.race([rest(), sleep(wasm.toolrunner_drain_ms(), signal)]).catch(() => {});
           return;
         }
       }
@@ -287,7 +308,7 @@ export class ToolRunner {
   #events(next, { onText, onEvent }) {
     while (this.#check(next()) === 1) {
       const view = this.#view();
-      const kind = EVENTS[view.getUint32(this.#scratch + 8, true)] ?? "other";
+      const kind = named(EVENTS, view.getUint32(this.#scratch + 8, true));
       if (!onEvent && !(onText && kind === "text")) continue;
       const index = view.getUint32(this.#scratch + 12, true);
       const data = this.#lent(this.#scratch + 16);
@@ -316,27 +337,41 @@ export class ToolRunner {
   async #decide(call, options) {
     const decision = (await options.gate?.(call)) ?? true;
     if (options.signal?.aborted) return;
-    if (decision === "suspend") this.#check(this.#wasm.toolrunner_suspend(this.#machine, call.index));
-    else if (decision === true) await this.#runTool(call, options);
-    else this.answer(call, decision.deny ?? "", true);
+    if (decision === true) {
+      await this.#runTool(call, options);
+    } else if (decision === "suspend") {
+      this.#check(this.#wasm.toolrunner_suspend(this.#machine, call.index));
+    } else if (typeof decision.deny === "string") {
+      this.#check(this.#wasm.toolrunner_deny(this.#machine, call.index, ...this.#lend(decision.deny)));
+    } else {
+      throw new TypeError('a gate must return true, { deny: "…" }, "suspend" or undefined');
+    }
   }
 
   async #runTool(call, { signal, onResult }) {
-    let result;
-    let isError = false;
+    const tool = this.#tools[call.tool];
+    if (!tool?.run) {
+      this.#check(this.#wasm.toolrunner_not_found(this.#machine, call.index));
+      return;
+    }
+    let answer;
     try {
-      const tool = this.#tools[call.tool];
-      if (!tool?.run) throw new Error(`Tool '${call.name}' not found`);
-      result = await tool.run(call.input, { id: call.id, json: call.json, signal });
-      if (result === undefined) result = "";
-      else if (typeof result !== "string" && !Array.isArray(result)) result = JSON.stringify(result);
+      const result = await tool.run(call.input, { id: call.id, json: call.json, signal });
+      const isContent = typeof result === "string" || Array.isArray(result);
+      // What JSON cannot express, such as undefined, is an empty result.
+      const content = isContent ? result : (JSON.stringify(result) ?? "");
+      answer = () => this.answer(call, content);
     } catch (error) {
-      [result, isError] = [`Error: ${error?.message ?? error}`, true];
+      const message = String(error?.message ?? error);
+      answer = () =>
+        this.#check(this.#wasm.toolrunner_answer_failed(this.#machine, call.index, ...this.#lend(message)));
     }
     // The machine has answered the call as cancelled, or is about to.
     if (signal?.aborted) return;
-    this.answer(call, result, isError);
-    onResult?.(call, result, isError);
+    answer();
+    if (!onResult) return;
+    const code = this.#check(this.#wasm.toolrunner_result(this.#machine, call.index, this.#scratch));
+    onResult(call, JSON.parse(this.#lent(this.#scratch)), code === 2);
   }
 
   // ---- the module's memory ----
@@ -392,7 +427,7 @@ export class ToolRunner {
   }
 
   #check(code) {
-    if (code < 0) throw new ToolRunnerError(ERRORS[-code] ?? "misuse", this.#told("toolrunner_error_text"));
+    if (code < 0) throw new ToolRunnerError(named(ERRORS, -code), this.#told("toolrunner_error_text"));
     return code;
   }
 }

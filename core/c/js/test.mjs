@@ -43,6 +43,26 @@ test("the module imports nothing", () => {
   assert.deepEqual(WebAssembly.Module.imports(module), []);
 });
 
+test("the codes are those of the header", async () => {
+  const read = (name) => readFile(new URL(name, import.meta.url), "utf8");
+  const [header, source] = await Promise.all([read("../include/toolrunner.h"), read("./index.js")]);
+  const tables = source.slice(source.indexOf("const ABI"), source.indexOf("const encoder"));
+  const { ABI, STEP, FAILED, OUTCOMES, ERRORS, LIMITS, EVENTS } = new Function(
+    `${tables}return { ABI, STEP, FAILED, OUTCOMES, ERRORS, LIMITS, EVENTS };`,
+  )();
+  const defined = (kind) =>
+    [...header.matchAll(new RegExp(`#define TOOLRUNNER_${kind}_(\\w+) (-?\\d+)$`, "gm"))].map(([, name, code]) => [name, Number(code)]);
+  const listed = (kind) => defined(kind).map(([name, code]) => [Math.abs(code), name.toLowerCase()]);
+  assert.match(header, new RegExp(`#define TOOLRUNNER_ABI ${ABI}$`, "m"));
+  assert.deepEqual(Object.entries(STEP), defined("STEP"));
+  assert.deepEqual(OUTCOMES.map((name, code) => [code, name]), listed("OUTCOME"));
+  assert.deepEqual(EVENTS.map((name, code) => [code, name]), listed("EVENT"));
+  assert.deepEqual(ERRORS.map((name, code) => [code, name]).slice(1), listed("ERROR"));
+  const limits = Object.entries(LIMITS).map(([name, code]) => [name.replace(/[A-Z]/g, "_$&").toUpperCase(), code]);
+  assert.deepEqual(limits, defined("LIMIT"));
+  for (const [name, code] of Object.entries(FAILED)) assert.ok(defined("FAILED").some(([other, its]) => other === name && its === code), name);
+});
+
 test("a conversation streams text and runs tools", async () => {
   const run = new ToolRunner(module, options);
   const pieces = [];
@@ -90,6 +110,53 @@ test("a gate denies", async () => {
   assert.deepEqual(results.map((result) => [result.content, result.is_error]), [["Not today.", true], ["42", undefined]]);
 });
 
+test("a gate that denies without a reason, and one that decides nothing", async () => {
+  const run = new ToolRunner(module, options);
+  await run.ask("15 + 27", { gate: () => ({ deny: "" }) });
+  assert.deepEqual(run.messages()[2].content.map(({ content, is_error }) => [content, is_error]), [["Error: not allowed", true]]);
+  for (const decision of [false, "suspended", {}, { deny: true }]) {
+    const run = new ToolRunner(module, options);
+    await assert.rejects(run.ask("15 + 27", { gate: () => decision }), TypeError);
+  }
+});
+
+test("a tool without a function is not found", async () => {
+  const { run: _, ...declared } = tools[1];
+  const run = new ToolRunner(module, { ...options, tools: [declared] });
+  const results = [];
+  await run.ask("15 + 27", { onResult: (call) => results.push(call) });
+  const [answer] = run.messages()[2].content;
+  assert.deepEqual([answer.content, answer.is_error], ["Error: Tool 'calculate_sum' not found", true]);
+  assert.deepEqual(results, []);
+});
+
+test("an allowed call whose tool is gone is answered by the module", async () => {
+  const first = new ToolRunner(module, options);
+  await first.ask("15 + 27", { gate: async () => "suspend" });
+  const second = new ToolRunner(module, { ...options, tools: [tools[0]], snapshot: first.snapshot() });
+  await second.allow(second.suspended());
+  assert.equal(second.messages()[2].content[0].content, "Error: Tool 'calculate_sum' not found");
+});
+
+test("unknown codes are errors", async () => {
+  // The module with other numbers in its place, as a later version might return them.
+  const changed = (name, code) => {
+    const { Instance } = WebAssembly;
+    WebAssembly.Instance = function (...given) {
+      const { exports } = new Instance(...given);
+      return { exports: { ...exports, [name]: () => code } };
+    };
+    try {
+      return new ToolRunner(module, options);
+    } finally {
+      WebAssembly.Instance = Instance;
+    }
+  };
+  await assert.rejects(changed("toolrunner_step", 5).ask("Hi"), /unknown step 5/);
+  assert.throws(() => changed("toolrunner_outcome", 6).outcome(), /unknown code 6/);
+  assert.throws(() => changed("toolrunner_cancel", -6).cancel(), /unknown code 6/);
+});
+
 test("a suspended call waits in a snapshot", async () => {
   const first = new ToolRunner(module, options);
   const result = await first.ask("15 + 27", { gate: async () => "suspend" });
@@ -101,11 +168,15 @@ test("a suspended call waits in a snapshot", async () => {
 });
 
 test("what a tool throws the model reads", async () => {
-  const broken = { ...tools[1], run: () => { throw new Error("no numbers"); } };
-  const run = new ToolRunner(module, { ...options, tools: [broken] });
-  await run.ask("15 + 27");
-  const [answer] = run.messages()[2].content;
-  assert.deepEqual([answer.content, answer.is_error], ["Error: no numbers", true]);
+  for (const [thrown, text] of [[new Error("no numbers"), "Error: no numbers"], [new Error(""), "Error: (no message)"], ["plain", "Error: plain"]]) {
+    const broken = { ...tools[1], run: () => { throw thrown; } };
+    const run = new ToolRunner(module, { ...options, tools: [broken] });
+    const results = [];
+    await run.ask("15 + 27", { onResult: (call, ...result) => results.push(result) });
+    const [answer] = run.messages()[2].content;
+    assert.deepEqual([answer.content, answer.is_error], [text, true]);
+    assert.deepEqual(results, [[text, true]]);
+  }
 });
 
 test("errors are retried, and told in words", async (t) => {

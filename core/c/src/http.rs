@@ -58,7 +58,7 @@ pub(crate) struct Http {
     lines: u32,
     stays_open: bool,
     /// Whether the head was passed to the machine.
-    is_told: bool,
+    has_passed_head: bool,
 }
 
 impl Http {
@@ -70,18 +70,18 @@ impl Http {
             len: 0,
             lines: 0,
             stays_open: false,
-            is_told: false,
+            has_passed_head: false,
         }
     }
 
     /// Marks the head as passed to the machine. Returns whether it was already.
-    pub(crate) const fn tell(&mut self) -> bool {
-        core::mem::replace(&mut self.is_told, true)
+    pub(crate) const fn pass_head(&mut self) -> bool {
+        core::mem::replace(&mut self.has_passed_head, true)
     }
 
     /// Returns whether the head was passed to the machine.
-    pub(crate) const fn was_told(&self) -> bool {
-        self.is_told
+    pub(crate) const fn has_passed_head(&self) -> bool {
+        self.has_passed_head
     }
 
     /// Returns whether the reply was read to its end.

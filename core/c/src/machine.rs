@@ -7,7 +7,7 @@ use toolrunner_core::__private::{base_of, check_tools};
 
 use toolrunner_core::__private::BaseUrl;
 use toolrunner_core::error::{Error, Misuse};
-use toolrunner_core::json::{Kind, Value};
+use toolrunner_core::json::{Kind, Text, Value};
 use toolrunner_core::policy::Limits;
 use toolrunner_core::run::{MakeRoom, Run, WhenFull};
 use toolrunner_core::tool::{Definition, Output, ToolCall, ToolError, Toolbox};
@@ -33,13 +33,28 @@ pub(crate) struct Machine {
     /// The error that ended a reply, for the retry policy.
     pub(crate) broke: Option<Error>,
     pub(crate) head: ReplyHead,
-    /// Whether the head has arrived and no part of the body.
-    pub(crate) has_head: bool,
-    /// Whether a request was handed out whose reply has not reached the run yet.
-    pub(crate) is_due: bool,
     pub(crate) http: Http,
-    /// Whether the initialization failed. The machine can then only report the error.
-    pub(crate) is_void: bool,
+    pub(crate) phase: Phase,
+}
+
+/// What the machine expects.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Phase {
+    /// Nothing: the initialization failed. The machine can only report the error.
+    Void,
+    /// No reply, or the rest of one that has reached the run.
+    Idle,
+    /// The reply to a request that was handed out.
+    ReplyDue,
+    /// The body of a reply whose head has arrived.
+    BodyDue,
+}
+
+impl Phase {
+    /// Returns whether a request was handed out whose reply has not reached the run yet.
+    pub(crate) const fn is_due(self) -> bool {
+        matches!(self, Self::ReplyDue | Self::BodyDue)
+    }
 }
 
 impl Machine {
@@ -53,10 +68,8 @@ impl Machine {
             error: None,
             broke: None,
             head: ReplyHead::default(),
-            has_head: false,
-            is_due: false,
             http: Http::new(),
-            is_void: false,
+            phase: Phase::Idle,
         }
     }
 
@@ -65,7 +78,7 @@ impl Machine {
         let setup =
             Setup { config: Config::new("", 0), system: None, tools: Tools(Value::default()) };
         let mut this = Self::new(setup, Run::new(Transcript::new(&mut [])));
-        (this.error, this.is_void) = (Some(error), true);
+        (this.error, this.phase) = (Some(error), Phase::Void);
         this
     }
 
@@ -109,10 +122,6 @@ impl Tools {
             .unwrap_or_default()
             .trim_ascii()
     }
-
-    pub(crate) fn schema(self, i: usize) -> Option<Value<'static>> {
-        self.0.elements().nth(i)?.member("input_schema")
-    }
 }
 
 impl Toolbox for Tools {
@@ -129,6 +138,11 @@ impl Toolbox for Tools {
         );
         // A tool without a name runs on the server.
         Some(if name.is_some() { definition } else { definition.declared() })
+    }
+
+    /// The C program knows the members of toolsets. None of them has a definition.
+    fn find_member(&self, _: Text<'_>, _: Text<'_>) -> Option<usize> {
+        Some(usize::MAX)
     }
 
     async fn call(&self, _: usize, _: ToolCall<'_>, _: &mut Output<'_>) -> Result<(), ToolError> {

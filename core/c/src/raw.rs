@@ -6,7 +6,7 @@ use core::slice;
 
 use toolrunner_core::error::{Error, Misuse};
 
-use crate::machine::Machine;
+use crate::machine::{Machine, Phase};
 use crate::types::{TOOLRUNNER_ERROR_MISUSE, toolrunner_t, toolrunner_text};
 
 /// The first word of a `toolrunner_t` that holds a machine.
@@ -65,7 +65,7 @@ pub(crate) unsafe fn with(
 ) -> i32 {
     // SAFETY: the caller's contract is that of `machine`.
     match unsafe { machine(place) } {
-        Some(machine) if !machine.is_void => match work(machine) {
+        Some(machine) if machine.phase != Phase::Void => match work(machine) {
             Ok(code) => code,
             Err(error) => machine.note(error),
         },

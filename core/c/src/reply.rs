@@ -2,6 +2,7 @@
 
 use core::ffi::c_char;
 
+use toolrunner_core::__private::drive::DRAIN;
 use toolrunner_core::error::{Error, Misuse, TransportKind};
 use toolrunner_core::observe::Event;
 use toolrunner_core::run::StreamEvent;
@@ -9,15 +10,15 @@ use toolrunner_core::time::Instant;
 use toolrunner_core::transport::ReplyHead;
 
 use crate::http::Part;
-use crate::machine::Machine;
+use crate::machine::{Machine, Phase};
 use crate::raw;
 use crate::types::*;
 
 impl Machine {
     /// Passes the head to the run before the first byte of the body.
     fn begin_body(&mut self) {
-        if core::mem::take(&mut self.has_head) {
-            self.is_due = false;
+        if self.phase == Phase::BodyDue {
+            self.phase = Phase::Idle;
             self.run.head_arrived(&self.head);
         }
     }
@@ -35,8 +36,10 @@ impl Machine {
     /// Notes that the reply's head is complete. A reply for which no request waits never reaches
     /// the run, because it would continue a run that was stopped.
     fn end_of_head(&mut self) {
-        let is_first = !self.http.tell();
-        self.has_head |= is_first && self.is_due;
+        let is_first = !self.http.pass_head();
+        if is_first && self.phase == Phase::ReplyDue {
+            self.phase = Phase::BodyDue;
+        }
     }
 
     fn feed_http(&mut self, input: &mut &[u8]) -> Result<Option<StreamEvent>, Error> {
@@ -74,7 +77,7 @@ impl Machine {
 
     fn close_http(&mut self) -> Result<Option<StreamEvent>, Error> {
         let whole = self.http.close();
-        let has_begun = self.http.was_told();
+        let has_begun = self.http.has_passed_head();
         match whole {
             // A partial body is enough to report the server's error.
             Err(_) if has_begun && self.run.is_receiving_error() => self.end_of_body(),
@@ -178,11 +181,11 @@ pub unsafe extern "C" fn toolrunner_reply(machine: *mut toolrunner_t, status: u3
     // SAFETY: the caller upholds the contract in the crate's documentation.
     unsafe {
         raw::with(machine, |machine| {
-            if !machine.is_due {
+            if !machine.phase.is_due() {
                 return Err(Misuse::State("no request waits for a reply").into());
             }
             machine.head = ReplyHead::new(u16::try_from(status).unwrap_or(u16::MAX));
-            machine.has_head = true;
+            machine.phase = Phase::BodyDue;
             Ok(TOOLRUNNER_OK)
         })
     }
@@ -254,7 +257,9 @@ pub unsafe extern "C" fn toolrunner_end_of_body(
 pub unsafe extern "C" fn toolrunner_reply_is_whole(machine: *mut toolrunner_t) -> i32 {
     // SAFETY: the caller upholds the contract in the crate's documentation.
     unsafe {
-        raw::with(machine, |machine| Ok(i32::from(machine.run.reply_is_whole() && !machine.is_due)))
+        raw::with(machine, |machine| {
+            Ok(i32::from(machine.run.reply_is_whole() && !machine.phase.is_due()))
+        })
     }
 }
 
@@ -275,7 +280,6 @@ pub unsafe extern "C" fn toolrunner_failed(
     // SAFETY: the caller upholds the contract in the crate's documentation.
     unsafe {
         raw::with(machine, |machine| {
-            (machine.has_head, machine.is_due) = (false, false);
             let kind = match why {
                 TOOLRUNNER_FAILED_GIVEN_UP => None,
                 TOOLRUNNER_FAILED_CLOSED => Some(TransportKind::Closed),
@@ -284,8 +288,10 @@ pub unsafe extern "C" fn toolrunner_failed(
                 TOOLRUNNER_FAILED_HTTP => Some(TransportKind::Http),
                 TOOLRUNNER_FAILED_TIMEOUT => Some(TransportKind::Timeout),
                 TOOLRUNNER_FAILED_TLS => Some(TransportKind::Tls),
-                _ => Some(TransportKind::Other),
+                TOOLRUNNER_FAILED_OTHER => Some(TransportKind::Other),
+                _ => return Err(Misuse::Setting("unknown TOOLRUNNER_FAILED_ value").into()),
             };
+            machine.phase = Phase::Idle;
             let now = Instant::from_micros(now_ms.saturating_mul(1000));
             match machine.broke.take().or_else(|| kind.map(Error::Transport)) {
                 Some(error) => drop(machine.run.failed(error, now, jitter)?),
@@ -294,6 +300,13 @@ pub unsafe extern "C" fn toolrunner_failed(
             Ok(TOOLRUNNER_OK)
         })
     }
+}
+
+/// Returns the maximum time, in milliseconds, to spend on the rest of a body after
+/// `toolrunner_reply_is_whole` returns 1, so that the connection can be used again.
+#[unsafe(no_mangle)]
+pub extern "C" fn toolrunner_drain_ms() -> u32 {
+    u32::try_from(DRAIN.as_millis()).unwrap_or(u32::MAX)
 }
 
 /// # Safety

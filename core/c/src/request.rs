@@ -10,7 +10,7 @@ use toolrunner_core::time::Instant;
 use toolrunner_core::tool::{Definition, Output, ToolCall, ToolError, Toolbox};
 
 use crate::http::Http;
-use crate::machine::Machine;
+use crate::machine::{Machine, Phase};
 use crate::raw;
 use crate::types::*;
 
@@ -141,11 +141,10 @@ pub unsafe extern "C" fn toolrunner_step(
                 Step::Done(_) => TOOLRUNNER_STEP_DONE,
                 Step::Receive => TOOLRUNNER_STEP_RECEIVE,
                 Step::Send => {
-                    machine.has_head = false;
                     machine.http = Http::new();
                     machine.broke = None;
                     let noted = machine.with_front(|run, front| run.note_front(front));
-                    machine.is_due = noted.is_ok();
+                    machine.phase = if noted.is_ok() { Phase::ReplyDue } else { Phase::Idle };
                     if noted.is_err() {
                         machine.run.stop();
                     }

@@ -4,6 +4,7 @@ use core::ffi::c_char;
 
 use toolrunner_core::run::Outcome;
 
+use crate::machine::Phase;
 use crate::raw;
 use crate::types::*;
 use crate::words::{put_error, put_last_text, written};
@@ -89,7 +90,7 @@ pub unsafe extern "C" fn toolrunner_cancel(machine: *mut toolrunner_t) -> i32 {
     // SAFETY: the caller upholds the contract in the crate's documentation.
     unsafe {
         raw::with(machine, |machine| {
-            (machine.has_head, machine.is_due) = (false, false);
+            machine.phase = Phase::Idle;
             machine.run.stop();
             Ok(TOOLRUNNER_OK)
         })

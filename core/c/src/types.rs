@@ -168,7 +168,8 @@ pub struct toolrunner_event {
 pub struct toolrunner_call {
     /// The number of the call in the turn, which identifies it in an answer.
     pub index: u32,
-    /// The index of the tool in the `tools` of the configuration; -1 for a member of a toolset.
+    /// The index of the tool in the `tools` of the configuration; -1 for a member of a toolset, and
+    /// for a suspended call whose tool no longer exists.
     pub tool: i32,
     /// The id of the call: the contents of a JSON string.
     pub id: toolrunner_text,

@@ -3,7 +3,7 @@
 use alloc::borrow::ToOwned;
 use alloc::string::{String, ToString};
 
-use crate::drive::{Decision as Gated, Draft};
+use crate::drive::{Draft, Verdict};
 use crate::json::{Kind, Value, quoted};
 use crate::run::{ToolAnswer, cap_content};
 use crate::tool::{EMPTY_ERROR, Notice, Output, ToolCall};
@@ -50,7 +50,7 @@ impl Decision {
     /// Denies the call. The model receives `text` as an error, or `Error: not allowed` if it is
     /// empty.
     pub fn deny(text: &str) -> Self {
-        let text = if text.is_empty() { Gated::NOT_ALLOWED } else { text };
+        let text = if text.is_empty() { Verdict::NOT_ALLOWED } else { text };
         Self::Answer { content: quoted(text), is_error: true }
     }
 
@@ -73,14 +73,14 @@ pub fn gated(call: &ToolCall<'_>, requires_approval: bool) -> GatedCall {
 
 /// Writes what belongs to a gate's decision to `out`. Returns the decision for the loop, and the
 /// gate's mistake if the decision cannot be carried out. In that case the tool does not run.
-pub fn carry_out(decision: Decision, out: &mut Output<'_>) -> (Gated, Option<&'static str>) {
+pub fn carry_out(decision: Decision, out: &mut Output<'_>) -> (Verdict, Option<&'static str>) {
     match decision {
-        Decision::Allow => (Gated::Allow, None),
-        Decision::Suspend => (Gated::Suspend, None),
+        Decision::Allow => (Verdict::Allow, None),
+        Decision::Suspend => (Verdict::Suspend, None),
         Decision::Input(json) => {
             let fits = out.input(&json).is_ok();
             let mistake = "a gate replaced an input with something other than a JSON object";
-            (Gated::Input, (!fits).then_some(mistake))
+            (Verdict::Input, (!fits).then_some(mistake))
         }
         Decision::Answer { content, is_error } => {
             let is_empty_error = is_error && content == "\"\"";
@@ -89,16 +89,16 @@ pub fn carry_out(decision: Decision, out: &mut Output<'_>) -> (Gated, Option<&'s
                 let _ = not_run(out);
             }
             let mistake = "a gate's answer is neither a JSON string nor an array of blocks";
-            (if is_error { Gated::Deny } else { Gated::Answer }, (!fits).then_some(mistake))
+            (if is_error { Verdict::Deny } else { Verdict::Answer }, (!fits).then_some(mistake))
         }
     }
 }
 
 /// Denies a call whose gate failed: the model receives `Error: not run`.
-pub fn not_run(out: &mut Output<'_>) -> Gated {
+pub fn not_run(out: &mut Output<'_>) -> Verdict {
     // This memory grows.
     let _ = Notice::NotRun.write_to(out);
-    Gated::Deny
+    Verdict::Deny
 }
 
 /// A result before it is added to the conversation, for a hook to inspect and change.

@@ -1,15 +1,140 @@
 //! Which calls start, and in which order a call is refused: the only place that decides it, for
-//! calls of a complete reply and for those of a reply that is still streaming.
+//! calls of a complete reply and for those of a reply that is still streaming, for the drivers and
+//! for the C interface.
 
 use core::ops::Deref;
 
 use super::execute::{Env, Execute, Job, is_serial_with};
 use super::hooks::Hooks;
 use super::progress::{Due, Loop};
-use crate::error::Error;
-use crate::run::{Call, CallIndex, Run};
+use crate::error::{Error, Misuse};
+use crate::json::Value;
+use crate::run::{Call, CallInFlight, CallIndex, Run, WrittenResult};
+use crate::schema::RawSchema;
 use crate::time::Clock;
-use crate::tool::Toolbox;
+use crate::tool::{Toolbox, check_input};
+
+/// What happened to a call of a complete reply before its gate and its tool.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Admission {
+    /// It has started, for the tool with this index.
+    Started(usize),
+    /// It was answered with an error, because no tool may receive it.
+    Refused,
+}
+
+/// Starts or refuses a call if it is pending. Returns `None` if it is not, if it must wait for
+/// another call, and if its tool is only declared: then the call is left to the caller.
+///
+/// `waits` returns whether a call of this tool must wait for another call. `refused` sees a call
+/// before it is refused because of its input, or because its tool does not exist.
+fn admit<B: Toolbox + ?Sized>(
+    run: &mut Run<'_>,
+    tools: &B,
+    i: CallIndex,
+    waits: impl Fn(&Run<'_>, usize) -> bool,
+    refused: impl Fn(&Call<'_>),
+) -> Result<Option<Admission>, Error> {
+    if !run.is_pending(i) {
+        return Ok(None);
+    }
+    let is_withdrawn = run.is_withdrawn(i);
+    let Some(call) = run.call(i) else { return Ok(None) };
+    if call.is_bad {
+        refused(&call);
+        run.refuse_bad_input(i)?;
+        return Ok(Some(Admission::Refused));
+    }
+    match tool_of(tools, &call).filter(|_| !is_withdrawn) {
+        Some(tool) if waits(run, tool) => Ok(None),
+        #[cfg(feature = "alloc")]
+        Some(_) if run.waits_for_member(i) => Ok(None),
+        #[cfg(feature = "alloc")]
+        Some(_) if run.is_after_failed_member(i) => {
+            run.answer_notice(i, crate::tool::Notice::AfterFailure)?;
+            Ok(Some(Admission::Refused))
+        }
+        Some(tool) => Ok(run.mark_started(i).then_some(Admission::Started(tool))),
+        None if !is_withdrawn && call.toolset.is_none() && tools.is_declared(call.name) => {
+            run.leave_to_caller(i);
+            Ok(None)
+        }
+        None => {
+            refused(&call);
+            run.answer_not_found(i)?;
+            Ok(Some(Admission::Refused))
+        }
+    }
+}
+
+/// Starts the next call that may run, for a caller that runs the tools itself. Returns `None` if
+/// there is none. Calls that no tool may receive are answered first, also those whose input does
+/// not fit the `input_schema` of the tool's definition.
+///
+/// # Errors
+/// Those of [`Run::start_in_place`].
+pub fn start_next(
+    run: &mut Run<'_>,
+    tools: &(impl Toolbox + ?Sized),
+) -> Result<Option<CallIndex>, Error> {
+    for i in run.calls() {
+        if start(run, tools, i)? {
+            return Ok(Some(i));
+        }
+    }
+    Ok(None)
+}
+
+/// Starts call `i`, which was left to the caller, by the rules of [`start_next`]. Returns `false`
+/// if it must not run: then it was answered.
+///
+/// # Errors
+/// `Misuse` if call `i` does not wait for the caller, and those of [`Run::start_in_place`].
+pub fn start_allowed(
+    run: &mut Run<'_>,
+    tools: &(impl Toolbox + ?Sized),
+    i: CallIndex,
+) -> Result<bool, Error> {
+    if !run.is_for_caller(i) {
+        return Err(Misuse::NoSuchCall.into());
+    }
+    run.allow(i);
+    start(run, tools, i)
+}
+
+/// Starts call `i` if it is pending and a tool may receive its input. Returns whether it started.
+fn start(run: &mut Run<'_>, tools: &(impl Toolbox + ?Sized), i: CallIndex) -> Result<bool, Error> {
+    match admit(run, tools, i, |_, _| false, |_| {})? {
+        Some(Admission::Started(tool)) => fits_schema(run, tools, i, tool),
+        Some(Admission::Refused) | None => Ok(false),
+    }
+}
+
+/// Returns whether the input of call `i`, which has started, fits the `input_schema` of its tool's
+/// definition. If not, answers the call with an error.
+fn fits_schema(
+    run: &mut Run<'_>,
+    tools: &(impl Toolbox + ?Sized),
+    i: CallIndex,
+    tool: usize,
+) -> Result<bool, Error> {
+    let Some(tool) = tools.definition(tool) else { return Ok(true) };
+    let schema = Value::first(tool.json.as_bytes()).and_then(|tool| tool.member("input_schema"));
+    let CallInFlight { call, mut out, .. } = run.start_in_place(i)?;
+    let schema = schema.map(RawSchema::of);
+    let Err(error) = check_input(tool.name, schema, call.input, &mut out) else { return Ok(true) };
+    let written = WrittenResult::new(Err(error), out);
+    run.end_in_place(i, written)?;
+    Ok(false)
+}
+
+/// Returns the runnable tool of a call, whether or not it was withdrawn.
+pub fn tool_of(tools: &(impl Toolbox + ?Sized), call: &Call<'_>) -> Option<usize> {
+    match call.toolset {
+        Some(toolset) => tools.find_member(toolset, call.name),
+        None => tools.find(call.name),
+    }
+}
 
 impl<T, C: Clock, H: Hooks, X> Loop<T, C, H, X>
 where
@@ -29,52 +154,21 @@ where
     /// Goes through the pending calls of the turn, in order, up to the first that starts or is
     /// refused. Returns that call.
     pub(super) fn start_call(&mut self, run: &mut Run<'_>) -> Result<Option<CallIndex>, Error> {
+        if !self.executor.has_room() {
+            return Ok(None);
+        }
+        let waits = |run: &Run<'_>, tool| self.waits_for_group(run, tool);
+        let refused = |call: &Call<'_>| self.hooks.refused(call);
         for i in run.calls() {
-            if !self.executor.has_room() {
-                break;
-            }
-            if !run.is_pending(i) {
-                continue;
-            }
-            let is_withdrawn = run.is_withdrawn(i);
-            let Some(call) = run.call(i) else { continue };
-            if call.is_bad {
-                self.hooks.refused(&call);
-                run.refuse_bad_input(i)?;
-                self.due = Some(Due::ToolEnd(i));
-                return Ok(Some(i));
-            }
-            let found = self.tool_of(&call).filter(|_| !is_withdrawn);
-            match found {
-                Some(tool) if self.waits_for_group(run, tool) => {}
-                #[cfg(feature = "alloc")]
-                Some(_) if run.waits_for_member(i) => {}
-                #[cfg(feature = "alloc")]
-                Some(_) if run.is_after_failed_member(i) => {
-                    run.answer_notice(i, crate::tool::Notice::AfterFailure)?;
-                    self.due = Some(Due::ToolEnd(i));
-                    return Ok(Some(i));
-                }
-                Some(tool) => {
-                    if run.mark_started(i) {
-                        let is_asked = !run.is_allowed(i);
-                        self.start(run, i, tool, is_asked)?;
-                        return Ok(Some(i));
-                    }
-                }
-                None if !is_withdrawn
-                    && call.toolset.is_none()
-                    && self.tools.is_declared(call.name) =>
-                {
-                    run.leave_to_caller(i);
-                }
-                None => {
-                    self.hooks.refused(&call);
-                    run.answer_not_found(i)?;
-                    self.due = Some(Due::ToolEnd(i));
-                    return Ok(Some(i));
+            match admit(run, &*self.tools, i, waits, refused)? {
+                None => continue,
+                Some(Admission::Refused) => self.due = Some(Due::ToolEnd(i)),
+                Some(Admission::Started(tool)) => {
+                    let is_asked = !run.is_allowed(i);
+                    self.start(run, i, tool, is_asked)?;
                 }
             }
+            return Ok(Some(i));
         }
         Ok(None)
     }
@@ -91,7 +185,7 @@ where
                 break;
             }
             // A call that no tool here runs is answered when the reply is complete.
-            let Some(tool) = run.early_call(i).and_then(|call| self.tool_of(&call)) else {
+            let Some(tool) = run.early_call(i).and_then(|call| tool_of(&*self.tools, &call)) else {
                 continue;
             };
             if !run.is_withdrawn_early(i)
@@ -116,7 +210,7 @@ where
         let tool = self.tools.definition(tool).filter(|tool| tool.serial.is_some());
         tool.is_some()
             && run.calls().filter(|&i| run.is_running(i)).any(|i| {
-                let other = run.call(i).and_then(|call| self.tool_of(&call));
+                let other = run.call(i).and_then(|call| tool_of(&*self.tools, &call));
                 is_serial_with(tool, other.and_then(|other| self.tools.definition(other)))
             })
     }
@@ -132,13 +226,5 @@ where
         let job = Job { call, tool, is_asked, deadline: run.deadline() };
         let env = Env { tools: &*self.tools, hooks: &self.hooks, clock: &self.clock };
         self.executor.start(run, job, env)
-    }
-
-    /// Returns the runnable tool of a call, whether or not it was withdrawn.
-    fn tool_of(&self, call: &Call<'_>) -> Option<usize> {
-        match call.toolset {
-            Some(toolset) => self.tools.find_member(toolset, call.name),
-            None => self.tools.find(call.name),
-        }
     }
 }

@@ -15,7 +15,7 @@ use core::pin::pin;
 use core::task::{Context, Poll};
 use core::time::Duration;
 
-use super::hooks::{Decision, Draft, Hooks};
+use super::hooks::{Draft, Hooks, Verdict};
 use super::wait::unless_over;
 use crate::error::Error;
 use crate::json::{Kind, Value};
@@ -61,7 +61,7 @@ pub struct Job {
 /// The end of a call, as plain data. The content of an answer stays where it was written until
 /// [`Execute::put`].
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Verdict {
+pub enum Conclusion {
     /// The tool or the gate has written an answer.
     Answer(WrittenResult),
     /// The caller must answer: the gate suspended the call, or its tool asked a question.
@@ -72,7 +72,7 @@ pub enum Verdict {
     TimedOut(Duration),
 }
 
-impl Verdict {
+impl Conclusion {
     /// Returns the text that the model receives if nothing was written, or `None` if there is an
     /// answer or nobody has answered yet.
     pub const fn notice(self) -> Option<Notice<'static>> {
@@ -130,7 +130,7 @@ pub struct CallEnd {
     /// The executor's own number for it.
     pub slot: usize,
     /// How it ended.
-    pub verdict: Verdict,
+    pub conclusion: Conclusion,
 }
 
 /// Runs calls that the loop has admitted.
@@ -208,16 +208,16 @@ pub async fn work<B: Toolbox + ?Sized, H: Hooks, C: Clock>(
     job: Job,
     mut call: ToolCall<'_>,
     mut out: Output<'_>,
-) -> Verdict {
+) -> Conclusion {
     call.host = env.hooks.host();
-    let decision =
-        if job.is_asked { env.hooks.before(&call, &mut out).await } else { Decision::Allow };
-    match decision {
-        Decision::Allow => out.clear(),
-        Decision::Answer => return Verdict::Answer(WrittenResult::new(Ok(()), out)),
-        Decision::Deny => return Verdict::Answer(WrittenResult::new(Err(denied(&mut out)), out)),
-        Decision::Input => {}
-        Decision::Suspend => return Verdict::ForCaller,
+    let verdict =
+        if job.is_asked { env.hooks.before(&call, &mut out).await } else { Verdict::Allow };
+    match verdict {
+        Verdict::Allow => out.clear(),
+        Verdict::Answer => return Conclusion::Answer(WrittenResult::new(Ok(()), out)),
+        Verdict::Deny => return Conclusion::Answer(WrittenResult::new(Err(denied(&mut out)), out)),
+        Verdict::Input => {}
+        Verdict::Suspend => return Conclusion::ForCaller,
     }
     let limit = env.tools.definition(job.tool).and_then(|tool| tool.timeout);
     let own = limit.map(|limit| env.clock.now().after(limit));
@@ -226,12 +226,12 @@ pub async fn work<B: Toolbox + ?Sized, H: Hooks, C: Clock>(
         (own, deadline) => own.or(deadline),
     };
     // Split in any case, so that there is one future of the tool.
-    let (mut given, mut out) = out.split_input(decision == Decision::Input);
-    if decision == Decision::Input {
+    let (mut given, mut out) = out.split_input(verdict == Verdict::Input);
+    if verdict == Verdict::Input {
         let (json, scratch) = given.parts();
         match Value::whole(json).filter(|input| input.kind() == Kind::Object) {
             Some(input) => call.input = input,
-            None => return Verdict::NotRun,
+            None => return Conclusion::NotRun,
         }
         if scratch.len() > call.scratch.len() {
             call.scratch = scratch;
@@ -246,16 +246,16 @@ pub async fn work<B: Toolbox + ?Sized, H: Hooks, C: Clock>(
             .await
     };
     match result {
-        None => Verdict::TimedOut(limit.unwrap_or_default()),
-        Some(_) if host.is_some_and(ToolHost::waits_for_answer) => Verdict::ForCaller,
-        Some(result) => Verdict::Answer(WrittenResult::new(result, out)),
+        None => Conclusion::TimedOut(limit.unwrap_or_default()),
+        Some(_) if host.is_some_and(ToolHost::waits_for_answer) => Conclusion::ForCaller,
+        Some(result) => Conclusion::Answer(WrittenResult::new(result, out)),
     }
 }
 
 /// Returns the error of a call that the gate denied, with a text of its own if the gate wrote none.
-fn denied(out: &mut Output<'_>) -> ToolError {
+pub fn denied(out: &mut Output<'_>) -> ToolError {
     if out.is_blank() {
-        return ToolError::new(Decision::NOT_ALLOWED);
+        return ToolError::new(Verdict::NOT_ALLOWED);
     }
     ToolError::written()
 }
@@ -311,19 +311,19 @@ impl<B: Toolbox + ?Sized, H: Hooks, C: Clock> Execute<B, H, C> for Serial {
         // Taken before the tool runs: if this future is dropped, the call does not run again.
         let Some(job) = self.0.take() else { return pending().await };
         let CallInFlight { call, out } = run.start_in_place(job.call)?;
-        let verdict = work(env, job, call, out).await;
-        Ok(CallEnd { call: job.call, slot: 0, verdict })
+        let conclusion = work(env, job, call, out).await;
+        Ok(CallEnd { call: job.call, slot: 0, conclusion })
     }
 
     fn put(
         &mut self,
         run: &mut Run<'_>,
-        CallEnd { call, verdict, .. }: CallEnd,
+        CallEnd { call, conclusion, .. }: CallEnd,
         after: impl FnOnce(&mut Draft<'_, '_>),
     ) -> Result<(), Error> {
-        if let Verdict::Answer(written) = verdict {
+        if let Conclusion::Answer(written) = conclusion {
             run.end_in_place(call, written)?;
-        } else if let Some(notice) = verdict.notice() {
+        } else if let Some(notice) = conclusion.notice() {
             run.answer_notice(call, notice)?;
         } else {
             return Ok(());

@@ -8,7 +8,7 @@ use heapless::Vec;
 
 #[cfg(feature = "alloc")]
 use super::execute::put_own;
-use super::execute::{CallEnd, Env, Execute, Job, Verdict, work};
+use super::execute::{CallEnd, Conclusion, Env, Execute, Job, work};
 use super::hooks::{Draft, Hooks};
 use crate::error::{Error, Misuse};
 use crate::json::{Decimal, Text, Value, copy};
@@ -64,7 +64,7 @@ struct Lane<'l, F> {
 /// The end of a call in its buffer.
 #[derive(Clone, Copy, Debug)]
 pub struct LaneEnd {
-    verdict: Option<Verdict>,
+    conclusion: Option<Conclusion>,
     /// The offset of the answer in the buffer, or the number of missing bytes if the input did not
     /// fit.
     at: usize,
@@ -101,8 +101,8 @@ impl LaneCall<'_> {
         call.toolset = (toolset > name).then(|| text(name, toolset));
         call.turn = turn;
         let env = Env { tools, hooks, clock };
-        let verdict = work(env, job, call, Output::new(out)).await;
-        LaneEnd { verdict: Some(verdict), at }
+        let conclusion = work(env, job, call, Output::new(out)).await;
+        LaneEnd { conclusion: Some(conclusion), at }
     }
 }
 
@@ -180,7 +180,7 @@ where
                 let turn = run.turns() + u32::from(!run.reply_is_whole());
                 lane.future.set(Some((self.spawn)(LaneCall { job, turn, buffer, ends })));
             }
-            Err(needed) => lane.over = Some(LaneEnd { verdict: None, at: needed }),
+            Err(needed) => lane.over = Some(LaneEnd { conclusion: None, at: needed }),
         }
         Ok(())
     }
@@ -195,9 +195,9 @@ where
                 lane.future.set(None);
                 lane.over = Some(over);
             }
-            if let Some(LaneEnd { verdict, .. }) = lane.over {
-                let verdict = verdict.unwrap_or(Verdict::NotRun);
-                return Poll::Ready(CallEnd { call, slot, verdict });
+            if let Some(LaneEnd { conclusion, .. }) = lane.over {
+                let conclusion = conclusion.unwrap_or(Conclusion::NotRun);
+                return Poll::Ready(CallEnd { call, slot, conclusion });
             }
         }
         Poll::Pending
@@ -216,25 +216,25 @@ where
     fn put(
         &mut self,
         run: &mut Run<'_>,
-        CallEnd { call, slot, verdict }: CallEnd,
+        CallEnd { call, slot, conclusion }: CallEnd,
         after: impl FnOnce(&mut Draft<'_, '_>),
     ) -> Result<(), Error> {
         let over = self.lanes.get(slot).and_then(|lane| lane.over);
-        let LaneEnd { verdict: found, at } = over.ok_or(Misuse::NoSuchCall)?;
+        let LaneEnd { conclusion: found, at } = over.ok_or(Misuse::NoSuchCall)?;
         // The run keeps the result until the reply ends, so the hook must see it before.
         #[cfg(feature = "alloc")]
         if run.has_started_early() && found.is_some() {
             let buffer = self.buffers.get(slot).and_then(|buffer| buffer.try_borrow().ok());
             let written = buffer.as_deref().and_then(|buffer| buffer.get(at..));
-            let answer = verdict.content(written.unwrap_or_default().to_vec());
+            let answer = conclusion.content(written.unwrap_or_default().to_vec());
             drop(buffer);
             self.free(slot);
             return answer.map_or(Ok(()), |answer| put_own(run, call, answer, after));
         }
-        let answered = match (verdict, verdict.notice()) {
-            (Verdict::ForCaller, _) => None,
+        let answered = match (conclusion, conclusion.notice()) {
+            (Conclusion::ForCaller, _) => None,
             _ if found.is_none() => Some(refuse(run, call, at, M)),
-            (Verdict::Answer(written), _) => {
+            (Conclusion::Answer(written), _) => {
                 let buffer = self.buffers.get(slot).and_then(|buffer| buffer.try_borrow().ok());
                 let buffer = buffer.as_deref().map(|buffer| buffer.as_slice()).unwrap_or_default();
                 Some(run.answer_written(call, written, buffer.get(at..).unwrap_or_default()))

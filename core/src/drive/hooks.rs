@@ -13,10 +13,10 @@ use crate::run::cap_content;
 use crate::run::{Call, CallIndex, Run, ToolAnswer};
 use crate::tool::{Output, ToolCall, ToolHost};
 
-/// The decision about a call before its tool runs. Everything that belongs to it is in the call's
+/// The verdict of a gate on a call before its tool runs. Everything that belongs to it is in the call's
 /// [`Output`], which the gate receives.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Decision {
+pub enum Verdict {
     /// The tool runs. What the gate wrote is discarded.
     Allow,
     /// The tool does not run. The model receives what the gate wrote as the result.
@@ -28,13 +28,13 @@ pub enum Decision {
     /// conversation keeps the model's own input. If there is no such object, the tool does not run.
     /// The object takes space from the result.
     Input,
-    /// The decision is postponed: the run ends with
+    /// The verdict is postponed: the run ends with
     /// [`Outcome::NeedsAnswer`](crate::run::Outcome::NeedsAnswer) when everything else is done, and
     /// continues after [`Driver::allow`](super::Driver::allow) or [`Run::answer`].
     Suspend,
 }
 
-impl Decision {
+impl Verdict {
     /// What the model receives for a call that the gate denied without a text.
     pub const NOT_ALLOWED: &'static str = "Error: not allowed";
 }
@@ -45,19 +45,19 @@ impl Decision {
 /// waker. An [`AtomicBool`] takes effect only when the driver is polled for another reason.
 ///
 /// ```
-/// use toolrunner_core::drive::{Decision, Draft, Hooks};
+/// use toolrunner_core::drive::{Verdict, Draft, Hooks};
 /// use toolrunner_core::tool::{Output, ToolCall};
 ///
 /// struct Careful;
 ///
 /// impl Hooks for Careful {
-///     async fn before(&self, call: &ToolCall<'_>, out: &mut Output<'_>) -> Decision {
+///     async fn before(&self, call: &ToolCall<'_>, out: &mut Output<'_>) -> Verdict {
 ///         if call.name == *"open_valve" {
 ///             // A text that does not fit becomes an error that says so.
 ///             let _ = out.text("The valve stays shut.");
-///             return Decision::Deny;
+///             return Verdict::Deny;
 ///         }
-///         Decision::Allow
+///         Verdict::Allow
 ///     }
 ///
 ///     fn after(&self, result: &mut Draft<'_, '_>) {
@@ -72,14 +72,14 @@ impl Decision {
 )]
 pub trait Hooks {
     /// Decides about a call, and may wait. It is asked only if the tool exists here and the input
-    /// is an object. `out` is empty and receives what the [`Decision`] needs. The default allows
+    /// is an object. `out` is empty and receives what the [`Verdict`] needs. The default allows
     /// the call.
     ///
     /// A call that waits here has started: if the future that drives the run is dropped, the call
     /// is answered as cancelled, although its tool never ran.
-    async fn before(&self, call: &ToolCall<'_>, out: &mut Output<'_>) -> Decision {
+    async fn before(&self, call: &ToolCall<'_>, out: &mut Output<'_>) -> Verdict {
         let _ = (call, out);
-        Decision::Allow
+        Verdict::Allow
     }
 
     /// Looks at a call that no tool receives, because its input is not an object or because there
@@ -139,7 +139,7 @@ impl Hooks for AtomicBool {
 }
 
 impl<H: Hooks + ?Sized> Hooks for &H {
-    fn before(&self, call: &ToolCall<'_>, out: &mut Output<'_>) -> impl Future<Output = Decision> {
+    fn before(&self, call: &ToolCall<'_>, out: &mut Output<'_>) -> impl Future<Output = Verdict> {
         (**self).before(call, out)
     }
 

@@ -14,7 +14,7 @@
 //! ```
 //! Any future of this module may be dropped at any time: the next call finds what was abandoned.
 
-mod admit;
+pub(crate) mod admit;
 pub(crate) mod execute;
 pub(crate) mod fixed;
 mod hooks;
@@ -37,7 +37,7 @@ use crate::wire::{Config, Front, MessageThread};
 use execute::Execute;
 pub use execute::Serial;
 pub use fixed::Fixed;
-pub use hooks::{Decision, Draft, Hooks};
+pub use hooks::{Draft, Hooks, Verdict};
 use progress::{Loop, Progress, Stop};
 pub use reply::DriveError;
 use reply::Exchange;
@@ -175,7 +175,7 @@ where
         self.fold(run, observer, Stop::BeforeSend, |_| Some(())).await
     }
 
-    /// Runs call `i`, which was suspended ([`Decision::Suspend`]), without asking the gate again.
+    /// Runs call `i`, which was suspended ([`Verdict::Suspend`]), without asking the gate again.
     /// It starts by the rules of all calls: not if the run was stopped, or if a limit forbids it.
     /// The run then continues as before.
     ///

@@ -9,7 +9,7 @@ use core::time::Duration;
 
 use embedded_io_async::BufRead;
 
-use super::execute::{CallEnd, Env, Execute, Verdict};
+use super::execute::{CallEnd, Conclusion, Env, Execute};
 use super::hooks::Hooks;
 use super::reply::{DRAIN, DriveError, Exchange};
 use super::wait::{is_over, poll_apart, unless_over, while_wanted};
@@ -530,7 +530,7 @@ where
             return Ok(());
         }
         self.has_news = true;
-        let waits = matches!(finished.verdict, Verdict::ForCaller);
+        let waits = matches!(finished.conclusion, Conclusion::ForCaller);
         if waits {
             run.leave_to_caller(call);
         }

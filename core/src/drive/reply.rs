@@ -12,7 +12,7 @@ use crate::wire::{Config, Front, Pieces, base_of};
 
 /// The maximum time to wait for the rest of a body after the reply is complete, so that the
 /// connection can be reused.
-pub(super) const DRAIN: core::time::Duration = core::time::Duration::from_millis(1000);
+pub const DRAIN: core::time::Duration = core::time::Duration::from_millis(1000);
 
 /// An error of a run, with the transport's own error if the transport failed.
 #[derive(Debug)]

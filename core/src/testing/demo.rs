@@ -6,7 +6,7 @@ use alloc::string::{String, ToString};
 use alloc::vec::Vec;
 
 use super::request::Request;
-use super::script::{Answer, Reply};
+use super::script::{Answer, ScriptedReply};
 use crate::json::quoted;
 use crate::json::{Kind, Value};
 use crate::message::{Block, Message, Role, ToolResultBlock, ToolUse};
@@ -41,7 +41,7 @@ fn said(message: Message<'_>) -> String {
     message.texts().map(|text| text.to_string()).collect::<Vec<_>>().join(" ")
 }
 
-fn from_prompt(request: &Request, prompt: &str, turn: usize) -> Reply {
+fn from_prompt(request: &Request, prompt: &str, turn: usize) -> ScriptedReply {
     let place = if request.has_tool(WEATHER) { place(prompt) } else { None };
     let sum = if request.has_tool(SUM) { sum(prompt) } else { None };
     let text = match (&place, sum) {
@@ -50,9 +50,9 @@ fn from_prompt(request: &Request, prompt: &str, turn: usize) -> Reply {
         }
         (Some(place), None) => format!("I'll look up the weather in {place}."),
         (None, Some((a, b))) => format!("I'll add {a} and {b}."),
-        (None, None) => return Reply::text(&introduction(request)),
+        (None, None) => return ScriptedReply::text(&introduction(request)),
     };
-    let mut reply = Reply::text(&text);
+    let mut reply = ScriptedReply::text(&text);
     if let Some(place) = place {
         reply = reply.tool_use(
             &format!("toolu_demo_{turn}_1"),
@@ -132,7 +132,7 @@ fn last_number(text: &str) -> Option<i64> {
 }
 
 /// Creates a reply that states the results.
-fn from_results(call: Message<'_>, answer: Message<'_>) -> Reply {
+fn from_results(call: Message<'_>, answer: Message<'_>) -> ScriptedReply {
     let sentences = answer.tool_results().map(|result| {
         let id = result.tool_use_id().to_string();
         match call.tool_uses().find(|call| call.id() == *id) {
@@ -140,7 +140,7 @@ fn from_results(call: Message<'_>, answer: Message<'_>) -> Reply {
             None => format!("There is a result for {id}, which I did not ask for."),
         }
     });
-    Reply::text(&sentences.collect::<Vec<_>>().join(" "))
+    ScriptedReply::text(&sentences.collect::<Vec<_>>().join(" "))
 }
 
 fn sentence(call: ToolUse<'_>, result: ToolResultBlock<'_>) -> String {

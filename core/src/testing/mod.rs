@@ -24,7 +24,7 @@ pub use link::{BadLink, Delivery, Rng};
 pub use model::{Response, ScriptedModel};
 pub use render::Style;
 pub use request::Request;
-pub use script::{Answer, Chunk, Reply, Script};
+pub use script::{Answer, Chunk, Script, ScriptedReply};
 pub use show::Conversation;
 pub use thread::ThreadSupport;
 pub use transport::{Fault, ScriptedBody, ScriptedTransport};

@@ -51,8 +51,8 @@ pub(super) fn bytes(chunks: &[Chunk]) -> Vec<u8> {
 /// that answer itself ended with an `error` event.
 ///
 /// ```
-/// use toolrunner_core::testing::{Reply, Request, Script, ScriptedModel};
-/// let mut model = ScriptedModel::new(Script::new().reply(Reply::text("Hello")));
+/// use toolrunner_core::testing::{Request, Script, ScriptedModel, ScriptedReply};
+/// let mut model = ScriptedModel::new(Script::new().reply(ScriptedReply::text("Hello")));
 /// let body = r#"{"model":"m","max_tokens":9,"messages":[{"role":"user","content":"Hi"}]}"#;
 /// let response = model.respond(Request::new("/v1/messages", body));
 /// assert_eq!(response.status, 200);
@@ -117,8 +117,8 @@ impl ScriptedModel {
     /// Sets how the model treats message threads. The default is [`ThreadSupport::Keep`].
     ///
     /// ```
-    /// use toolrunner_core::testing::{Reply, Request, Script, ScriptedModel, ThreadSupport};
-    /// let mut model = ScriptedModel::new(Script::new().reply(Reply::text("Hello")))
+    /// use toolrunner_core::testing::{Request, Script, ScriptedModel, ScriptedReply, ThreadSupport};
+    /// let mut model = ScriptedModel::new(Script::new().reply(ScriptedReply::text("Hello")))
     ///     .threads(ThreadSupport::Refuse);
     /// let body = r#"{"model":"m","max_tokens":9,"messages":[{"role":"user","content":"Hi"}],
     ///     "thread":{"type":"create"}}"#;

@@ -8,7 +8,7 @@ use alloc::vec::Vec;
 use core::fmt::Write;
 use core::time::Duration;
 
-use super::script::{Chunk, Reply, ReplyBlock};
+use super::script::{Chunk, ReplyBlock, ScriptedReply};
 use super::text::parse;
 use crate::json::quoted;
 use crate::json::{Kind, Value};
@@ -163,7 +163,7 @@ pub(super) struct Context<'a> {
 }
 
 impl Context<'_> {
-    fn usage(&self, reply: &Reply) -> Usage {
+    fn usage(&self, reply: &ScriptedReply) -> Usage {
         let tokens = |bytes: usize| u64::try_from(bytes / 4 + 1).unwrap_or(u64::MAX);
         let output = reply.blocks.iter().map(|block| block.json.len()).sum();
         reply.usage.unwrap_or_else(|| Usage {
@@ -174,7 +174,7 @@ impl Context<'_> {
     }
 
     /// Returns the message object.
-    fn message(&self, reply: &Reply, content: &str, stop: &str, usage: Usage) -> String {
+    fn message(&self, reply: &ScriptedReply, content: &str, stop: &str, usage: Usage) -> String {
         let mut json = format!(
             "{{\"id\":{},\"type\":\"message\",\"role\":\"assistant\",\"model\":{},\"content\":[{content}],{stop},\"usage\":{}",
             quoted(&self.id),
@@ -199,7 +199,7 @@ fn wire_usage(usage: Usage) -> String {
 }
 
 /// Returns the fields that state how the turn ended.
-fn stop_fields(reply: &Reply) -> String {
+fn stop_fields(reply: &ScriptedReply) -> String {
     let sequence = reply.stop_sequence.as_deref().map_or_else(|| "null".to_string(), quoted);
     let mut fields =
         format!("\"stop_reason\":{},\"stop_sequence\":{sequence}", quoted(reply.stop_reason()));
@@ -224,7 +224,7 @@ pub(super) fn error_json(kind: &str, message: &str, request_id: &str) -> String 
 }
 
 /// Returns the body of a whole reply.
-pub(super) fn whole(reply: &Reply, style: &Style, context: &Context<'_>) -> Vec<Chunk> {
+pub(super) fn whole(reply: &ScriptedReply, style: &Style, context: &Context<'_>) -> Vec<Chunk> {
     let mut json = match &reply.error {
         Some((kind, message)) => error_json(kind, message, &context.id),
         None => {
@@ -242,7 +242,7 @@ pub(super) fn whole(reply: &Reply, style: &Style, context: &Context<'_>) -> Vec<
 }
 
 /// Returns the body of a streamed reply.
-pub(super) fn stream(reply: &Reply, style: &Style, context: &Context<'_>) -> Vec<Chunk> {
+pub(super) fn stream(reply: &ScriptedReply, style: &Style, context: &Context<'_>) -> Vec<Chunk> {
     let usage = context.usage(reply);
     let first = Usage { output_tokens: usage.output_tokens.min(1), ..usage };
     let mut frames = Frames { style, out: Vec::new() };
@@ -336,7 +336,7 @@ impl Frames<'_> {
 }
 
 /// Splits a body into pieces, with the pauses of the reply or of the style.
-fn split(frames: Vec<Vec<u8>>, style: &Style, reply: &Reply) -> Vec<Chunk> {
+fn split(frames: Vec<Vec<u8>>, style: &Style, reply: &ScriptedReply) -> Vec<Chunk> {
     let pieces = match style.split {
         Some(size) => frames.concat().chunks(size.max(1)).map(<[u8]>::to_vec).collect(),
         None => frames,

@@ -38,12 +38,12 @@ pub(super) struct ReplyBlock {
 /// whole or as a stream.
 ///
 /// ```
-/// use toolrunner_core::testing::Reply;
+/// use toolrunner_core::testing::ScriptedReply;
 /// let reply =
-///     Reply::text("Let me see.").tool_use("toolu_1", "calculate_sum", r#"{"a":15,"b":27}"#);
+///     ScriptedReply::text("I see.").tool_use("toolu_1", "calculate_sum", r#"{"a":15,"b":27}"#);
 /// ```
 #[derive(Clone, Debug, Default)]
-pub struct Reply {
+pub struct ScriptedReply {
     pub(super) blocks: Vec<ReplyBlock>,
     pub(super) stop: Option<String>,
     pub(super) stop_sequence: Option<String>,
@@ -57,7 +57,7 @@ pub struct Reply {
     pub(super) pace: Option<Duration>,
 }
 
-impl Reply {
+impl ScriptedReply {
     /// Creates a reply without blocks.
     pub fn new() -> Self {
         Self::default()
@@ -189,7 +189,7 @@ pub struct Answer {
 
 #[derive(Clone, Debug)]
 pub(super) enum AnswerKind {
-    Reply(Box<Reply>),
+    Reply(Box<ScriptedReply>),
     Error { status: u16, kind: String, message: String },
     Raw { status: u16, body: Vec<Chunk> },
 }
@@ -225,8 +225,8 @@ impl Answer {
     }
 }
 
-impl From<Reply> for Answer {
-    fn from(reply: Reply) -> Self {
+impl From<ScriptedReply> for Answer {
+    fn from(reply: ScriptedReply) -> Self {
         AnswerKind::Reply(Box::new(reply)).into()
     }
 }
@@ -243,12 +243,12 @@ pub(super) type Brain = Box<dyn FnMut(&Request) -> Answer + Send>;
 /// A list of answers, in the order of the requests.
 ///
 /// ```
-/// use toolrunner_core::testing::{Reply, Script};
+/// use toolrunner_core::testing::{Script, ScriptedReply};
 /// let script = Script::new()
 ///     .error(529, "overloaded_error", "Overloaded")
 ///     .header("retry-after", "1")
-///     .reply(Reply::new().tool_use("toolu_1", "now", "{}"))
-///     .reply(Reply::text("It is noon."));
+///     .reply(ScriptedReply::new().tool_use("toolu_1", "now", "{}"))
+///     .reply(ScriptedReply::text("It is noon."));
 /// ```
 #[derive(Default)]
 pub struct Script {
@@ -269,7 +269,7 @@ impl Script {
     }
 
     /// Adds a message.
-    pub fn reply(self, reply: Reply) -> Self {
+    pub fn reply(self, reply: ScriptedReply) -> Self {
         self.answer(reply)
     }
 

@@ -6,7 +6,7 @@ use alloc::string::{String, ToString};
 use alloc::vec::Vec;
 
 use super::request::Request;
-use super::script::{Answer, AnswerKind, Reply};
+use super::script::{Answer, AnswerKind, ScriptedReply};
 use crate::history::{Ending, is_left_out, kept};
 use crate::json::Value;
 use crate::wire::thread::{KEPT_BY_THREAD, THREADS_BETA};
@@ -181,7 +181,7 @@ fn without_thread(request: &Request) -> usize {
 }
 
 /// Returns the blocks of a reply as the API keeps them, as JSON.
-fn kept_blocks(reply: &Reply) -> Vec<&str> {
+fn kept_blocks(reply: &ScriptedReply) -> Vec<&str> {
     let goes_on = ["tool_use", "pause_turn", "compaction"].contains(&reply.stop_reason());
     let ending = if goes_on { Ending::GoesOn } else { Ending::Ended };
     let blocks = || {

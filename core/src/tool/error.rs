@@ -292,6 +292,18 @@ pub fn of_chain(error: &(dyn core::error::Error + 'static)) -> ToolError {
     ToolError::bounded(&error, error.source())
 }
 
+/// Writes the message of an error of another language as the model receives the text of a Rust
+/// error.
+pub fn of_message(message: &str, out: &mut Output<'_>) -> ToolError {
+    if !message.is_empty() {
+        // Both parts are written even after an overflow, so that the error states the whole size.
+        for part in ["Error: ", message] {
+            let _counted = out.text(part);
+        }
+    }
+    ToolError::written()
+}
+
 /// Returns an error and its sources as the model receives them: `Error: a: b: c`. A source that the
 /// text before it already shows is left out.
 #[cfg(feature = "alloc")]

@@ -5,7 +5,7 @@ use core::fmt;
 
 use super::{Notice, Output, ToolCall, ToolError};
 use crate::json::{Text, Value, parse_f64, parse_integer, parse_small_integer};
-use crate::schema::{ActualValue, Expectation, InputError, Schema, Types, Variant};
+use crate::schema::{ActualValue, Expectation, InputError, RawSchema, Schema, Types, Variant};
 
 /// A type that a tool can take as an argument. `derive(ToolInput)` implements it for structs and
 /// enums.
@@ -270,6 +270,20 @@ pub fn begin<'a>(
             let _written = invalid_input(name, &error, call.input, out);
             None
         }
+    }
+}
+
+/// Checks an input against the schema of a tool, if there is one. If it does not fit, writes the
+/// reason to `out`.
+pub fn check_input(
+    name: &str,
+    schema: Option<RawSchema<'_>>,
+    input: Value<'_>,
+    out: &mut Output<'_>,
+) -> Result<(), ToolError> {
+    match schema.map_or(Ok(()), |schema| schema.check(input)) {
+        Ok(()) => Ok(()),
+        Err(error) => Err(invalid_input(name, &error, input, out)),
     }
 }
 

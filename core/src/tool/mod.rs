@@ -31,7 +31,7 @@ pub use context::{ToolContext, ToolHost};
 pub use deserialize::AnyJson;
 pub use error::ToolError;
 pub use from_text::FromText;
-pub(crate) use input::invalid_input;
+pub(crate) use input::check_input;
 pub use input::{Decoder, ToolInput};
 #[cfg(feature = "alloc")]
 pub use list::{BoxTools, DynTools};

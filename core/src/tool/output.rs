@@ -255,7 +255,7 @@ impl<'a> Output<'a> {
     }
 
     /// Replaces the whole content with a tool's input: a JSON object. For a gate that changes the
-    /// input of a call, before it returns [`Decision::Input`](crate::drive::Decision::Input).
+    /// input of a call, before it returns [`Verdict::Input`](crate::drive::Verdict::Input).
     ///
     /// # Errors
     /// Returns `Capacity` if `json` does not fit. Returns `Misuse` if it is not a JSON object.

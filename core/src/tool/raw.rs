@@ -4,7 +4,7 @@ use core::ops::Range;
 use core::time::Duration;
 
 use super::toolbox::is_name;
-use super::{Definition, Output, ToolCall, ToolError, Toolbox, Tools, invalid_input, not_found};
+use super::{Definition, Output, ToolCall, ToolError, Toolbox, Tools, check_input, not_found};
 use crate::error::Misuse;
 use crate::json::{self, Kind, Value};
 use crate::schema::RawSchema;
@@ -138,10 +138,7 @@ impl Declaration {
         let of = |schema| {
             if is_lenient { RawSchema::of(schema).nullable() } else { RawSchema::of(schema) }
         };
-        match self.schema().map_or(Ok(()), |schema| of(schema).check(call.input)) {
-            Ok(()) => Ok(()),
-            Err(error) => Err(invalid_input(self.definition().name, &error, call.input, out)),
-        }
+        check_input(self.definition().name, self.schema().map(of), call.input, out)
     }
 }
 

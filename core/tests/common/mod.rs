@@ -23,7 +23,7 @@ use toolrunner_core::observe::{Event, Observer};
 use toolrunner_core::run::{Outcome, Run, Step};
 use toolrunner_core::testing::validity::{self, Tail};
 use toolrunner_core::testing::{
-    Reply, Request, Script, ScriptedModel, ScriptedTransport, Style, VirtualClock,
+    Request, Script, ScriptedModel, ScriptedReply, ScriptedTransport, Style, VirtualClock,
 };
 use toolrunner_core::time::Instant;
 use toolrunner_core::tool::{Definition, Output, ToolCall, ToolError, Toolbox};
@@ -59,7 +59,7 @@ pub fn poll_at_most<F: Future>(future: F, polls: usize) -> Option<F::Output> {
 }
 
 /// Returns the body that the scripted model sends in reply to a first request.
-pub fn rendered(reply: Reply, style: Style, stream: bool) -> Vec<u8> {
+pub fn rendered(reply: ScriptedReply, style: Style, stream: bool) -> Vec<u8> {
     let mut model = ScriptedModel::new(Script::new().reply(reply)).style(style).lenient();
     let request = format!(
         r#"{{"model":"m","max_tokens":9,"stream":{stream},"messages":[{{"role":"user","content":"Hi"}}]}}"#
@@ -114,7 +114,7 @@ pub fn exchange<'p>(
 }
 
 /// Does an [`exchange`] with a reply that is complete and valid.
-pub fn say(run: &mut Run<'_>, reply: Reply) -> Vec<String> {
+pub fn say(run: &mut Run<'_>, reply: ScriptedReply) -> Vec<String> {
     let body = rendered(reply, Style::default(), true);
     let (events, ended) = exchange(run, 200, [body.as_slice()]);
     assert_eq!(ended, Ok(()));
@@ -378,8 +378,8 @@ pub fn run() -> Run<'static> {
 pub const ENDED: Result<Outcome, Error> = Ok(Outcome::Ended(Some(StopReason::EndTurn)));
 
 /// Returns a reply with one call of the usual tool.
-pub fn called() -> Reply {
-    Reply::text("Let me see.").tool_use("toolu_1", "plain", r#"{"a":1}"#)
+pub fn called() -> ScriptedReply {
+    ScriptedReply::text("Let me see.").tool_use("toolu_1", "plain", r#"{"a":1}"#)
 }
 
 /// Returns a result as it is sent.
@@ -394,9 +394,10 @@ pub fn failure(id: &str, content: &str) -> Json {
 
 /// Runs one turn with this reply and a second one that ends, and returns the results that were
 /// sent.
-pub fn results_of(reply: Reply, tools: &Counting) -> Json {
+pub fn results_of(reply: ScriptedReply, tools: &Counting) -> Json {
     let clock = VirtualClock::new(0);
-    let mut driver = drive(Script::new().reply(reply).reply(Reply::text("Done.")), tools, &clock);
+    let mut driver =
+        drive(Script::new().reply(reply).reply(ScriptedReply::text("Done.")), tools, &clock);
     let mut run = run();
     assert_eq!(until_done(&mut driver, &mut run), ENDED);
     let sent = last_request(&mut driver);

@@ -17,7 +17,7 @@ use std::process::ExitCode;
 use std::sync::Arc;
 
 use serde_json::{Value, json};
-use toolrunner_core::testing::{Reply, Script, ScriptedModel};
+use toolrunner_core::testing::{Script, ScriptedModel, ScriptedReply};
 use toolrunner_examples_browser::site::{Page, Site};
 use toolrunner_examples_browser::{Chromium, Launch, Sites};
 use toolrunner_std::builtin::BrowserToolset;
@@ -102,7 +102,7 @@ fn shop() -> io::Result<Site> {
 fn script(shop: &Site) -> Script {
     let turn = |number: usize, calls: &[(&str, Value)]| {
         let calls = calls.iter().enumerate();
-        calls.fold(Reply::new(), |reply, (i, (name, input))| {
+        calls.fold(ScriptedReply::new(), |reply, (i, (name, input))| {
             let call = json!({"type": "tool_use", "id": format!("t{number}_{i}"), "name": name, "input": input, "toolset_name": "browser"});
             reply.block(&call.to_string())
         })
@@ -134,7 +134,7 @@ fn script(shop: &Site) -> Script {
             5,
             &[("navigate", json!({"url": "https://example.org/"})), ("screenshot", json!({}))],
         ))
-        .reply(Reply::text("The tea is ordered for Ada, as a gift."))
+        .reply(ScriptedReply::text("The tea is ordered for Ada, as a gift."))
 }
 
 /// Prints a result.

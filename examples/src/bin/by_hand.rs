@@ -10,7 +10,7 @@ use std::process::ExitCode;
 use toolrunner_core::error::Error;
 use toolrunner_core::observe::Event;
 use toolrunner_core::run::{Outcome, Run, Step, ToolAnswer};
-use toolrunner_core::testing::{Reply, Request, Script, ScriptedModel};
+use toolrunner_core::testing::{Request, Script, ScriptedModel, ScriptedReply};
 use toolrunner_core::time::Instant;
 use toolrunner_core::transcript::Transcript;
 use toolrunner_core::transport::ReplyHead;
@@ -83,8 +83,8 @@ fn main() -> ExitCode {
     let script = Script::new()
         .error(529, "overloaded_error", "Overloaded")
         .header("retry-after", "1")
-        .reply(Reply::text("Let me look.").tool_use("toolu_1", "uptime", "{}"))
-        .reply(Reply::text("It has run for 3 days."));
+        .reply(ScriptedReply::text("Let me look.").tool_use("toolu_1", "uptime", "{}"))
+        .reply(ScriptedReply::text("It has run for 3 days."));
     let mut server = ScriptedModel::new(script);
     let mut memory = [0; 2048];
     let mut run = Run::new(Transcript::new(&mut memory));

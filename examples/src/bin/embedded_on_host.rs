@@ -13,7 +13,7 @@ use toolrunner_core::drive::{DriveError, Driver};
 use toolrunner_core::error::Error;
 use toolrunner_core::observe::{Event, FnObserver};
 use toolrunner_core::run::Run;
-use toolrunner_core::testing::{Reply, Script, ScriptedModel, ScriptedTransport};
+use toolrunner_core::testing::{Script, ScriptedModel, ScriptedReply, ScriptedTransport};
 use toolrunner_core::time::{Clock, Instant};
 use toolrunner_core::tool::ToolError;
 use toolrunner_core::toolbox;
@@ -76,12 +76,12 @@ const CONFIG: Config<'static> = Config::new("claude-haiku-4-5", 512)
 /// once.
 fn script() -> ScriptedModel {
     let script = Script::new()
-        .reply(Reply::text("I'll see.").tool_use("toolu_1", "temperature", "{}"))
+        .reply(ScriptedReply::text("I'll see.").tool_use("toolu_1", "temperature", "{}"))
         .error(529, "overloaded_error", "Overloaded")
-        .reply(Reply::text("Once more.").tool_use("toolu_2", "temperature", "{}"))
-        .reply(Reply::new().tool_use("toolu_3", "set_led", r#"{"on":true}"#))
-        .reply(Reply::text("28.5 degrees is too warm: the LED is on."))
-        .reply(Reply::text("It was on when I last switched it."));
+        .reply(ScriptedReply::text("Once more.").tool_use("toolu_2", "temperature", "{}"))
+        .reply(ScriptedReply::new().tool_use("toolu_3", "set_led", r#"{"on":true}"#))
+        .reply(ScriptedReply::text("28.5 degrees is too warm: the LED is on."))
+        .reply(ScriptedReply::text("It was on when I last switched it."));
     ScriptedModel::new(script)
 }
 

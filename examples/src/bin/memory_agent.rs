@@ -17,7 +17,7 @@ use rmcp::model::{
 use rmcp::service::RequestContext;
 use rmcp::{ErrorData, RoleServer, ServerHandler, ServiceExt};
 use serde_json::json;
-use toolrunner_core::testing::{Reply, Script, ScriptedModel};
+use toolrunner_core::testing::{Script, ScriptedModel, ScriptedReply};
 use toolrunner_mcp::McpServer;
 use toolrunner_std::builtin::{AgentTool, AgentToolset, DirectoryMemory, MemoryTool};
 use toolrunner_std::testing::ScriptedServer;
@@ -80,17 +80,17 @@ async fn agent() -> Result<(), Box<dyn Error>> {
 fn script() -> Script {
     Script::new()
         .reply(
-            Reply::new()
+            ScriptedReply::new()
                 .tool_use("t1", "memory", r#"{"command":"view","path":"/memories/stock.md"}"#)
                 .tool_use("t2", "stock_count", r#"{"article":"bolts"}"#),
         )
         .reply(
-            Reply::new()
+            ScriptedReply::new()
                 .tool_use("t3", "write", r#"{"file_path":"stock.txt","content":"bolts: 120\n"}"#)
                 .tool_use("t4", "read", r#"{"file_path":"../../etc/passwd"}"#)
                 .tool_use("t5", "memory", r#"{"command":"create","path":"/memories/stock.md","file_text":"The stock is in stock.txt.\n"}"#),
         )
-        .reply(Reply::text("There are 120 bolts. I wrote that to stock.txt and will remember it."))
+        .reply(ScriptedReply::text("There are 120 bolts. I wrote that to stock.txt and will remember it."))
 }
 
 /// The MCP server: one tool.

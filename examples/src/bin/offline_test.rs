@@ -3,7 +3,7 @@
 //! schema. `cargo test -p toolrunner-examples --bin offline_test` runs the tests below; the program
 //! itself prints one run.
 
-use toolrunner_core::testing::{Reply, Script, ScriptedModel};
+use toolrunner_core::testing::{Script, ScriptedModel, ScriptedReply};
 use toolrunner_std::testing::ScriptedServer;
 use toolrunner_std::{Client, Error, ToolError, tool};
 
@@ -34,8 +34,8 @@ async fn answer(client: &Client, question: &str) -> Result<String, Error> {
 /// Returns a model that requests article 7 and then answers with its stock.
 fn asks_for_seven() -> ScriptedModel {
     let script = Script::new()
-        .reply(Reply::new().tool_use("toolu_1", "stock", r#"{"article":7}"#))
-        .reply(Reply::text("There are 12 of them."));
+        .reply(ScriptedReply::new().tool_use("toolu_1", "stock", r#"{"article":7}"#))
+        .reply(ScriptedReply::text("There are 12 of them."));
     ScriptedModel::new(script)
 }
 
@@ -85,8 +85,8 @@ mod tests {
     #[tokio::test]
     async fn an_unknown_article_is_told_and_does_not_end_the_run() {
         let script = Script::new()
-            .reply(Reply::new().tool_use("toolu_1", "stock", r#"{"article":8}"#))
-            .reply(Reply::text("No."));
+            .reply(ScriptedReply::new().tool_use("toolu_1", "stock", r#"{"article":8}"#))
+            .reply(ScriptedReply::text("No."));
         let scripted = ScriptedServer::new(ScriptedModel::new(script));
         assert_eq!(answer(&scripted.client(), "How many of 8?").await.unwrap(), "No.");
         assert_eq!(results(&scripted), ["there is no article 8"]);
@@ -95,8 +95,8 @@ mod tests {
     #[tokio::test]
     async fn bad_input_never_reaches_the_tool() {
         let script = Script::new()
-            .reply(Reply::new().tool_use("toolu_1", "stock", r#"{"article":0}"#))
-            .reply(Reply::text("Sorry."));
+            .reply(ScriptedReply::new().tool_use("toolu_1", "stock", r#"{"article":0}"#))
+            .reply(ScriptedReply::text("Sorry."));
         let scripted = ScriptedServer::new(ScriptedModel::new(script));
         answer(&scripted.client(), "How many of 0?").await.unwrap();
         let [told] = &results(&scripted)[..] else { panic!("one result") };
@@ -109,8 +109,8 @@ mod tests {
         let definition = Tools::definition(&tool, 0).unwrap();
         for input in inputs(definition.json, 1).unwrap().take(150) {
             let script = Script::new()
-                .reply(Reply::new().tool_use_cut("toolu_1", "stock", &input.json))
-                .reply(Reply::text("Done."));
+                .reply(ScriptedReply::new().tool_use_cut("toolu_1", "stock", &input.json))
+                .reply(ScriptedReply::text("Done."));
             let scripted = ScriptedServer::new(ScriptedModel::new(script));
             let said = answer(&scripted.client(), "How many?").await;
             assert_eq!(said.unwrap(), "Done.", "{}: {}", input.what, input.json);

@@ -15,7 +15,7 @@ use std::sync::{Arc, Mutex};
 
 use chrono::{DateTime, NaiveDate, Utc};
 use serde::{Deserialize, Serialize};
-use toolrunner_core::testing::{Reply, Script, ScriptedModel};
+use toolrunner_core::testing::{Script, ScriptedModel, ScriptedReply};
 use toolrunner_std::testing::ScriptedServer;
 use toolrunner_std::{BoxTools, Event, Json, RawTool, ToolInput, tool, toolbox};
 use url::Url;
@@ -250,11 +250,11 @@ fn script() -> Script {
         ("ask_expert", r#"{"question":"Why?"}"#),
         ("delete_notes", "{}"),
     ];
-    let mut reply = Reply::text("I will look.");
+    let mut reply = ScriptedReply::text("I will look.");
     for (i, (name, input)) in calls.into_iter().enumerate() {
         reply = reply.tool_use(&format!("toolu_{i:02}"), name, input);
     }
-    Script::new().reply(reply).reply(Reply::text("The tide is high at noon."))
+    Script::new().reply(reply).reply(ScriptedReply::text("The tide is high at noon."))
 }
 
 async fn research(is_admin: bool) -> Result<(), Box<dyn Error>> {

@@ -6,7 +6,7 @@ use toolrunner_core::ToolInput;
 use toolrunner_core::json::Value;
 use toolrunner_core::run::{Run, Step, ToolAnswer};
 use toolrunner_core::schema::Schema;
-use toolrunner_core::testing::{Reply, Request, Script, ScriptedModel, Style};
+use toolrunner_core::testing::{Request, Script, ScriptedModel, ScriptedReply, Style};
 use toolrunner_core::time::Instant;
 use toolrunner_core::transcript::Transcript;
 use toolrunner_core::transport::ReplyHead;
@@ -35,15 +35,17 @@ pub type MakeOf = fn(Vec<u8>) -> Work;
 
 /// All pieces of work by name.
 pub const CASES: [(&str, Make); 12] = [
-    ("sse, 12-byte deltas", || decode(stream(Reply::text(&PLAIN.repeat(100)), 12, false))),
+    ("sse, 12-byte deltas", || decode(stream(ScriptedReply::text(&PLAIN.repeat(100)), 12, false))),
     ("sse, 100-byte deltas", || decode(plain())),
-    ("sse, 1000-byte deltas", || decode(stream(Reply::text(&PLAIN.repeat(100)), 1000, false))),
-    ("sse, escapes", || decode(stream(Reply::text(&ESCAPES.repeat(200)), 100, false))),
-    ("sse, CJK", || decode(stream(Reply::text(&CJK.repeat(150)), 100, false))),
-    ("sse, CJK as \\u", || decode(stream(Reply::text(&CJK.repeat(50)), 100, true))),
+    ("sse, 1000-byte deltas", || {
+        decode(stream(ScriptedReply::text(&PLAIN.repeat(100)), 1000, false))
+    }),
+    ("sse, escapes", || decode(stream(ScriptedReply::text(&ESCAPES.repeat(200)), 100, false))),
+    ("sse, CJK", || decode(stream(ScriptedReply::text(&CJK.repeat(150)), 100, false))),
+    ("sse, CJK as \\u", || decode(stream(ScriptedReply::text(&CJK.repeat(50)), 100, true))),
     ("sse, tool input", || {
         decode(stream(
-            Reply::new().tool_use(
+            ScriptedReply::new().tool_use(
                 "toolu_1",
                 "f",
                 &format!("{{\"a\":[{}]}}", [INPUT; 80].join(",")),
@@ -54,7 +56,7 @@ pub const CASES: [(&str, Make); 12] = [
     }),
     ("whole JSON", || {
         decode(rendered(
-            Reply::text(&PLAIN.repeat(100)).tool_use("toolu_1", "f", INPUT),
+            ScriptedReply::text(&PLAIN.repeat(100)).tool_use("toolu_1", "f", INPUT),
             Style::default(),
             false,
         ))
@@ -70,13 +72,13 @@ pub const FLOORS: [(&str, MakeOf); 2] = [("memchr", looked_at), ("memcpy", copie
 
 /// Returns a stream of text in deltas of 100 bytes.
 pub fn plain() -> Vec<u8> {
-    stream(Reply::text(&PLAIN.repeat(100)), 100, false)
+    stream(ScriptedReply::text(&PLAIN.repeat(100)), 100, false)
 }
 
 /// Returns a turn of a conversation over HTTP: text and then a call of `calculate_sum`.
 pub fn turn(id: &str, stream: bool) -> Vec<u8> {
     rendered(
-        Reply::text(PLAIN).tool_use(id, "calculate_sum", r#"{"a":15,"b":27}"#),
+        ScriptedReply::text(PLAIN).tool_use(id, "calculate_sum", r#"{"a":15,"b":27}"#),
         Style::default(),
         stream,
     )
@@ -84,11 +86,11 @@ pub fn turn(id: &str, stream: bool) -> Vec<u8> {
 
 /// Returns the last turn of such a conversation.
 pub fn last_turn(stream: bool) -> Vec<u8> {
-    rendered(Reply::text(PLAIN), Style::default(), stream)
+    rendered(ScriptedReply::text(PLAIN), Style::default(), stream)
 }
 
 /// Returns the scripted model's reply as bytes of the wire.
-fn rendered(reply: Reply, style: Style, stream: bool) -> Vec<u8> {
+fn rendered(reply: ScriptedReply, style: Style, stream: bool) -> Vec<u8> {
     let mut model = ScriptedModel::new(Script::new().reply(reply)).style(style).lenient();
     let request = format!(
         r#"{{"model":"m","max_tokens":9,"stream":{stream},"messages":[{{"role":"user","content":"Hi"}}]}}"#
@@ -96,7 +98,7 @@ fn rendered(reply: Reply, style: Style, stream: bool) -> Vec<u8> {
     model.respond(Request::new("/v1/messages", request)).bytes()
 }
 
-fn stream(reply: Reply, delta: usize, ascii: bool) -> Vec<u8> {
+fn stream(reply: ScriptedReply, delta: usize, ascii: bool) -> Vec<u8> {
     rendered(reply, Style { delta, ascii, ..Style::default() }, true)
 }
 
@@ -172,8 +174,9 @@ fn schema() -> Work {
 }
 
 fn turns() -> Work {
-    let call = |id: &str| stream(Reply::text("Let me see.").tool_use(id, "f", INPUT), 12, false);
-    let bodies = [call("toolu_1"), call("toolu_2"), stream(Reply::text(PLAIN), 12, false)];
+    let call =
+        |id: &str| stream(ScriptedReply::text("Let me see.").tool_use(id, "f", INPUT), 12, false);
+    let bodies = [call("toolu_1"), call("toolu_2"), stream(ScriptedReply::text(PLAIN), 12, false)];
     let mut memory = vec![0; MEMORY];
     let bytes = bodies.concat();
     let once = move || {

@@ -1,13 +1,13 @@
 //! Builds replies of the model from choices.
 
-use toolrunner_core::testing::{Reply, Style};
+use toolrunner_core::testing::{ScriptedReply, Style};
 
 use crate::choices::Choices;
 
 /// Builds a reply of at most 8 blocks, the number that may be open at once. The ids of its calls
 /// contain `name` twice, so that changing one byte cannot turn one id into another.
-pub fn reply(choices: &mut Choices<'_>, name: &str) -> Reply {
-    let mut reply = Reply::new();
+pub fn reply(choices: &mut Choices<'_>, name: &str) -> ScriptedReply {
+    let mut reply = ScriptedReply::new();
     for i in 0..choices.one_of(&[1, 2, 3, 1, 2, 4, 0, 8]) {
         let id = format!("{name}-{i}-{name}-{i}");
         reply = match choices.below(12) {
@@ -71,7 +71,7 @@ fn server(choices: &mut Choices<'_>, id: &str) -> String {
 
 /// Builds a reply with flaws that no good server sends: calls with equal or missing ids, and inputs
 /// that are truncated or not objects.
-pub fn odd_reply(choices: &mut Choices<'_>, name: &str) -> Reply {
+pub fn odd_reply(choices: &mut Choices<'_>, name: &str) -> ScriptedReply {
     let reply = reply(choices, name);
     let id = format!("{name}-9-{name}-9");
     match choices.below(9) {

@@ -21,7 +21,7 @@ use std::time::Instant;
 
 use rogue::Rogue;
 use toolrunner_core::testing::http1::Connection;
-use toolrunner_core::testing::{Answer, BadLink, Chunk, Reply, Script, ScriptedModel};
+use toolrunner_core::testing::{Answer, BadLink, Chunk, Script, ScriptedModel, ScriptedReply};
 use toolrunner_tests::firmware::{cargo, tls_identity};
 
 /// The boards, by the names of their features, which are also QEMU's names for the machines, and
@@ -92,15 +92,22 @@ const SCENARIOS: &[Scenario] = &[
         room_after(Answer::error(401, "authentication_error", "invalid x-api-key"))
     }),
     scenario("large-head", Manner::Good, || {
-        room_after(Answer::from(Reply::text("One moment.")).header("set-cookie", &"c".repeat(2000)))
+        room_after(
+            Answer::from(ScriptedReply::text("One moment."))
+                .header("set-cookie", &"c".repeat(2000)),
+        )
     }),
     scenario("large-reply", Manner::Good, || {
-        room_after(Reply::text(&"What a long story. ".repeat(600)).into())
+        room_after(ScriptedReply::text(&"What a long story. ".repeat(600)).into())
     }),
     scenario("large-input", Manner::Good, large_input),
     scenario("deep-input", Manner::Good, deep_input),
     scenario("deep-reply", Manner::Good, || {
-        room_after(Reply::new().block(&format!(r#"{{"type":"x","x":{}}}"#, nested(100_000))).into())
+        room_after(
+            ScriptedReply::new()
+                .block(&format!(r#"{{"type":"x","x":{}}}"#, nested(100_000)))
+                .into(),
+        )
     }),
     scenario("no-utf8", Manner::Good, || {
         room_after(Answer::raw(
@@ -149,7 +156,7 @@ const SLOT: usize = 4096;
 /// A server that does not answer, and an interrupt that ends the run. Runs with the image `cancel`,
 /// on the first board only.
 const CANCEL: Scenario =
-    scenario("cancel", Manner::Silent, || Script::new().reply(Reply::text("I am.")));
+    scenario("cancel", Manner::Silent, || Script::new().reply(ScriptedReply::text("I am.")));
 
 /// Calls of a tool whose argument and result are serde's types: with a number that does not fit,
 /// and with a correct input that contains an escape. Runs with the image `serde`, on the first
@@ -158,9 +165,9 @@ const SERDE: Scenario = scenario("serde", Manner::Good, || {
     let wrong = r#"{"command":{"room":"Kitchen","percent":300}}"#;
     let right = r#"{"command":{"speed":"fast","percent":0,"why":"\u0022dark\"","room":"Kitchen"}}"#;
     Script::new()
-        .reply(Reply::new().tool_use("toolu_1", "move_blind", wrong))
-        .reply(Reply::new().tool_use("toolu_2", "move_blind", right))
-        .reply(Reply::text("It is closed."))
+        .reply(ScriptedReply::new().tool_use("toolu_1", "move_blind", wrong))
+        .reply(ScriptedReply::new().tool_use("toolu_2", "move_blind", right))
+        .reply(ScriptedReply::text("It is closed."))
 });
 
 /// Images over reqwless: the index of the board and the features. The scenarios `good` and `cut`
@@ -191,9 +198,9 @@ fn room_that_says(answer: &str) -> Script {
         let said = |text: &str| transcript.contains(text);
         match (said("What did you do?"), said("toolu_1"), said("toolu_3")) {
             (false, false, _) => first_calls().into(),
-            (false, true, _) => Reply::text(&answer).into(),
+            (false, true, _) => ScriptedReply::text(&answer).into(),
             (true, _, false) => second_calls().into(),
-            (true, _, true) => Reply::text(
+            (true, _, true) => ScriptedReply::text(
                 "I switched the LED on, and nothing else.\nAsk me \"why\" if you like: \u{1f321}",
             )
             .into(),
@@ -207,10 +214,12 @@ fn thermometer() -> Script {
         let transcript = String::from_utf8_lossy(request.transcript());
         let said = |text: &str| transcript.contains(text);
         match (said("toolu_1"), said("Fahrenheit"), said("27.5 degrees")) {
-            (false, false, _) => Reply::new().tool_use("toolu_1", "temperature", "{}").into(),
-            (true, false, _) => Reply::text("It is 27.5 degrees.").into(),
-            (true, true, true) => Reply::text("That is 81.5 degrees Fahrenheit.").into(),
-            _ => Reply::text("Of what was that?").into(),
+            (false, false, _) => {
+                ScriptedReply::new().tool_use("toolu_1", "temperature", "{}").into()
+            }
+            (true, false, _) => ScriptedReply::text("It is 27.5 degrees.").into(),
+            (true, true, true) => ScriptedReply::text("That is 81.5 degrees Fahrenheit.").into(),
+            _ => ScriptedReply::text("Of what was that?").into(),
         }
     })
 }
@@ -220,16 +229,16 @@ fn room_after(first: Answer) -> Script {
     room().answer(first)
 }
 
-fn first_calls() -> Reply {
-    Reply::text("Let me see.").tool_use("toolu_1", "temperature", "{}").tool_use(
+fn first_calls() -> ScriptedReply {
+    ScriptedReply::text("Let me see.").tool_use("toolu_1", "temperature", "{}").tool_use(
         "toolu_2",
         "set_led",
         r#"{"on":true}"#,
     )
 }
 
-fn second_calls() -> Reply {
-    Reply::new().tool_use("toolu_3", "log", r#"{"line":0}"#).tool_use(
+fn second_calls() -> ScriptedReply {
+    ScriptedReply::new().tool_use("toolu_3", "log", r#"{"line":0}"#).tool_use(
         "toolu_4",
         "log",
         r#"{"line":7}"#,
@@ -239,13 +248,13 @@ fn second_calls() -> Reply {
 /// Sends a call whose input is larger than the transcript.
 fn large_input() -> Script {
     let long = format!("{{\"on\":true,\"why\":\"{}\"}}", "because ".repeat(2000));
-    room_after(Reply::new().tool_use("toolu_0", "set_led", &long).into())
+    room_after(ScriptedReply::new().tool_use("toolu_0", "set_led", &long).into())
 }
 
 /// Sends a call whose input fits and is nested 1000 levels deep, which the model must correct.
 fn deep_input() -> Script {
     let deep = format!("{{\"on\":{}}}", nested(1000));
-    room_after(Reply::new().tool_use_cut("toolu_0", "set_led", &deep).into())
+    room_after(ScriptedReply::new().tool_use_cut("toolu_0", "set_led", &deep).into())
 }
 
 /// Returns arrays that are nested `levels` deep.

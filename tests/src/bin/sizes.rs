@@ -25,7 +25,7 @@ use std::path::{Path, PathBuf};
 use std::process::{Command, ExitCode, Stdio};
 
 use toolrunner_core::testing::http1::Connection;
-use toolrunner_core::testing::{Chunk, Reply, Script, ScriptedModel};
+use toolrunner_core::testing::{Chunk, Script, ScriptedModel, ScriptedReply};
 use toolrunner_tests::firmware::{cargo, tls_identity};
 
 const BOARD: &str = "lm3s6965evb";
@@ -270,9 +270,9 @@ fn run(firmware: &Path, image: &Path, features: &[&str]) -> Option<(u32, u32)> {
             let asked =
                 request.transcript().windows(7).filter(|part| part == b"toolu_1").count() > 0;
             if asked {
-                Reply::text("Done.").into()
+                ScriptedReply::text("Done.").into()
             } else {
-                Reply::new().tool_use("toolu_1", "temperature", "{}").into()
+                ScriptedReply::new().tool_use("toolu_1", "temperature", "{}").into()
             }
         }))
         .lenient();

@@ -3,7 +3,7 @@
 use std::sync::{Arc, Mutex};
 use std::task::Poll;
 
-use toolrunner_core::testing::{Answer, Reply, Request};
+use toolrunner_core::testing::{Answer, Request, ScriptedReply};
 use toolrunner_core::tool::{Definition, Output, ToolCall, ToolError, Toolbox, Tools};
 
 /// The first message of the user.
@@ -16,7 +16,7 @@ pub(crate) struct Talk {
     pub(crate) name: &'static str,
     pub(crate) stream: bool,
     /// Returns the model's replies before its last one.
-    replies: fn() -> Vec<Reply>,
+    replies: fn() -> Vec<ScriptedReply>,
     /// The ids of the calls that run.
     pub(crate) calls: &'static [&'static str],
 }
@@ -27,7 +27,7 @@ pub(crate) const TALKS: [Talk; 5] = [
         name: "one call",
         stream: true,
         replies: || {
-            vec![Reply::text("Let me see.").tool_use(
+            vec![ScriptedReply::text("Let me see.").tool_use(
                 "toolu_1",
                 "add",
                 r#"{"a":"\n\u0041 \"quoted\" 日本"}"#,
@@ -39,7 +39,7 @@ pub(crate) const TALKS: [Talk; 5] = [
         name: "calls at once",
         stream: true,
         replies: || {
-            let reply = Reply::new()
+            let reply = ScriptedReply::new()
                 .thinking("Hm.", "c2ln")
                 .tool_use("toolu_1", "slow", "{}")
                 .tool_use("toolu_2", "fail", "{}");
@@ -51,8 +51,8 @@ pub(crate) const TALKS: [Talk; 5] = [
         name: "not streamed",
         stream: false,
         replies: || {
-            let first = Reply::text("First.").tool_use("toolu_1", "add", r#"{"a":1}"#);
-            vec![first, Reply::new().tool_use("toolu_2", "slow", "{}")]
+            let first = ScriptedReply::text("First.").tool_use("toolu_1", "add", r#"{"a":1}"#);
+            vec![first, ScriptedReply::new().tool_use("toolu_2", "slow", "{}")]
         },
         calls: &["toolu_1", "toolu_2"],
     },
@@ -60,10 +60,13 @@ pub(crate) const TALKS: [Talk; 5] = [
         name: "pause",
         stream: true,
         replies: || {
-            let second = Reply::new()
+            let second = ScriptedReply::new()
                 .block(r#"{"type":"hologram","x":[1,{"y":"z"}]}"#)
                 .tool_use("toolu_1", "nope", "{}");
-            vec![Reply::text("Wait.").stop("pause_turn"), second.tool_use("toolu_2", "add", "{}")]
+            vec![
+                ScriptedReply::text("Wait.").stop("pause_turn"),
+                second.tool_use("toolu_2", "add", "{}"),
+            ]
         },
         calls: &["toolu_2"],
     },
@@ -77,7 +80,11 @@ impl Talk {
 
     /// Returns the model's answer to a request. It is the same each time.
     pub(crate) fn answer(&self, request: &Request) -> Answer {
-        (self.replies)().into_iter().nth(place(request)).unwrap_or_else(|| Reply::text(LAST)).into()
+        (self.replies)()
+            .into_iter()
+            .nth(place(request))
+            .unwrap_or_else(|| ScriptedReply::text(LAST))
+            .into()
     }
 }
 

@@ -20,7 +20,7 @@ use far::{Act, Far};
 use fronts::{Chip, Front, Server};
 use runtime::{ByHand, Smol, Tokio};
 use toolrunner_core::testing::validity::{self, Tail};
-use toolrunner_core::testing::{Reply, Script};
+use toolrunner_core::testing::{Script, ScriptedReply};
 use toolrunner_std::HttpTransport;
 use toolrunner_std::http::{HttpSettings, Proxies};
 
@@ -64,7 +64,7 @@ const PLAIN: Talk = Talk {
     stream: true,
     watch: false,
     stop: Stop::Never,
-    script: || Script::new().reply(Reply::text(LONG)),
+    script: || Script::new().reply(ScriptedReply::text(LONG)),
     acts: &[],
     at_once: false,
     outcomes: &[ENDED],
@@ -80,20 +80,20 @@ const BOTH: &str = "Both have answered.";
 
 /// Two turns with calls, the second of which fails.
 fn calls() -> Script {
-    let first = Reply::text("Let me see.")
+    let first = ScriptedReply::text("Let me see.")
         .tool_use("toolu_1", "add", r#"{"a":"日本"}"#)
         .tool_use("toolu_2", "slow", "{}");
     Script::new()
         .reply(first)
-        .reply(Reply::new().tool_use("toolu_3", "fail", "{}"))
-        .reply(Reply::text(BOTH))
+        .reply(ScriptedReply::new().tool_use("toolu_3", "fail", "{}"))
+        .reply(ScriptedReply::text(BOTH))
 }
 
 /// A reply that the client gives up, and another when it asks to go on. The run's time may be over
 /// before the first is asked for.
 fn until_told() -> Script {
     Script::new().then(|request| {
-        Reply::text(if far::goes_on(request) { LONG } else { "Nobody reads this." }).into()
+        ScriptedReply::text(if far::goes_on(request) { LONG } else { "Nobody reads this." }).into()
     })
 }
 
@@ -122,9 +122,9 @@ static TALKS: [Talk; 10] = [
         name: "calls at once",
         at_once: true,
         script: || {
-            let all = Reply::new().tool_use("toolu_1", "meet", "{}");
+            let all = ScriptedReply::new().tool_use("toolu_1", "meet", "{}");
             let all = all.tool_use("toolu_2", "meet", "{}").tool_use("toolu_3", "meet", "{}");
-            Script::new().reply(all).reply(Reply::text("They met."))
+            Script::new().reply(all).reply(ScriptedReply::text("They met."))
         },
         calls: &["toolu_1", "toolu_2", "toolu_3"],
         says: "They met.",
@@ -135,8 +135,8 @@ static TALKS: [Talk; 10] = [
     Talk {
         name: "a tool's time is over",
         script: || {
-            let stuck = Reply::new().tool_use("toolu_1", "stuck", "{}");
-            Script::new().reply(stuck).reply(Reply::text("It hangs."))
+            let stuck = ScriptedReply::new().tool_use("toolu_1", "stuck", "{}");
+            Script::new().reply(stuck).reply(ScriptedReply::text("It hangs."))
         },
         calls: &["toolu_1"],
         says: "It hangs.",
@@ -148,9 +148,9 @@ static TALKS: [Talk; 10] = [
         name: "broken replies",
         script: || {
             Script::new()
-                .reply(Reply::text("Let me see.").tool_use("toolu_1", "add", "{}"))
+                .reply(ScriptedReply::text("Let me see.").tool_use("toolu_1", "add", "{}"))
                 .error(529, "overloaded_error", "Overloaded")
-                .reply(Reply::text("Here it is."))
+                .reply(ScriptedReply::text("Here it is."))
         },
         // The third reply is whole and has a call. The fourth is the error of the script.
         acts: &[Act::NoReply, Act::Half],

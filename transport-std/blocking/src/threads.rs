@@ -12,9 +12,9 @@ use std::thread;
 
 use futures_channel::oneshot;
 use toolrunner_core::__private::client::OwnedCall;
-use toolrunner_core::__private::drive::{CallEnd, Env, Execute, Job, Verdict, put_own, work};
+use toolrunner_core::__private::drive::{CallEnd, Conclusion, Env, Execute, Job, put_own, work};
 use toolrunner_core::__private::{Notice, gate};
-use toolrunner_core::drive::{Decision as Gated, Draft, Hooks};
+use toolrunner_core::drive::{Draft, Hooks, Verdict};
 use toolrunner_core::error::{Error as CoreError, Misuse};
 use toolrunner_core::run::{CallIndex, Run as Machine};
 use toolrunner_core::tool::{Definition, Output, ToolCall, ToolError, ToolHost, Toolbox};
@@ -27,7 +27,7 @@ use crate::tools::Toolset;
 /// A call that is done.
 struct CompletedCall {
     call: CallIndex,
-    verdict: Verdict,
+    conclusion: Conclusion,
     /// The content of the answer, and whether it is an error. `None` if the caller must answer.
     answer: Option<(Vec<u8>, bool)>,
 }
@@ -105,7 +105,7 @@ impl Execute<Toolset, Control, SystemClock> for Threads {
         for i in 0..self.running.len() {
             if let Poll::Ready(done) = self.running[i].work.as_mut().poll(context) {
                 self.running.remove(i);
-                let finished = CallEnd { call: done.call, slot: 0, verdict: done.verdict };
+                let finished = CallEnd { call: done.call, slot: 0, conclusion: done.conclusion };
                 self.done = Some(done);
                 return Poll::Ready(finished);
             }
@@ -174,12 +174,12 @@ impl CallTools {
         let mut scratch = OwnedCall::scratch(input);
         let call = self.0.own.tool_call(input, &mut scratch);
         let env = Env { tools: &self, hooks: &self, clock: &clock };
-        let verdict = work(env, job, call, Output::growing(&mut content)).await;
-        if let Verdict::TimedOut(_) = verdict {
+        let conclusion = work(env, job, call, Output::growing(&mut content)).await;
+        if let Conclusion::TimedOut(_) = conclusion {
             // The tool is on another thread, which nobody can stop.
             self.0.host.0.cancel();
         }
-        CompletedCall { call: job.call, verdict, answer: verdict.content(content) }
+        CompletedCall { call: job.call, conclusion, answer: conclusion.content(content) }
     }
 }
 
@@ -203,8 +203,8 @@ async fn on_a_thread<T: Send + 'static>(
 }
 
 impl Hooks for CallTools {
-    async fn before(&self, call: &ToolCall<'_>, out: &mut Output<'_>) -> Gated {
-        let Some(decide) = self.0.gate.clone() else { return Gated::Allow };
+    async fn before(&self, call: &ToolCall<'_>, out: &mut Output<'_>) -> Verdict {
+        let Some(decide) = self.0.gate.clone() else { return Verdict::Allow };
         let call = gate::gated(call, self.0.requires_approval);
         match on_a_thread("toolrunner-gate", move || decide(call)).await {
             // A mistake becomes `Error: not run`.

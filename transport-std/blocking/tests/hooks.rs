@@ -14,7 +14,7 @@ use toolrunner_blocking::{
     Decision, Event, GatedCall, MakeRoom, OnBreak, Outcome, RetryPolicy, ToolContext, WhenFull,
     tool, toolbox,
 };
-use toolrunner_core::testing::{Answer, Chunk, Reply, Script};
+use toolrunner_core::testing::{Answer, Chunk, Script, ScriptedReply};
 
 /// Longer than any test takes, so that one that waits for it fails.
 const LONG: Duration = Duration::from_secs(60);
@@ -32,7 +32,9 @@ fn send_message(text: String) -> String {
 }
 
 fn call_of(name: &str, input: &str) -> Script {
-    Script::new().reply(Reply::new().tool_use("t1", name, input)).reply(Reply::text("Done."))
+    Script::new()
+        .reply(ScriptedReply::new().tool_use("t1", name, input))
+        .reply(ScriptedReply::text("Done."))
 }
 
 #[test]
@@ -198,7 +200,7 @@ fn cut_reply(end: &str, then: Chunk) -> Answer {
 #[test]
 fn an_eager_call_starts_before_its_reply_ends_and_its_result_stays() {
     let stalls = cut_reply(r#""index":2"#, Chunk::Wait(LONG));
-    let server = serve(Script::new().answer(stalls).reply(Reply::text("Done.")));
+    let server = serve(Script::new().answer(stalls).reply(ScriptedReply::text("Done.")));
     let (started, seen) = channel();
     let builder = server.client().run("m").eager(true).grace(LONG);
     let mut run = builder.tools(Reporter(Mutex::new(started))).user("Report.");
@@ -238,7 +240,7 @@ fn the_whole_blocks_of_a_broken_reply_stay_if_that_is_set() {
 
 #[test]
 fn the_oldest_turns_make_room() {
-    let reply = || Reply::text(&"x".repeat(300));
+    let reply = || ScriptedReply::text(&"x".repeat(300));
     let script = (0..6).fold(Script::new(), |script, _| script.reply(reply()));
     let server = serve(script);
     let policy = WhenFull { room: 500, then: MakeRoom::DropOldest };
@@ -272,9 +274,10 @@ impl Press {
 /// Calls that the caller allows start by the same rules as all others.
 #[test]
 fn allowed_calls_of_a_serial_tool_run_one_after_another() {
-    let calls =
-        ["t1", "t2", "t3"].iter().fold(Reply::new(), |reply, id| reply.tool_use(id, "print", "{}"));
-    let server = serve(Script::new().reply(calls).reply(Reply::text("Done.")));
+    let calls = ["t1", "t2", "t3"]
+        .iter()
+        .fold(ScriptedReply::new(), |reply, id| reply.tool_use(id, "print", "{}"));
+    let server = serve(Script::new().reply(calls).reply(ScriptedReply::text("Done.")));
     let mut run = server.client().run("m").tools(Press).gate(|_| Decision::Suspend).user("Go.");
     assert_eq!(run.until_done().unwrap().outcome, Outcome::NeedsAnswer);
     for id in ["t1", "t2", "t3"] {

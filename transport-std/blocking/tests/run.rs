@@ -14,7 +14,7 @@ use toolrunner_blocking::{
     Cancellation, Client, Error, Event, Outcome, OwnedEvent, SetupError, ToolContext, tool, toolbox,
 };
 use toolrunner_core::error::TransportKind;
-use toolrunner_core::testing::{Answer, Chunk, Reply, Script};
+use toolrunner_core::testing::{Answer, Chunk, Script, ScriptedReply};
 
 /// Longer than any test takes, so that one that waits for it fails.
 const LONG: Duration = Duration::from_secs(60);
@@ -33,13 +33,13 @@ fn fall_over() -> i64 {
 
 fn doubled() -> Script {
     Script::new()
-        .reply(Reply::new().tool_use("t1", "double", r#"{"n":21}"#))
-        .reply(Reply::text("42."))
+        .reply(ScriptedReply::new().tool_use("t1", "double", r#"{"n":21}"#))
+        .reply(ScriptedReply::text("42."))
 }
 
 #[test]
 fn the_whole_loop_over_one_connection() {
-    let server = serve(doubled().reply(Reply::text("Hello!")));
+    let server = serve(doubled().reply(ScriptedReply::text("Hello!")));
     let client = server.client();
     let mut run = client.run("m").tools(double).user("Double 21.");
     let finished = run.until_done().unwrap();
@@ -76,8 +76,8 @@ impl Meeting {
 
 #[test]
 fn calls_of_a_turn_run_at_the_same_time() {
-    let both = Reply::new().tool_use("t1", "meet", "{}").tool_use("t2", "meet", "{}");
-    let server = serve(Script::new().reply(both).reply(Reply::text("Both.")));
+    let both = ScriptedReply::new().tool_use("t1", "meet", "{}").tool_use("t2", "meet", "{}");
+    let server = serve(Script::new().reply(both).reply(ScriptedReply::text("Both.")));
     let mut run = server.client().run("m").tools(Meeting(Barrier::new(2))).user("Meet.");
     // One alone would wait for the other for ever.
     run.limits_mut().time = Some(LONG);
@@ -87,9 +87,12 @@ fn calls_of_a_turn_run_at_the_same_time() {
 
 #[test]
 fn a_tool_that_panics_is_a_failed_call() {
-    let both =
-        Reply::new().tool_use("t1", "fall_over", "{}").tool_use("t2", "double", r#"{"n":1}"#);
-    let server = serve(Script::new().reply(both).reply(Reply::text("Well.")));
+    let both = ScriptedReply::new().tool_use("t1", "fall_over", "{}").tool_use(
+        "t2",
+        "double",
+        r#"{"n":1}"#,
+    );
+    let server = serve(Script::new().reply(both).reply(ScriptedReply::text("Well.")));
     let mut run = server.client().run("m").tools((fall_over, double)).user("Go.");
     let mut turn = run.next_turn().unwrap().unwrap();
     let results = turn.results().unwrap();
@@ -135,8 +138,8 @@ impl Patient {
 
 #[test]
 fn a_call_that_exceeds_its_time_limit_is_answered_and_told() {
-    let call = Reply::new().tool_use("t1", "short", "{}");
-    let server = serve(Script::new().reply(call).reply(Reply::text("Too slow.")));
+    let call = ScriptedReply::new().tool_use("t1", "short", "{}");
+    let server = serve(Script::new().reply(call).reply(ScriptedReply::text("Too slow.")));
     let (patient, seen) = Patient::new();
     let mut run = server.client().run("m").tools(patient).user("Wait.");
     assert_eq!(run.until_done().unwrap().text(), "Too slow.");
@@ -148,8 +151,8 @@ fn a_call_that_exceeds_its_time_limit_is_answered_and_told() {
 
 #[test]
 fn a_cancellation_reaches_a_tool_which_may_still_answer() {
-    let call = Reply::new().tool_use("t1", "long", "{}");
-    let server = serve(Script::new().reply(call).reply(Reply::text("On again.")));
+    let call = ScriptedReply::new().tool_use("t1", "long", "{}");
+    let server = serve(Script::new().reply(call).reply(ScriptedReply::text("On again.")));
     let (patient, seen) = Patient::new();
     let mut run = server.client().run("m").tools(patient).grace(LONG).user("Wait.");
     let cancellation = run.cancellation();
@@ -182,7 +185,7 @@ fn cancel_soon(cancellation: Cancellation) -> thread::JoinHandle<()> {
 
 #[test]
 fn a_cancellation_ends_the_wait_for_the_network_and_closes_the_connection() {
-    let server = serve(Script::new().answer(stalled()).reply(Reply::text("Hello again!")));
+    let server = serve(Script::new().answer(stalled()).reply(ScriptedReply::text("Hello again!")));
     let mut run = server.client().run("m").user("Hello");
     let (other, began) = (cancel_soon(run.cancellation()), Instant::now());
     assert_eq!(run.until_done().unwrap().outcome, Outcome::Stopped);
@@ -248,7 +251,7 @@ fn a_server_that_is_not_there_is_retried_and_then_an_error() {
 #[test]
 fn an_overloaded_server_is_asked_again_after_its_own_wait() {
     let overloaded = Answer::error(529, "overloaded_error", "later").header("retry-after-ms", "50");
-    let server = serve(Script::new().answer(overloaded).reply(Reply::text("Hello!")));
+    let server = serve(Script::new().answer(overloaded).reply(ScriptedReply::text("Hello!")));
     let began = Instant::now();
     let mut run = server.client().run("m").user("Hello");
     assert_eq!(run.until_done().unwrap().text(), "Hello!");
@@ -319,7 +322,7 @@ fn a_run_is_resumed_from_a_snapshot() {
 
 #[test]
 fn headers_are_sent_and_secrets_are_never_shown() {
-    let server = serve(Script::new().reply(Reply::text("Hello!")));
+    let server = serve(Script::new().reply(ScriptedReply::text("Hello!")));
     let builder = server
         .builder()
         .api_key("s3cret-key")
@@ -367,8 +370,9 @@ fn mistakes_are_reported_at_the_first_use() {
 
 #[test]
 fn a_request_body_declares_tools_that_the_caller_answers() {
-    let call = Reply::new().tool_use("t1", "ask", "{}").tool_use("t2", "double", r#"{"n":2}"#);
-    let server = serve(Script::new().reply(call).reply(Reply::text("Blue, 4.")));
+    let call =
+        ScriptedReply::new().tool_use("t1", "ask", "{}").tool_use("t2", "double", r#"{"n":2}"#);
+    let server = serve(Script::new().reply(call).reply(ScriptedReply::text("Blue, 4.")));
     let body = r#"{"model":"m","max_tokens":64,"tools":[{"name":"double","input_schema":{"type":"object"}},{"name":"ask","input_schema":{"type":"object"}}],"messages":[{"role":"user","content":"Hello"}]}"#;
     let mut run = server.client().run("").tools(double).body(body);
     assert_eq!(run.until_done().unwrap().outcome, Outcome::NeedsAnswer);

@@ -5,7 +5,7 @@ mod common;
 
 use common::serve;
 use toolrunner_blocking::{Event, Limit, Outcome, Run, StopReason, ToolError, ToolInput, tool};
-use toolrunner_core::testing::{Reply, Script};
+use toolrunner_core::testing::{Script, ScriptedReply};
 
 #[derive(Clone, Copy, Debug, PartialEq, ToolInput)]
 #[tool(rename_all = "lowercase")]
@@ -78,17 +78,19 @@ const ASK_SF: &str = "What's the weather in San Francisco?";
 
 /// The model calls the weather tool for San Francisco and then answers.
 fn weather_script() -> Script {
-    Script::new().reply(Reply::new().tool_use("t1", "get_weather", SF)).reply(Reply::text("Sunny."))
+    Script::new()
+        .reply(ScriptedReply::new().tool_use("t1", "get_weather", SF))
+        .reply(ScriptedReply::text("Sunny."))
 }
 
 #[test]
 fn weather_and_sum() {
-    let reply = Reply::new().tool_use("t1", "get_weather", PARIS).tool_use(
+    let reply = ScriptedReply::new().tool_use("t1", "get_weather", PARIS).tool_use(
         "t2",
         "calculate_sum",
         r#"{"a":15,"b":27}"#,
     );
-    let server = serve(Script::new().reply(reply).reply(Reply::text("Sunny, and 42.")));
+    let server = serve(Script::new().reply(reply).reply(ScriptedReply::text("Sunny, and 42.")));
     let ask = "What's the weather like in Paris? Also, what's 15 + 27?";
     let mut run = server
         .client()
@@ -117,12 +119,15 @@ fn weather_and_sum() {
 fn enum_unit_with_a_default() {
     let celsius = r#"{"location":"Paris","unit":"celsius"}"#;
     let kelvin = r#"{"location":"Paris","unit":"kelvin"}"#;
-    let reply =
-        Reply::new().tool_use("t1", "get_weather", celsius).tool_use("t2", "get_weather", PARIS);
+    let reply = ScriptedReply::new().tool_use("t1", "get_weather", celsius).tool_use(
+        "t2",
+        "get_weather",
+        PARIS,
+    );
     let server = serve(
         Script::new()
             .reply(reply.tool_use("t3", "get_weather", kelvin))
-            .reply(Reply::text("20 °C.")),
+            .reply(ScriptedReply::text("20 °C.")),
     );
     let mut run = server.client().run("claude-opus-4-7").tools(get_weather).user("Weather?");
     run.until_done().unwrap();
@@ -207,7 +212,7 @@ fn a_turn_cut_at_max_tokens_is_retried_with_the_budget_doubled_up_to_8192() {
     const CEILING: u32 = 8192;
     let ask = "Give me a detailed weather report for every major US city.";
     let cut = || {
-        Reply::text("Boston is")
+        ScriptedReply::text("Boston is")
             .tool_use_cut("t9", "get_weather", r#"{"location":"Bo"#)
             .stop("max_tokens")
     };
@@ -261,8 +266,8 @@ const MY_TOOL: &str = r#"{"name":"my_tool","description":"A sample tool.","input
 #[test]
 fn raise_on_is_error() {
     let script = Script::new()
-        .reply(Reply::new().tool_use("t1", "my_tool", r#"{"query":"x"}"#))
-        .reply(Reply::text("never"));
+        .reply(ScriptedReply::new().tool_use("t1", "my_tool", r#"{"query":"x"}"#))
+        .reply(ScriptedReply::text("never"));
     let server = serve(script);
     let mut run =
         server.client().run("claude-opus-4-7").max_tokens(1024).tools(my_tool).user("Run the tool");
@@ -331,7 +336,8 @@ fn a_stream_with_its_final_message() {
 #[test]
 fn stop_a_stream_after_100_words() {
     let long = "word ".repeat(500);
-    let server = serve(Script::new().reply(Reply::text(&long)).reply(Reply::text("Done.")));
+    let server =
+        serve(Script::new().reply(ScriptedReply::text(&long)).reply(ScriptedReply::text("Done.")));
     let mut run = server
         .client()
         .run("claude-opus-4-7")
@@ -376,7 +382,9 @@ fn at_most_5_turns() {
     let mut n = 0;
     let server = serve(Script::new().then(move |_| {
         n += 1;
-        Reply::new().tool_use(&format!("t{n}"), "recursive_tool", &format!("{{\"n\":{n}}}")).into()
+        ScriptedReply::new()
+            .tool_use(&format!("t{n}"), "recursive_tool", &format!("{{\"n\":{n}}}"))
+            .into()
     }));
     let mut run = server
         .client()
@@ -423,8 +431,8 @@ fn results_by_hand_get_data() {
     let input = r#"{"id":123}"#;
     let server = serve(
         Script::new()
-            .reply(Reply::new().tool_use("t1", "get_data", input))
-            .reply(Reply::text("It is data.")),
+            .reply(ScriptedReply::new().tool_use("t1", "get_data", input))
+            .reply(ScriptedReply::text("It is data.")),
     );
     let mut run = server
         .client()
@@ -472,8 +480,8 @@ impl GetWeather {
 #[test]
 fn a_type_is_a_tool_named_after_it() {
     let script = Script::new()
-        .reply(Reply::new().tool_use("t1", "get_weather", PARIS))
-        .reply(Reply::text("Sunny."));
+        .reply(ScriptedReply::new().tool_use("t1", "get_weather", PARIS))
+        .reply(ScriptedReply::text("Sunny."));
     let server = serve(script);
     let mut run = server.client().run("claude-opus-4-7").tools(GetWeather::tool()).user("Weather?");
     assert_eq!(run.until_done().unwrap().text(), "Sunny.");

@@ -10,7 +10,7 @@ use rustls::{ServerConfig, ServerConnection, StreamOwned};
 use toolrunner_blocking::{Client, Error, Event, SetupError};
 use toolrunner_core::error::TransportKind;
 use toolrunner_core::testing::http1::Connection;
-use toolrunner_core::testing::{Chunk, Reply, Script, ScriptedModel};
+use toolrunner_core::testing::{Chunk, Script, ScriptedModel, ScriptedReply};
 
 /// Starts a server with a certificate of its own. Returns its base URL and the certificate in PEM.
 fn serve(script: Script) -> (String, String) {
@@ -49,14 +49,14 @@ fn serve(script: Script) -> (String, String) {
 
 #[test]
 fn a_root_certificate_of_the_programs_own_is_trusted() {
-    let (url, pem) = serve(Script::new().reply(Reply::text("Hello!")));
+    let (url, pem) = serve(Script::new().reply(ScriptedReply::text("Hello!")));
     let client = Client::builder().base_url(url).root_certificate(pem).build().unwrap();
     assert_eq!(client.run("m").user("Hello").until_done().unwrap().text(), "Hello!");
 }
 
 #[test]
 fn a_certificate_that_nobody_vouches_for_is_refused_and_not_retried() {
-    let (url, _) = serve(Script::new().reply(Reply::text("Hello!")));
+    let (url, _) = serve(Script::new().reply(ScriptedReply::text("Hello!")));
     let (_, other) = serve(Script::new());
     let platform = Client::builder().base_url(&url).build().unwrap();
     let client = Client::builder().base_url(&url).root_certificate(other).build().unwrap();

@@ -9,7 +9,7 @@ use core::time::Duration;
 use call::called;
 use serde_json::{Value, json};
 use tokio::io::{AsyncBufReadExt, AsyncWriteExt, BufReader, DuplexStream};
-use toolrunner_core::testing::{Reply, Script, ScriptedModel};
+use toolrunner_core::testing::{Script, ScriptedModel, ScriptedReply};
 use toolrunner_core::tool::Tools;
 use toolrunner_mcp::{McpBuilder, McpError, McpServer, McpTools};
 use toolrunner_std::testing::ScriptedServer;
@@ -129,8 +129,8 @@ async fn tools_that_the_api_would_refuse_are_left_out_with_a_reason() {
     );
     // A run accepts what is left, and a call has the server's name for the tool.
     let script = Script::new()
-        .reply(Reply::new().tool_use("t1", names[1], "{}"))
-        .reply(Reply::text("Done."));
+        .reply(ScriptedReply::new().tool_use("t1", names[1], "{}"))
+        .reply(ScriptedReply::text("Done."));
     let scripted = ScriptedServer::new(ScriptedModel::new(script));
     let mut run = scripted.client().run("m").tools(tools.clone()).user("Go.");
     run.until_done().await.unwrap();
@@ -153,7 +153,7 @@ async fn a_prefix_keeps_servers_apart_and_tools_can_be_chosen() {
     let one = one.retain(|name| name == "a_read");
     assert_eq!(one.names().collect::<Vec<_>>(), ["a_read"]);
     let scripted =
-        ScriptedServer::new(ScriptedModel::new(Script::new().reply(Reply::text("Done."))));
+        ScriptedServer::new(ScriptedModel::new(Script::new().reply(ScriptedReply::text("Done."))));
     let mut run = scripted.client().run("m").tools((one, two)).user("Go.");
     run.until_done().await.unwrap();
     let names: Vec<_> = ["a_read", "a_write", "b_read", "b_write"]

@@ -14,7 +14,7 @@ use std::process::{Child, Command};
 use std::time::Instant;
 
 use call::called;
-use toolrunner_core::testing::{Reply, Script, ScriptedModel};
+use toolrunner_core::testing::{Script, ScriptedModel, ScriptedReply};
 use toolrunner_mcp::{McpBuilder, McpError, McpServer, McpTools};
 use toolrunner_std::testing::ScriptedServer;
 
@@ -221,7 +221,7 @@ async fn a_late_or_dropped_call_is_cancelled_on_the_server() {
     // A run that is cancelled drops the call.
     let server = over_stdio(McpServer::builder("test")).await;
     let tools = server.tools().await.unwrap();
-    let script = Script::new().reply(Reply::new().tool_use("t1", "slow", "{}"));
+    let script = Script::new().reply(ScriptedReply::new().tool_use("t1", "slow", "{}"));
     let scripted = ScriptedServer::new(ScriptedModel::new(script));
     let mut run = scripted.client().run("m").tools(tools.clone()).user("Go.");
     let cancellation = run.cancellation();
@@ -243,9 +243,9 @@ async fn the_next_request_has_the_changed_list() {
         over_http(McpServer::builder("test").prefix("my_"), &http).await,
     ] {
         let script = Script::new()
-            .reply(Reply::new().tool_use("t1", "my_grow", "{}"))
-            .reply(Reply::new().tool_use("t2", "my_new", "{}"))
-            .reply(Reply::text("Done."));
+            .reply(ScriptedReply::new().tool_use("t1", "my_grow", "{}"))
+            .reply(ScriptedReply::new().tool_use("t2", "my_new", "{}"))
+            .reply(ScriptedReply::text("Done."));
         let scripted = ScriptedServer::new(ScriptedModel::new(script));
         let mut run = scripted.client().run("m").tools(server.tools().await.unwrap()).user("Go.");
         assert!(!server.take_change());

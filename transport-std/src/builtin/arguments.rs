@@ -1,6 +1,6 @@
 //! The arguments of a call, after they were checked against a schema.
 
-use toolrunner_core::__private::invalid_input;
+use toolrunner_core::__private::check_input;
 use toolrunner_core::json::Value;
 use toolrunner_core::schema::RawSchema;
 use toolrunner_core::tool::{Output, ToolError};
@@ -18,10 +18,8 @@ impl<'a> Arguments<'a> {
         input: Value<'a>,
         out: &mut Output<'_>,
     ) -> Result<Self, ToolError> {
-        match RawSchema::new(schema)?.check(input) {
-            Ok(()) => Ok(Self(input)),
-            Err(error) => Err(invalid_input(tool, &error, input, out)),
-        }
+        check_input(tool, Some(RawSchema::new(schema)?), input, out)?;
+        Ok(Self(input))
     }
 
     /// Returns a string, or the empty string if there is none.

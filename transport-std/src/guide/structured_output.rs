@@ -5,7 +5,7 @@
 //!
 //! ```
 //! # #[cfg(feature = "testing")] {
-//! # use toolrunner_std::machine::testing::{Reply, Script, ScriptedModel};
+//! # use toolrunner_std::machine::testing::{Script, ScriptedModel, ScriptedReply};
 //! # use toolrunner_std::testing::ScriptedServer;
 //! use toolrunner_std::{Client, Error, StructuredResult, ToolInput};
 //!
@@ -41,7 +41,7 @@
 //!         _ => None,
 //!     })
 //! }
-//! # let reply = Reply::text(r#"{"mood":"good","stars":4,"quotes":[]}"#);
+//! # let reply = ScriptedReply::text(r#"{"mood":"good","stars":4,"quotes":[]}"#);
 //! # let scripted = ScriptedServer::new(ScriptedModel::new(Script::new().reply(reply)));
 //! # let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
 //! # assert_eq!(runtime.block_on(rate(&scripted.client(), "Fine.")).unwrap(), Some(4));

@@ -147,7 +147,7 @@
 //!
 //! ```
 //! # #[cfg(feature = "testing")] {
-//! # use toolrunner_std::machine::testing::{Reply, Script, ScriptedModel};
+//! # use toolrunner_std::machine::testing::{Script, ScriptedModel, ScriptedReply};
 //! # use toolrunner_std::testing::ScriptedServer;
 //! use toolrunner_std::{Client, Run, ToolContext, ToolError, tool};
 //!
@@ -169,8 +169,8 @@
 //!         .state(Tenant { name: "Acme".to_owned() })
 //!         .user("Who am I?")
 //! }
-//! # let call = Reply::new().tool_use("t1", "who", "{}");
-//! # let script = Script::new().reply(call).reply(Reply::text("Acme."));
+//! # let call = ScriptedReply::new().tool_use("t1", "who", "{}");
+//! # let script = Script::new().reply(call).reply(ScriptedReply::text("Acme."));
 //! # let scripted = ScriptedServer::new(ScriptedModel::new(script));
 //! # let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
 //! # let mut run = start(&scripted.client());

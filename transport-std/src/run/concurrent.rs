@@ -9,9 +9,9 @@ use std::sync::{Arc, Mutex, Weak};
 use futures_util::future::{AbortHandle, Abortable};
 use futures_util::stream::{FuturesUnordered, StreamExt};
 use toolrunner_core::__private::client::OwnedCall;
-use toolrunner_core::__private::drive::{CallEnd, Env, Execute, Job, Verdict, put_own, work};
+use toolrunner_core::__private::drive::{CallEnd, Conclusion, Env, Execute, Job, put_own, work};
 use toolrunner_core::__private::{CallFuture, Notice, gate};
-use toolrunner_core::drive::{Decision as Gated, Draft, Hooks as CoreHooks};
+use toolrunner_core::drive::{Draft, Hooks as CoreHooks, Verdict};
 use toolrunner_core::error::{Error as CoreError, Misuse};
 use toolrunner_core::json::{Text, Value};
 use toolrunner_core::run::{CallIndex, Run as Machine};
@@ -32,7 +32,7 @@ use crate::lock::lock;
 /// A call that is done.
 pub(super) struct CompletedCall {
     call: CallIndex,
-    verdict: Verdict,
+    conclusion: Conclusion,
     /// The content of the answer, and whether it is an error. `None` if the caller must answer.
     pub(super) answer: Option<(Vec<u8>, bool)>,
     /// The question that the tool asked.
@@ -183,7 +183,7 @@ impl Execute<Toolset, Hooks, SharedClock> for Concurrent {
             // before this point.
             if let Ok(Ok(done)) = next {
                 self.list.retain(|entered| entered.call != done.call);
-                let finished = CallEnd { call: done.call, slot: 0, verdict: done.verdict };
+                let finished = CallEnd { call: done.call, slot: 0, conclusion: done.conclusion };
                 self.done = Some(done);
                 return Poll::Ready(finished);
             }
@@ -249,13 +249,13 @@ impl CallTools {
         let mut scratch = OwnedCall::scratch(input);
         let call = self.0.own.tool_call(input, &mut scratch);
         let env = Env { tools: &self, hooks: &self, clock };
-        let verdict = work(env, *job, call, Output::growing(&mut content)).await;
-        if let Verdict::TimedOut(limit) = verdict {
+        let conclusion = work(env, *job, call, Output::growing(&mut content)).await;
+        if let Conclusion::TimedOut(limit) = conclusion {
             // The tool may be on another thread.
             self.0.host.cancel();
             tracing::error!("tool timed out after {limit:?}");
         }
-        let answer = verdict.content(content);
+        let answer = conclusion.content(content);
         let failure = lock(&self.0.failure).take();
         if let (Some(error), Some((content, _))) = (failure, &answer) {
             log(&error, content);
@@ -266,7 +266,7 @@ impl CallTools {
         if let Err(panic) = run_apart(|| drop(self)) {
             tracing::error!("a panic while a call's tools were dropped: {}", EscapedText(&panic));
         }
-        CompletedCall { call, verdict, answer, question }
+        CompletedCall { call, conclusion, answer, question }
     }
 
     /// Writes the text of an error that a tool returned.
@@ -356,8 +356,8 @@ impl Toolbox for CallTools {
 }
 
 impl CoreHooks for CallTools {
-    async fn before(&self, call: &ToolCall<'_>, out: &mut Output<'_>) -> Gated {
-        let Some(decider) = &self.0.gate else { return Gated::Allow };
+    async fn before(&self, call: &ToolCall<'_>, out: &mut Output<'_>) -> Verdict {
+        let Some(decider) = &self.0.gate else { return Verdict::Allow };
         let call = gate::gated(call, self.0.requires_approval);
         match PanicBoundary::new(decider.dyn_decide(call)).await {
             Ok(decision) => {

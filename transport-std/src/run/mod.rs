@@ -140,7 +140,7 @@ pub const DEFAULT_GRACE: Duration = Duration::from_secs(5);
 /// ```
 /// # #[cfg(feature = "testing")]
 /// # async fn f() -> Result<(), toolrunner_std::Error> {
-/// use toolrunner_std::machine::testing::{Reply, Script, ScriptedModel};
+/// use toolrunner_std::machine::testing::{Script, ScriptedModel, ScriptedReply};
 /// use toolrunner_std::testing::ScriptedServer;
 /// use toolrunner_std::tool;
 ///
@@ -151,9 +151,9 @@ pub const DEFAULT_GRACE: Duration = Duration::from_secs(5);
 /// }
 ///
 /// let script = Script::new()
-///     .reply(Reply::new().tool_use("t1", "door", "{}"))
-///     .reply(Reply::text("It is open."))
-///     .reply(Reply::text("You are welcome."));
+///     .reply(ScriptedReply::new().tool_use("t1", "door", "{}"))
+///     .reply(ScriptedReply::text("It is open."))
+///     .reply(ScriptedReply::text("You are welcome."));
 /// let client = ScriptedServer::new(ScriptedModel::new(script)).client();
 ///
 /// // Set a limit, and say something.

@@ -10,7 +10,7 @@ use std::thread;
 use toolrunner_core::json::Value;
 use toolrunner_core::testing::http1::Connection;
 use toolrunner_core::testing::validity::{Tail, check};
-use toolrunner_core::testing::{Answer, Chunk, Reply, Script, ScriptedModel};
+use toolrunner_core::testing::{Answer, Chunk, Script, ScriptedModel, ScriptedReply};
 use toolrunner_core::tool::{Definition, Output, ToolCall, ToolError, Tools};
 use toolrunner_std::testing::ScriptedServer;
 use toolrunner_std::{Client, Run};
@@ -90,8 +90,8 @@ pub fn scripted(script: Script) -> ScriptedServer {
     ScriptedServer::new(ScriptedModel::new(script))
 }
 
-pub fn calls(ids: &[&str], name: &str) -> Reply {
-    ids.iter().fold(Reply::new(), |reply, id| reply.tool_use(id, name, "{}"))
+pub fn calls(ids: &[&str], name: &str) -> ScriptedReply {
+    ids.iter().fold(ScriptedReply::new(), |reply, id| reply.tool_use(id, name, "{}"))
 }
 
 /// Returns the messages of each request, as JSON.

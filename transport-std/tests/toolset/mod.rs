@@ -2,7 +2,7 @@
 #![allow(dead_code, unreachable_pub, reason = "each suite uses a part of it")]
 
 use serde_json::{Value, json};
-use toolrunner_core::testing::{Reply, Script, ScriptedModel};
+use toolrunner_core::testing::{Script, ScriptedModel, ScriptedReply};
 use toolrunner_core::tool::Tools;
 use toolrunner_std::testing::ScriptedServer;
 
@@ -34,7 +34,7 @@ pub async fn played_with(
 ) -> (Value, Vec<Value>) {
     let mut script = Script::new();
     for (turn, calls) in turns.iter().enumerate() {
-        let reply = calls.iter().enumerate().fold(Reply::new(), |reply, (i, (name, input))| {
+        let reply = calls.iter().enumerate().fold(ScriptedReply::new(), |reply, (i, (name, input))| {
             let mut block =
                 json!({"type": "tool_use", "id": format!("t{turn}_{i}"), "name": name, "input": input});
             if let Some(toolset) = toolset {
@@ -44,7 +44,8 @@ pub async fn played_with(
         });
         script = script.reply(reply);
     }
-    let scripted = ScriptedServer::new(ScriptedModel::new(script.reply(Reply::text("Done."))));
+    let scripted =
+        ScriptedServer::new(ScriptedModel::new(script.reply(ScriptedReply::text("Done."))));
     let mut run = scripted.client().run("m").tools(tools).user("Go.");
     assert_eq!(run.until_done().await.unwrap().text(), "Done.");
     assert_eq!(scripted.model().complaints(), [] as [String; 0]);

@@ -8,6 +8,7 @@
     reason = "tests"
 )]
 
+mod calls;
 mod refusals;
 mod support;
 
@@ -16,18 +17,18 @@ use core::ptr;
 use support::*;
 use toolrunner::*;
 use toolrunner_core::testing::http1::Framing;
-use toolrunner_core::testing::{Reply, Request, Script, ScriptedModel};
+use toolrunner_core::testing::{Request, Script, ScriptedModel, ScriptedReply};
 
 /// Two calls and a text with escapes.
 fn two_calls() -> ScriptedModel {
     ScriptedModel::new(
         Script::new()
             .reply(
-                Reply::text("Both \"now\".\n")
+                ScriptedReply::text("Both \"now\".\n")
                     .tool_use("t1", "sum", r#"{"a":15,"b":27}"#)
                     .tool_use("t2", "note", r#"{"text":"x\ny"}"#),
             )
-            .reply(Reply::text("42 \u{1f600} \\o/")),
+            .reply(ScriptedReply::text("42 \u{1f600} \\o/")),
     )
     .require_key("key")
 }
@@ -183,115 +184,13 @@ fn a_reply_that_a_client_has_read() {
 }
 
 #[test]
-fn calls_that_nobody_can_run_are_answered_by_the_library() {
-    let mut model = ScriptedModel::new(
-        Script::new()
-            .reply(
-                Reply::new()
-                    .tool_use("t1", "missing", "{}")
-                    .tool_use("t2", "sum", r#"{"a":1,"b":"x"}"#)
-                    .tool_use_cut("t3", "sum", r#"{"a":1"#)
-                    .tool_use("t4", "sum", r#"{"a":1,"b":2}"#),
-            )
-            .reply(Reply::text("Done.")),
-    );
+fn an_unknown_reason_of_a_failure_is_refused() {
     let mut program = Program::new(&config(None), 4096);
     program.user("Go.");
-    assert_eq!(program.go(&mut model), TOOLRUNNER_STEP_CALL);
-    let call = program.next_call().unwrap();
-    assert_eq!((call.index, call.id.as_str()), (3, "t4"));
-    assert_eq!(program.next_call(), None);
-    program.answer(call.index, "3", false);
-    assert_eq!(program.go(&mut model), TOOLRUNNER_STEP_DONE);
-    let messages = program.messages();
-    for text in [
-        "Error: Tool 'missing' not found",
-        "invalid input for tool 'sum': b: expected integer",
-        "the JSON is truncated or invalid",
-        r#""tool_use_id":"t4","content":"3""#,
-    ] {
-        assert!(messages.contains(text), "{text}: {messages}");
-    }
-    assert_eq!(model.complaints(), &[] as &[String]);
-}
-
-#[test]
-fn a_gate_denies_suspends_and_allows_across_a_snapshot() {
-    let (mut model, mut program) = (two_calls(), Program::new(&config(None), 4096));
-    program.user("Add.");
-    assert_eq!(program.go(&mut model), TOOLRUNNER_STEP_CALL);
-    let (first, second) = (program.next_call().unwrap(), program.next_call().unwrap());
-    assert_eq!(program.answer(first.index, "Not today.", true), TOOLRUNNER_OK);
-    // SAFETY: the machine is the program's.
-    unsafe {
-        assert_eq!(toolrunner_suspend(program.at(), second.index), TOOLRUNNER_OK);
-        assert_eq!(toolrunner_suspend(program.at(), first.index), TOOLRUNNER_ERROR_MISUSE);
-        assert_eq!(toolrunner_suspend(program.at(), 9), TOOLRUNNER_ERROR_MISUSE);
-    }
-    assert_eq!(program.step(), TOOLRUNNER_STEP_DONE);
-    assert_eq!(program.outcome().0, TOOLRUNNER_OUTCOME_NEEDS_ANSWER);
-    let snapshot = program.snapshot();
-    drop(program);
-
-    let mut program = Program::restore(&config(None), 4096, &snapshot);
-    assert_eq!(program.outcome().0, TOOLRUNNER_OUTCOME_NEEDS_ANSWER);
-    assert_eq!(program.given(toolrunner_suspended).unwrap(), second);
-    // SAFETY: null is no place for a result.
-    unsafe {
-        assert_eq!(
-            toolrunner_allow(program.at(), first.index, ptr::null_mut()),
-            TOOLRUNNER_ERROR_MISUSE
-        );
-        assert_eq!(toolrunner_allow(program.at(), second.index, ptr::null_mut()), TOOLRUNNER_OK);
-    }
-    // It is given out: not a second time.
-    assert_eq!(program.next_call(), None);
-    assert_eq!(program.answer(second.index, "noted", false), TOOLRUNNER_OK);
-    assert_eq!(program.go(&mut model), TOOLRUNNER_STEP_DONE);
-    let messages = program.messages();
-    assert!(messages.contains(r#""content":"Not today.","is_error":true"#), "{messages}");
-    assert!(messages.contains(r#""content":"noted"}"#), "{messages}");
-    assert_eq!(model.complaints(), &[] as &[String]);
-}
-
-/// A call that was given out when the program died does not run again.
-#[test]
-fn a_call_given_out_runs_at_most_once_across_a_crash() {
-    let (mut model, mut program) = (two_calls(), Program::new(&config(None), 4096));
-    program.user("Add.");
-    assert_eq!(program.go(&mut model), TOOLRUNNER_STEP_CALL);
-    assert_eq!(program.next_call().unwrap().id, "t1");
-    let snapshot = program.snapshot();
-    let mut program = Program::restore(&config(None), 4096, &snapshot);
-    assert_eq!(program.step(), TOOLRUNNER_STEP_CALL);
-    let second = program.next_call().unwrap();
-    assert_eq!(second.id, "t2");
-    program.answer(second.index, "noted", false);
-    assert_eq!(program.go(&mut model), TOOLRUNNER_STEP_DONE);
-    let messages = program.messages();
-    assert!(
-        messages.contains(r#""tool_use_id":"t1","content":"Error: "#)
-            && messages.contains("cancel"),
-        "{messages}"
-    );
-    // A changed snapshot is refused with its reason.
-    let mut other = Program::empty(4096);
-    let (place, changed) = (other.at(), snapshot.replace("Add.", "Bad."));
-    let mut memory = vec![0_u8; 4096];
-    // SAFETY: the lengths are right, and the memory outlives the last use.
-    let code = unsafe {
-        toolrunner_restore(
-            place,
-            &config(None),
-            memory.as_mut_ptr().cast(),
-            memory.len(),
-            changed.as_ptr().cast(),
-            changed.len(),
-        )
-    };
-    assert_eq!(code, TOOLRUNNER_ERROR_MISUSE);
-    assert!(other.error().contains("its checksum does not match"), "{}", other.error());
-    assert_eq!(other.user("Hi"), TOOLRUNNER_ERROR_MISUSE);
+    assert_eq!(program.step(), TOOLRUNNER_STEP_SEND);
+    assert_eq!(program.failed(8), TOOLRUNNER_ERROR_MISUSE);
+    assert_eq!(program.error(), "misuse: unknown TOOLRUNNER_FAILED_ value");
+    assert_eq!(program.failed(TOOLRUNNER_FAILED_OTHER), TOOLRUNNER_OK);
 }
 
 #[test]

@@ -98,6 +98,7 @@ fn json_is_read_without_a_parser() {
         assert_eq!(toolrunner_unescape(lend("cut"), ptr::null_mut(), 0), 3);
         assert_eq!(toolrunner_size(), size_of::<toolrunner_t>());
         assert_eq!(toolrunner_abi(), TOOLRUNNER_ABI);
+        assert_eq!(toolrunner_drain_ms(), 1000);
     }
 }
 
@@ -139,6 +140,10 @@ fn null_and_empty_places_are_refused() {
                 toolrunner_next_call(machine, ptr::null_mut()),
                 toolrunner_answer(machine, 0, null, 0, 0),
                 toolrunner_answer_json(machine, 0, null, 0, 0),
+                toolrunner_answer_failed(machine, 0, null, 0),
+                toolrunner_deny(machine, 0, null, 0),
+                toolrunner_not_found(machine, 0),
+                toolrunner_result(machine, 0, ptr::null_mut()),
                 toolrunner_suspend(machine, 0),
                 toolrunner_suspended(machine, ptr::null_mut()),
                 toolrunner_allow(machine, 0, ptr::null_mut()),
@@ -148,7 +153,7 @@ fn null_and_empty_places_are_refused() {
                 toolrunner_when_full(machine, 1, 1),
             ]
         };
-        assert_eq!(codes, [TOOLRUNNER_ERROR_MISUSE; 36]);
+        assert_eq!(codes, [TOOLRUNNER_ERROR_MISUSE; 40]);
         // SAFETY: the same.
         unsafe {
             assert_eq!(toolrunner_body_len(machine), 0);

@@ -259,6 +259,14 @@ impl Program {
         unsafe { toolrunner_answer(self.at(), call, text, len, i32::from(is_error)) }
     }
 
+    /// The content of a call's result, and what `toolrunner_result` returned.
+    pub(crate) fn result(&mut self, call: u32) -> (i32, String) {
+        let mut content = toolrunner_text { ptr: ptr::null(), len: 0 };
+        // SAFETY: there is a place for the result.
+        let code = unsafe { toolrunner_result(self.at(), call, &raw mut content) };
+        (code, string(content))
+    }
+
     /// Goes on until something else than a request or a wait is to be done.
     pub(crate) fn go(&mut self, model: &mut ScriptedModel) -> i32 {
         loop {

@@ -3,7 +3,7 @@
 use toolrunner_core::error::Error;
 use toolrunner_core::json::Value;
 use toolrunner_core::run::{Run, Step};
-use toolrunner_core::testing::{Reply, Request, Script, ScriptedModel, Style};
+use toolrunner_core::testing::{Request, Script, ScriptedModel, ScriptedReply, Style};
 use toolrunner_core::time::Instant;
 use toolrunner_core::transcript::Transcript;
 use toolrunner_core::transport::ReplyHead;
@@ -32,7 +32,7 @@ pub fn run(data: &[u8]) {
 
 /// Returns the conversation after a reply, as an array, and the run's other knowledge of it. The
 /// only reply that is refused, with an error, is one that pauses without content.
-fn message(reply: &Reply, style: &Style, stream: bool) -> Result<(Vec<u8>, String), Error> {
+fn message(reply: &ScriptedReply, style: &Style, stream: bool) -> Result<(Vec<u8>, String), Error> {
     let mut model =
         ScriptedModel::new(Script::new().reply(reply.clone())).style(style.clone()).lenient();
     let request = format!(

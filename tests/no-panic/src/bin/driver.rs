@@ -14,7 +14,7 @@ use core::sync::atomic::AtomicBool;
 use core::task::{Context, Poll, Waker};
 
 use embedded_io_async::{BufRead, ErrorKind, ErrorType, Read};
-use toolrunner_core::drive::{Decision, Draft, Driver, Hooks};
+use toolrunner_core::drive::{Draft, Driver, Hooks, Verdict};
 use toolrunner_core::error::{Error, TransportKind};
 use toolrunner_core::json::Value;
 use toolrunner_core::observe::{Event, FnObserver};
@@ -137,23 +137,23 @@ impl Clock for Time {
 struct Careful<'a>(&'a AtomicBool);
 
 impl Hooks for Careful<'_> {
-    async fn before(&self, call: &ToolCall<'_>, out: &mut Output<'_>) -> Decision {
+    async fn before(&self, call: &ToolCall<'_>, out: &mut Output<'_>) -> Verdict {
         yields().await;
         match call.input.raw().len() % 5 {
             0 => {
                 let _ = out.text("as you say");
-                Decision::Answer
+                Verdict::Answer
             }
             1 => {
                 let _ = out.text("not today");
-                Decision::Deny
+                Verdict::Deny
             }
             2 => {
                 let _ = out.input("{\"line\":1}");
-                Decision::Input
+                Verdict::Input
             }
-            3 => Decision::Suspend,
-            _ => Decision::Allow,
+            3 => Verdict::Suspend,
+            _ => Verdict::Allow,
         }
     }
 

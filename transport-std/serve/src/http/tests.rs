@@ -9,7 +9,7 @@ use core::time::Duration;
 use axum::body::Bytes;
 use futures_util::StreamExt;
 use serde_json::Value;
-use toolrunner_std::machine::testing::{Reply, Script, ScriptedModel};
+use toolrunner_std::machine::testing::{Script, ScriptedModel, ScriptedReply};
 use toolrunner_std::testing::ScriptedServer;
 use toolrunner_std::{Limits, ToolContext, ToolError, tool};
 use tower::ServiceExt;
@@ -127,9 +127,9 @@ impl Api {
             Ok(answers.get("Q?").unwrap_or_default())
         }
         let script = Script::new()
-            .reply(Reply::default().tool_use("call_1", "dangerous", "{}"))
-            .reply(Reply::default().tool_use("call_2", "questioner", "{}"))
-            .reply(Reply::text("done"));
+            .reply(ScriptedReply::default().tool_use("call_1", "dangerous", "{}"))
+            .reply(ScriptedReply::default().tool_use("call_2", "questioner", "{}"))
+            .reply(ScriptedReply::text("done"));
         let client = ScriptedServer::new(ScriptedModel::new(script)).client();
         let agent = Agent::new(client, "m").tools((dangerous, questioner));
         Self(Server::new(agent, Arc::new(MemoryStore::new()), Options::default()))
@@ -543,7 +543,7 @@ async fn a_limit_on_calls_ends_the_turn() {
     fn count() -> &'static str {
         "1"
     }
-    let call = Reply::default().tool_use("call_1", "count", "{}");
+    let call = ScriptedReply::default().tool_use("call_1", "count", "{}");
     let client = ScriptedServer::new(ScriptedModel::new(Script::new().reply(call))).client();
     let limits = Limits { calls: Some(0), ..Limits::NONE };
     let agent = Agent::new(client, "m").tools(count).configure(move |run| run.limits(limits));

@@ -8,7 +8,7 @@ use toolrunner_core::message::{Messages, Role, StopReason};
 use toolrunner_core::observe::Event;
 use toolrunner_core::run::{CallIndex, StreamEvent, ToolAnswer};
 use toolrunner_core::testing::validity::{self, Tail};
-use toolrunner_core::testing::{Reply, Request, Script, ScriptedModel, Style};
+use toolrunner_core::testing::{Request, Script, ScriptedModel, ScriptedReply, Style};
 use toolrunner_core::transport::ReplyHead;
 
 use super::Machine;
@@ -188,7 +188,7 @@ impl Machine<'_> {
         body
     }
 
-    pub(super) fn rendered(&mut self, reply: Reply, style: Style, stream: bool) -> Vec<u8> {
+    pub(super) fn rendered(&mut self, reply: ScriptedReply, style: Style, stream: bool) -> Vec<u8> {
         self.replies += 1;
         let mut model = ScriptedModel::new(Script::new().reply(reply)).style(style).lenient();
         let request = format!(

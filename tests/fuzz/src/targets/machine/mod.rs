@@ -17,7 +17,7 @@ use toolrunner_core::run::{
     WrittenResult,
 };
 use toolrunner_core::testing::validity::{self, Tail};
-use toolrunner_core::testing::{Reply, Style};
+use toolrunner_core::testing::{ScriptedReply, Style};
 use toolrunner_core::time::Instant;
 use toolrunner_core::tool::ToolError;
 use toolrunner_core::transcript::Transcript;
@@ -268,7 +268,7 @@ impl Machine<'_> {
         for _ in 0..400 {
             match self.run.step(self.now) {
                 Ok(Step::Send) => {
-                    let body = self.rendered(Reply::text("Done."), Style::default(), true);
+                    let body = self.rendered(ScriptedReply::text("Done."), Style::default(), true);
                     self.run.head_arrived(&toolrunner_core::transport::ReplyHead::new(200));
                     let compacts = self.run.is_compacting();
                     match self.feed_all(&body) {

@@ -13,9 +13,9 @@ fn threaded(thread: MessageThread) -> (ScriptedServer, Api) {
         "deleted"
     }
     let script = Script::new()
-        .reply(Reply::default().tool_use("call_1", "dangerous", "{}"))
-        .reply(Reply::text("Deleted."))
-        .reply(Reply::text("You are welcome."));
+        .reply(ScriptedReply::default().tool_use("call_1", "dangerous", "{}"))
+        .reply(ScriptedReply::text("Deleted."))
+        .reply(ScriptedReply::text("You are welcome."));
     let model = ScriptedModel::new(script).threads(ThreadSupport::Keep);
     let scripted = ScriptedServer::new(model);
     let agent = Agent::new(scripted.client(), "m").tools(dangerous);
