@@ -11,6 +11,7 @@
 
 #[cfg(feature = "alloc")]
 mod grow;
+mod rotate;
 mod tail;
 
 #[cfg(feature = "alloc")]
@@ -19,6 +20,7 @@ use alloc::{sync::Arc, vec::Vec};
 use crate::error::{Capacity, CapacityKind};
 use crate::json::{IS_CHIP, Sink, Value, copy, copy_down, escape};
 
+use rotate::rotate;
 pub(crate) use tail::Tail;
 
 /// The number of bytes after an insertion point that [`Transcript::insert_tail`] saves on the
@@ -289,15 +291,10 @@ impl<'b> Transcript<'b> {
             self.len += count;
             return;
         }
-        // First move the range to the end of the conversation, then swap the two neighbours: three
-        // reversals need no additional memory.
+        // First move the range to the end of the conversation, then swap the two neighbours.
         self.move_within(span, len);
         if let Some(both) = self.whole_mut().get_mut(at..len + count) {
-            both.reverse();
-            if let Some((front, back)) = both.split_at_mut_checked(count) {
-                front.reverse();
-                back.reverse();
-            }
+            rotate(both, count);
         }
         self.len += count;
     }

@@ -31,6 +31,16 @@ impl<'b> Transcript<'b> {
         self.tail_of(Span::new(at, at))
     }
 
+    /// Returns an empty part that begins at `at`, which may be before the end of the conversation:
+    /// then the bytes from there on are no longer part of it, and the caller writes them again
+    /// before it inserts the part there.
+    pub(crate) const fn reopen(&mut self, at: usize) -> Tail<'_, 'b> {
+        if at < self.len {
+            self.len = at;
+        }
+        self.tail_from(at)
+    }
+
     /// Returns a part that was written before.
     pub(crate) const fn tail_of(&mut self, span: Span) -> Tail<'_, 'b> {
         Tail { transcript: self, span }
