@@ -89,13 +89,26 @@ impl Tail<'_, '_> {
         self.span.len()
     }
 
-    /// Makes the part replace `old`, a part of the conversation. Returns its length.
-    pub(crate) fn replace(self, old: Span) -> Result<usize, Capacity> {
-        let len = self.span.len();
-        self.transcript.insert_tail(old.start, self.span);
+    /// Makes the part the end of the conversation, after `before`. Returns its new range.
+    pub(crate) fn append_after(self, before: &[u8]) -> Result<Span, Capacity> {
+        let Self { transcript, span } = self;
+        let start = transcript.len + before.len();
+        let place = Span::new(start, start).with_len(span.len());
+        if span.start < start {
+            transcript.shift_tail(span, start - span.start)?;
+        } else {
+            transcript.move_within(span, start);
+        }
+        transcript.tail().add(before);
+        transcript.len = place.end;
+        Ok(place)
+    }
+
+    /// Makes the part replace `old`, a part of the conversation.
+    pub(crate) fn replace(self, old: Span) {
+        self.transcript.remove(old);
         self.transcript.touch(old.start);
-        self.transcript.remove(old.shifted(len));
-        Ok(len)
+        self.transcript.insert_tail(old.start, self.span);
     }
 
     /// Moves the part towards the end by `by` bytes, so that `by` bytes can be inserted before it.
