@@ -415,4 +415,5 @@ fn place_of(text: Text<'_>, bytes: &[u8]) -> Span {
 }
 
 #[cfg(test)]
+#[allow(clippy::unwrap_used, clippy::indexing_slicing, reason = "tests may panic")]
 mod tests;

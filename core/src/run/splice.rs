@@ -47,6 +47,7 @@ impl Run<'_> {
 }
 
 #[cfg(test)]
+#[allow(clippy::unwrap_used, clippy::indexing_slicing, reason = "tests may panic")]
 mod tests {
     use super::{Run, Span};
     use crate::run::state::Place;

@@ -41,6 +41,7 @@ fn rotate_by_cycles(bytes: &mut [u8], count: usize) {
 }
 
 #[cfg(test)]
+#[allow(clippy::unwrap_used, clippy::indexing_slicing, reason = "tests may panic")]
 mod tests {
     use alloc::vec::Vec;
 
