@@ -321,6 +321,7 @@ impl<'b> Transcript<'b> {
     }
 
     /// Copies a part of the conversation to the start of the tail. Returns where the copy is.
+    #[cfg_attr(target_os = "none", inline(never))]
     pub(crate) fn copy_to_tail(&mut self, span: Span) -> Result<Span, Capacity> {
         self.reserve(span.len())?;
         let mut tail = self.tail();

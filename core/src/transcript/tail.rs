@@ -89,25 +89,17 @@ impl Tail<'_, '_> {
         self.span.len()
     }
 
-    /// Makes the part the end of the conversation, after `before`. Returns its new range.
-    pub(crate) fn append_after(self, before: &[u8]) -> Result<Span, Capacity> {
-        let Self { transcript, span } = self;
-        let start = transcript.len + before.len();
-        let place = Span::new(start, start).with_len(span.len());
-        if span.start < start {
-            transcript.shift_tail(span, start - span.start)?;
-        } else {
-            transcript.move_within(span, start);
-        }
-        transcript.tail().add(before);
-        transcript.len = place.end;
-        Ok(place)
+    /// Makes the part the end of the conversation, after `before`. Returns where it is then.
+    pub(crate) fn append_after(self, before: &[u8]) -> Result<usize, Capacity> {
+        let at = self.transcript.len;
+        self.transcript.insert_tail(at, self.span);
+        self.transcript.insert(at, before)?;
+        Ok(at + before.len())
     }
 
-    /// Makes the part replace `old`, a part of the conversation.
+    /// Makes the part replace `old`, a part of the conversation that is not empty.
     pub(crate) fn replace(self, old: Span) {
         self.transcript.remove(old);
-        self.transcript.touch(old.start);
         self.transcript.insert_tail(old.start, self.span);
     }
 

@@ -162,13 +162,13 @@ impl Reply {
         }
         let is_text = inside.starts_with(b"\"");
         let before = message_head(at);
-        let content = t.tail_of(content).append_after(before)?;
+        let start = t.tail_of(content).append_after(before)?;
         if is_text {
             t.append(b"}")?;
-            t.insert(content.start, b"{\"type\":\"text\",\"text\":")?;
+            t.insert(start, b"{\"type\":\"text\",\"text\":")?;
         }
         self.has_blocks = true;
-        Ok(content.start)
+        Ok(start)
     }
 
     /// Returns the event for the next part of the open block: the value of a field, an element of
