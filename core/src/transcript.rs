@@ -11,6 +11,8 @@
 
 #[cfg(feature = "alloc")]
 mod grow;
+mod rewrite;
+mod rotate;
 mod tail;
 
 #[cfg(feature = "alloc")]
@@ -19,6 +21,8 @@ use alloc::{sync::Arc, vec::Vec};
 use crate::error::{Capacity, CapacityKind};
 use crate::json::{IS_CHIP, Sink, Value, copy, copy_down, escape};
 
+pub(crate) use rewrite::Rewrite;
+use rotate::rotate;
 pub(crate) use tail::Tail;
 
 /// The number of bytes after an insertion point that [`Transcript::insert_tail`] saves on the
@@ -289,15 +293,10 @@ impl<'b> Transcript<'b> {
             self.len += count;
             return;
         }
-        // First move the range to the end of the conversation, then swap the two neighbours: three
-        // reversals need no additional memory.
+        // First move the range to the end of the conversation, then swap the two neighbours.
         self.move_within(span, len);
         if let Some(both) = self.whole_mut().get_mut(at..len + count) {
-            both.reverse();
-            if let Some((front, back)) = both.split_at_mut_checked(count) {
-                front.reverse();
-                back.reverse();
-            }
+            rotate(both, count);
         }
         self.len += count;
     }
@@ -321,24 +320,19 @@ impl<'b> Transcript<'b> {
         Span::default().with_len(span.len()).shifted(to)
     }
 
+    /// Copies a part of the conversation to the start of the tail. Returns where the copy is.
+    #[cfg_attr(target_os = "none", inline(never))]
+    pub(crate) fn copy_to_tail(&mut self, span: Span) -> Result<Span, Capacity> {
+        self.reserve(span.len())?;
+        let mut tail = self.tail();
+        tail.copy(span);
+        Ok(tail.span())
+    }
+
     /// Appends a copy of a part of the conversation.
     pub(crate) fn append_within(&mut self, span: Span) -> Result<(), Capacity> {
-        self.reserve(span.len())?;
-        self.tail().copy(span);
-        self.len += span.len();
+        self.len = self.copy_to_tail(span)?.end;
         Ok(())
-    }
-
-    /// Overwrites the bytes at `at`.
-    pub(crate) fn overwrite(&mut self, at: usize, new: &[u8]) {
-        self.touch(at);
-        self.tail_from(at).add(new);
-    }
-
-    /// Copies a part of the conversation towards the front.
-    pub(crate) fn copy_down(&mut self, from: Span, to: usize) {
-        self.touch(to);
-        self.move_within(from, to);
     }
 
     /// Moves bytes towards the front. Does nothing if `to` is not before them.

@@ -23,7 +23,7 @@ use crate::json::{Kind, Value};
 use crate::run::ToolAnswer;
 use crate::run::{CallInFlight, CallIndex, Run, WrittenResult};
 use crate::time::{Clock, Instant};
-use crate::tool::{Definition, Notice, Output, ToolCall, ToolError, ToolHost, Toolbox};
+use crate::tool::{Definition, GateInput, Notice, Output, ToolCall, ToolError, ToolHost, Toolbox};
 
 /// The surroundings of a call: the tools, the hooks and the clock.
 #[derive(Debug)]
@@ -226,7 +226,10 @@ pub async fn work<B: Toolbox + ?Sized, H: Hooks, C: Clock>(
         (own, deadline) => own.or(deadline),
     };
     // Split in any case, so that there is one future of the tool.
-    let (mut given, mut out) = out.split_input(verdict == Verdict::Input);
+    let (mut given, mut out) = match verdict {
+        Verdict::Input => out.split_input(),
+        _ => (GateInput::NONE, out.by_ref()),
+    };
     if verdict == Verdict::Input {
         let (json, scratch) = given.parts();
         match Value::whole(json).filter(|input| input.kind() == Kind::Object) {

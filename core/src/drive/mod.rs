@@ -16,6 +16,7 @@
 
 pub(crate) mod admit;
 pub(crate) mod execute;
+mod extras;
 pub(crate) mod fixed;
 mod hooks;
 pub(crate) mod progress;
@@ -25,25 +26,21 @@ mod wait;
 use core::pin::pin;
 
 use crate::error::{Error, Misuse};
-use crate::json::Decimal;
 use crate::observe::Observer;
 use crate::run::{CallIndex, Outcome, Run};
 use crate::time::Clock;
 use crate::tool::{Toolbox, check_tools};
 use crate::transport::Transport;
-use crate::wire::request::listed;
-use crate::wire::{Config, Front, MessageThread};
+use crate::wire::{Config, MessageThread};
 
 use execute::Execute;
 pub use execute::Serial;
+use extras::Configure;
 pub use fixed::Fixed;
 pub use hooks::{Draft, Hooks, Verdict};
 use progress::{Loop, Progress, Stop};
 pub use reply::DriveError;
 use reply::Exchange;
-
-/// Applies a configuration to a run.
-type Configure<B> = fn(&mut Run<'_>, &Config<'_>, &B) -> Result<(), Error>;
 
 /// Drives runs, one after another. The tools and the configuration are borrowed, so that they can
 /// be statics on a chip.
@@ -52,8 +49,7 @@ pub struct Driver<'d, T, B: ?Sized, C, H = (), X = Serial> {
     config: Config<'d>,
     transport: T,
     turns: Loop<&'d B, C, H, X>,
-    /// Applies the configuration to a run. Set only if there is something to apply, so that the
-    /// code for limits and threads is not linked into a program without them.
+    /// Applies the configuration to a run, if there is something to apply: see [`extras`].
     configure: Option<Configure<B>>,
 }
 
@@ -69,9 +65,9 @@ impl<'d, T: Transport, B: Toolbox + ?Sized, C: Clock> Driver<'d, T, B, C> {
         config.check_beside(tools.count())?;
         check_tools(tools)?;
         let configure = if config.message_thread != MessageThread::Off {
-            Some(configure_with_thread as Configure<B>)
+            Some(extras::enable_thread_settings())
         } else if config.configures_runs() {
-            Some(configure as Configure<B>)
+            Some(extras::enable_run_settings())
         } else {
             None
         };
@@ -115,7 +111,7 @@ impl<'d, T, B: ?Sized, C, H, X> Driver<'d, T, B, C, H, X> {
     /// [`Run::retry_policy_mut`].
     pub const fn config_mut(&mut self) -> &mut Config<'d> {
         if self.configure.is_none() {
-            self.configure = Some(configure);
+            self.configure = Some(extras::enable_run_settings());
         }
         &mut self.config
     }
@@ -259,23 +255,4 @@ fn tell<O: Observer>(run: &mut Run<'_>, progress: Progress, observer: &mut O) {
     if let Some(event) = progress.event(run, observer.hands_on()) {
         observer.see(&event);
     }
-}
-
-/// [`Run::configure`].
-#[expect(clippy::unnecessary_wraps, reason = "one of several functions")]
-fn configure<B: ?Sized>(run: &mut Run<'_>, config: &Config<'_>, _: &B) -> Result<(), Error> {
-    run.configure(config);
-    Ok(())
-}
-
-/// [`Run::configure`], and the message thread.
-fn configure_with_thread<B: Toolbox + ?Sized>(
-    run: &mut Run<'_>,
-    config: &Config<'_>,
-    tools: &B,
-) -> Result<(), Error> {
-    run.configure(config);
-    run.set_message_thread(config.message_thread);
-    let max_tokens = Decimal::new(0);
-    run.note_thread_front(Front::new(config, &max_tokens), listed(tools))
 }

@@ -166,8 +166,6 @@ impl Run<'_> {
                 Piece::Char(_) => kept = end,
             }
         }
-        self.transcript.remove(Span::new(start + kept, start + len));
-        self.turn.end = self.transcript.len();
-        self.turn.results_end = self.turn.end;
+        self.cut_out(Span::new(start + kept, start + len));
     }
 }

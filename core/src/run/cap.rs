@@ -28,13 +28,7 @@ impl Run<'_> {
             let digits = digits.as_bytes();
             let mark = CUT.0.len() + digits.len() + CUT.1.len();
             self.reserve_beyond_answers(mark.saturating_sub(gone.len()))?;
-            self.transcript.remove(gone);
-            let mut at = gone.start;
-            for part in [CUT.0, digits, CUT.1] {
-                self.transcript.insert(at, part)?;
-                at += part.len();
-            }
-            self.turn.results_end = (self.turn.results_end + mark).saturating_sub(gone.len());
+            self.splice(gone, &[CUT.0, digits, CUT.1])?;
         }
         Ok(())
     }

@@ -20,7 +20,7 @@ use crate::error::{Capacity, Error};
 use crate::history::{Ending, is_blank, is_left_out, is_type, kept};
 use crate::json::{Value, escape};
 use crate::message::{StopReason, Usage};
-use crate::transcript::Span;
+use crate::transcript::{Rewrite, Span};
 use crate::wire::ServerCompaction;
 
 /// When and how a conversation is summarized. Off by default.
@@ -314,19 +314,17 @@ impl Run<'_> {
             return Ok(());
         }
         // Move the texts to the front one by one. The bytes there are no longer needed.
-        let (mut write, mut at) = (HEAD.len(), reply.start);
+        let (mut rewrite, mut at) = (Rewrite::new(0), reply.start);
         while let Some((text, behind)) = self.next_text(&reply, at) {
             at = behind;
-            if text.len() > 0 && text.start >= write {
-                if write == HEAD.len() {
-                    self.transcript.overwrite(0, HEAD);
+            if text.len() > 0 && text.start >= rewrite.at().max(HEAD.len()) {
+                if rewrite.at() == 0 {
+                    rewrite.add(&mut self.transcript, HEAD);
                 }
-                self.transcript.copy_down(text, write);
-                write += text.len();
+                rewrite.keep(&mut self.transcript, text);
             }
         }
-        self.transcript.overwrite(write, b"\"}");
-        self.transcript.truncate(write + 2);
+        rewrite.end(&mut self.transcript, b"\"}");
         self.turn.begin(self.transcript.len());
         self.marks.forget();
         self.ledger.add_compaction();

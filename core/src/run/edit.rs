@@ -45,8 +45,7 @@ impl Run<'_> {
             (_, true) => Span::new(span.start, span.end + 1),
             (_, false) => Span::new(span.start - 1, span.end),
         };
-        self.transcript.remove(gone);
-        self.turn.results_end -= gone.len();
+        self.cut_out(gone);
         self.turn.states.set(i, CallState::Running);
         self.ledger.calls = self.ledger.calls.saturating_sub(1);
         Ok(())
@@ -74,10 +73,7 @@ impl Run<'_> {
         let start = old.offset_in(self.transcript.bytes()).ok_or(Misuse::NoSuchCall)?;
         let at = start + old.raw().len() - 1;
         self.reserve_beyond_answers(member.len() + 1)?;
-        self.transcript.insert(at, member.as_bytes())?;
-        self.transcript.insert(at, b",")?;
-        self.turn.results_end += member.len() + 1;
-        Ok(())
+        Ok(self.splice(Span::new(at, at), &[b",", member.as_bytes()])?)
     }
 
     /// Reserves space for `more` bytes that are not part of an answer to an open call.

@@ -138,7 +138,7 @@ impl Run<'_> {
         }
         let new = Span::new(before, self.transcript.len());
         self.transcript.truncate(before);
-        self.transcript.tail_of(new).replace(old)?;
+        self.transcript.tail_of(new).replace(old);
         self.turn.results_end = self.turn.end + results;
         Ok(())
     }

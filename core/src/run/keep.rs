@@ -7,7 +7,7 @@ use super::state::Place;
 use crate::history::{Ending, KeptBlocks, is_left_out, kept};
 use crate::json::{Value, skip_space};
 use crate::message::Message;
-use crate::transcript::Span;
+use crate::transcript::{Rewrite, Span};
 
 impl Run<'_> {
     /// Removes the blocks that the API would refuse from the message that begins at `start`, which
@@ -21,15 +21,10 @@ impl Run<'_> {
             return true;
         }
         // The complete reply stays readable in the tail, if it fits.
-        let len = self.transcript.len();
-        let said = if !matches!(ending, Ending::Broken { .. })
-            && self.transcript.append_within(message).is_ok()
-        {
-            Span::new(len, self.transcript.len())
-        } else {
-            Span::default()
+        let said = match ending {
+            Ending::Broken { .. } => Span::default(),
+            _ => self.transcript.copy_to_tail(message).unwrap_or_default(),
         };
-        self.transcript.truncate(len);
         if stays == 0 {
             self.transcript.truncate(mark);
         } else {
@@ -40,26 +35,23 @@ impl Run<'_> {
     }
 
     /// Moves the first `count` blocks together, without those that are left out, and ends the
-    /// message after them. The write position never overtakes the read position, so one pass is
-    /// enough.
+    /// message after them.
     fn close_gaps(&mut self, message: Span, count: usize) {
-        let first = self.content_start(message);
-        let (mut read, mut write) = (first, first);
+        let mut read = self.content_start(message);
+        let first = read;
+        let mut rewrite = Rewrite::new(first);
         for _ in 0..count {
             let Some(block) = self.block_at(read) else { break };
             read = block.end;
             if Value::whole(block.of(self.transcript.bytes())).is_some_and(is_left_out) {
                 continue;
             }
-            if write > first {
-                self.transcript.overwrite(write, b",");
-                write += 1;
+            if rewrite.at() > first {
+                rewrite.add(&mut self.transcript, b",");
             }
-            self.transcript.copy_down(block, write);
-            write += block.len();
+            rewrite.keep(&mut self.transcript, block);
         }
-        self.transcript.overwrite(write, b"]}");
-        self.transcript.truncate(write + 2);
+        rewrite.end(&mut self.transcript, b"]}");
     }
 
     /// Returns the position of the first block of a message.

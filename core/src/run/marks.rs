@@ -27,6 +27,13 @@ impl Marks {
         if count > MAX_BREAKPOINTS { Err(Misuse::Breakpoints(count).into()) } else { Ok(()) }
     }
 
+    /// Forgets the count if the part that was counted has changed.
+    pub(super) fn changed_at(&mut self, at: usize) {
+        if u32::try_from(at).is_ok_and(|at| at < self.len) {
+            self.forget();
+        }
+    }
+
     /// Forgets the count, because the beginning of the conversation has changed.
     pub(super) const fn forget(&mut self) {
         (self.count, self.len) = (0, 0);

@@ -95,6 +95,7 @@ mod results;
 mod room;
 mod settings;
 mod snapshot;
+mod splice;
 mod started;
 mod state;
 mod step;

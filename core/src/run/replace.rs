@@ -6,7 +6,6 @@
 //! that was accepted once can be refused later.
 
 use super::results::{CONTENT, Content, FAILED, HEAD, Parts, TOOLSET, marks_of};
-use super::state::Place;
 use super::{CallIndex, Run, ToolAnswer};
 use crate::error::{Error, Misuse};
 use crate::json::{Text, Value};
@@ -48,7 +47,6 @@ impl Run<'_> {
         self.cancel_compaction();
         let fewer = Value::whole(sent.block.of(self.transcript.bytes())).map_or(0, marks_of);
         self.ensure_breakpoints_of(answer.blocks(), fewer)?;
-        self.exchange.said = Place::NONE;
         let is_error = answer.is_error();
         let end = if is_error { FAILED.len() } else { 1 };
         let toolset = sent.toolset.len();
@@ -58,16 +56,8 @@ impl Run<'_> {
         let ResultSpans { block: old, id, toolset } = sent;
         let mut tail = self.transcript.tail();
         Parts { id, toolset, content: Content::Answer(answer), is_error }.write_to(&mut tail)?;
-        tail.replace(old)?;
-        // The bytes after it have moved.
-        let turn = &mut self.turn;
-        for place in [&mut turn.mark, &mut turn.start, &mut turn.end, &mut turn.results_end] {
-            if *place >= old.end {
-                *place = *place + new - old.len();
-            }
-        }
-        self.marks.forget();
-        self.changes.sent = super::withdrawn::SentChanges::default();
+        tail.replace(old);
+        self.moved(old, new);
         Ok(())
     }
 

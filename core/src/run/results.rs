@@ -37,6 +37,27 @@ pub(super) const EMPTY: Misuse = Misuse::Json("a tool result's content must not 
 /// the output.
 type WriteAnswer<'w> = dyn Fn(Text<'_>, Option<Text<'_>>, &mut Output<'_>) + 'w;
 
+/// Where a result goes, and what surrounds it there.
+///
+/// ```text
+///  …,{"role":"user","content":[{result}]}│
+///                                     from            in order: the brackets are written again
+///                                     at
+/// ```
+/// A result that follows the others at the end of the conversation is written over the brackets
+/// that close their message, and stays there. Any other result is written behind the conversation,
+/// and moves to its place once, as do the bytes after that place.
+struct Slot {
+    /// Where the result and what surrounds it are written.
+    from: usize,
+    /// Where they go.
+    at: usize,
+    /// What comes before the result: a comma, or the beginning of the message.
+    opening: &'static [u8],
+    /// What comes after it: a comma, or the end of the message.
+    closing: &'static [u8],
+}
+
 /// What a result consists of, besides the constant parts.
 pub(super) struct Parts<'c> {
     /// The positions of the call's id, and of the name of its toolset. Empty if it has none.
@@ -83,22 +104,45 @@ impl Run<'_> {
         HEAD.len() + self.address_len(i) + CONTENT.len()
     }
 
-    /// Returns what is inserted before and after a result: a comma, or the message around it.
-    fn around(&self, i: CallIndex) -> (&'static [u8], &'static [u8]) {
-        if self.turn.results_end == self.turn.end {
-            (OPENING, CLOSING)
-        } else if self.turn.answered_before(i) > 0 {
-            (b",", b"")
-        } else if self.turn.answered_count() > 0 {
-            (b"", b",")
-        } else {
-            (b"", b"")
+    /// Returns where the result of call `i` goes, and what surrounds it there.
+    fn slot(&self, i: CallIndex) -> Slot {
+        let turn = &self.turn;
+        let len = self.transcript.len();
+        let (before, all) = (turn.answered_before(i), turn.answered_count());
+        let has_message = turn.results_end > turn.end;
+        let is_last = before == all;
+        let ends = is_last && turn.results_end == len;
+        // The brackets that close the message.
+        let close = if has_message { CLOSING.len() } else { 0 };
+        Slot {
+            from: if ends { len.saturating_sub(close) } else { len },
+            at: if is_last {
+                turn.results_end.saturating_sub(close)
+            } else {
+                self.place_after(before)
+            },
+            opening: if !has_message {
+                OPENING
+            } else if before > 0 {
+                b","
+            } else {
+                b""
+            },
+            closing: if ends || !has_message {
+                CLOSING
+            } else if before == 0 && !is_last {
+                b","
+            } else {
+                b""
+            },
         }
     }
 
-    /// Returns where in the tail the content of a result is written, so that it moves at most once.
+    /// Returns where the content of a result is written. Results that arrive in the model's order
+    /// stay there; others move once.
     pub(super) fn content_place(&self, i: CallIndex) -> usize {
-        self.transcript.len() + self.around(i).0.len() + self.result_head(i)
+        let Slot { from, opening, .. } = self.slot(i);
+        from + opening.len() + self.result_head(i)
     }
 
     /// Returns the maximum length of the content of a result that leaves enough space to answer
@@ -265,17 +309,18 @@ impl Run<'_> {
         let call = self.call(i).ok_or(Misuse::NoSuchCall)?;
         let [id, toolset] = [call.id, call.toolset.unwrap_or_default()]
             .map(|text| place_of(text, self.transcript.bytes()));
-        let (before, after) = self.around(i);
-        let place = self.result_place(self.turn.answered_before(i));
+        let Slot { from, at, opening, closing } = self.slot(i);
         // All or nothing: after this, everything fits.
         self.transcript
-            .reserve(before.len() + self.result_head(i) + len + FAILED.len() + after.len())?;
+            .reserve(opening.len() + self.result_head(i) + len + FAILED.len() + closing.len())?;
+        let behind = self.transcript.len().saturating_sub(self.turn.results_end);
         let result = Parts { id, toolset, content: Content::Written(len), is_error };
-        let mut tail = self.transcript.tail();
-        tail.add(before);
+        let mut tail = self.transcript.reopen(from);
+        tail.add(opening);
         result.write_to(&mut tail)?;
-        tail.add(after);
-        self.turn.results_end += tail.insert_at(place);
+        tail.add(closing);
+        tail.insert_at(at);
+        self.turn.results_end = self.transcript.len() - behind;
         self.turn.states.set(i, CallState::Answered);
         self.ledger.calls = self.ledger.calls.saturating_add(1);
         if self.call_for_caller().is_none() {
@@ -284,21 +329,12 @@ impl Run<'_> {
         Ok(())
     }
 
-    /// Returns where to insert a result that has `before` results before it: after them, and before
-    /// the comma of the next one.
-    fn result_place(&self, before: usize) -> usize {
+    /// Returns where to insert a result that has `before` results before it and others after it:
+    /// before the comma of the next one.
+    fn place_after(&self, before: usize) -> usize {
         let start = self.turn.end + OPENING.len();
-        if self.turn.results_end == self.turn.end {
-            return self.turn.end;
-        }
-        if before == self.turn.answered_count() {
-            return self.turn.results_end.saturating_sub(2);
-        }
-        if before == 0 {
-            return start;
-        }
         let bytes = self.transcript.bytes();
-        let last = self.results_of(bytes).nth(before - 1);
+        let last = before.checked_sub(1).and_then(|last| self.results_of(bytes).nth(last));
         last.and_then(|last| Some(last.offset_in(bytes)? + last.raw().len())).unwrap_or(start)
     }
 
@@ -377,3 +413,7 @@ fn place_of(text: Text<'_>, bytes: &[u8]) -> Span {
     let start = text.raw_bytes().as_ptr().addr().saturating_sub(bytes.as_ptr().addr());
     Span::new(start, start + text.raw_bytes().len())
 }
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used, clippy::indexing_slicing, reason = "tests may panic")]
+mod tests;

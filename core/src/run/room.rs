@@ -91,12 +91,7 @@ impl Run<'_> {
             return false;
         }
         let Some(span) = self.oldest_turn() else { return false };
-        self.transcript.remove(span);
-        self.marks.forget();
-        let turn = &mut self.turn;
-        for place in [&mut turn.mark, &mut turn.start, &mut turn.end, &mut turn.results_end] {
-            *place = place.saturating_sub(span.len());
-        }
+        self.cut_out(span);
         // The message that is now before the turn may have spaces after it.
         if self.turn.start < self.turn.end {
             self.turn.mark = self.mark_of(self.turn.start);

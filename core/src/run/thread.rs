@@ -21,7 +21,6 @@
 use super::Run;
 use super::state::Place;
 use super::table::State;
-use super::withdrawn::SentChanges;
 use crate::error::{Error, Misuse, Protocol};
 use crate::json::{Sink, Value};
 use crate::message::StopReason;
@@ -476,19 +475,12 @@ fn free(run: &mut Run<'_>) {
         return;
     }
     let said = run.exchange.said.span();
-    run.transcript.remove(Span::new(0, start));
+    run.cut_out(Span::new(0, start));
     run.exchange.said = Place::at(run.transcript.tail_of(said).keep());
     run.exchange.failure = Span::default();
-    let turn = &mut run.turn;
-    for place in [&mut turn.mark, &mut turn.start, &mut turn.end, &mut turn.results_end] {
-        *place = place.saturating_sub(start);
-    }
-    run.reply.mark = 0;
     run.thread.held = run.turn.end;
     run.thread.is_freed = true;
     run.transcript.mark_untouched();
-    run.marks.forget();
-    run.changes.sent = SentChanges::default();
 }
 
 /// Returns whether another request, which differs from this one, may succeed after `error`.

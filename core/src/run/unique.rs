@@ -13,8 +13,6 @@ use alloc::string::{String, ToString};
 use alloc::vec::Vec;
 
 use super::Run;
-#[cfg(feature = "alloc")]
-use super::state::Place;
 use crate::error::Error;
 #[cfg(feature = "alloc")]
 use crate::error::{Capacity, CapacityKind};
@@ -76,13 +74,10 @@ impl Run<'_> {
         let grown = new.len().saturating_sub(self.transcript.len());
         self.transcript.truncate(0);
         self.transcript.push_json(&new)?;
-        let turn = &mut self.turn;
-        for place in [&mut turn.mark, &mut turn.start, &mut turn.end, &mut turn.results_end] {
-            *place += grown;
-        }
-        self.marks.forget();
-        // They were in the tail, which has been overwritten.
-        (self.exchange.said, self.exchange.failure) = (Place::NONE, Span::default());
+        let before = Span::new(0, self.turn.mark);
+        self.moved(before, before.len() + grown);
+        // It was in the tail, which has been overwritten.
+        self.exchange.failure = Span::default();
         Ok(())
     }
 }

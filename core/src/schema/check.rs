@@ -1,7 +1,6 @@
 //! Checks of an input against a schema tree.
 //!
-//! Each shape has a [`Rule`], which its schema points to. A chip whose tools take only numbers and
-//! strings therefore links no code for variants and arrays.
+//! Each shape has a [`Rule`], which its schema points to: see [`extras`](super::extras).
 
 use core::cmp::Ordering;
 

@@ -1,7 +1,6 @@
 //! Schemas made of others: formats, tuples, sets, flattened members and second names.
 
-use super::check;
-use super::{Default, Discriminator, Property, Schema, Shape, Variant};
+use super::{Default, Discriminator, Property, Schema, Shape, Variant, extras};
 
 /// How an object's member must be present, and how its schema is written.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -110,9 +109,9 @@ pub const fn choice(by: Discriminator, variants: &'static [Variant]) -> Schema {
         rest = more;
     }
     let rule = match by {
-        Discriminator::Tag(_) => check::by_tag,
-        Discriminator::Key => check::by_key,
-        Discriminator::Fit => check::by_fit,
+        Discriminator::Tag(_) => extras::enable_tagged_variants(),
+        Discriminator::Key => extras::enable_keyed_variants(),
+        Discriminator::Fit => extras::enable_untagged_variants(),
     };
     Schema::of(Shape::Variants(by, variants), rule)
 }
@@ -203,7 +202,7 @@ impl Schema {
 
     /// Creates a schema for an array of as many items as there are schemas.
     pub const fn tuple(items: &'static [&'static Self]) -> Self {
-        Self::of(Shape::Tuple(items), check::tuple)
+        Self::of(Shape::Tuple(items), extras::enable_tuples())
     }
 
     /// States that no item of an array occurs twice. The model receives this. The check does not
@@ -224,6 +223,6 @@ impl Schema {
     /// text each time.
     #[cfg(feature = "schemars")]
     pub(crate) const fn external(text: fn() -> &'static str) -> Self {
-        Self::of(Shape::External(text), check::external)
+        Self::of(Shape::External(text), extras::enable_external_schemas())
     }
 }

@@ -2,7 +2,7 @@
 
 use core::fmt;
 
-use super::{Property, Variant};
+use super::{Property, Variant, extras};
 use crate::error::line;
 use crate::json::{Kind, PartFn, TYPE_NAMES, Text, Value, count_parts, text_parts, write_parts};
 
@@ -42,11 +42,11 @@ pub(crate) struct Reason(alloc::string::String);
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Names<'s> {
     source: Source<'s>,
-    write: Write,
+    write: WriteNames,
 }
 
 #[derive(Clone, Copy, Debug)]
-enum Source<'s> {
+pub(super) enum Source<'s> {
     Plain(&'static [&'static str]),
     /// The name of a tag, if there is one, and the other members of an object.
     Properties(&'static str, &'static [Property]),
@@ -54,9 +54,9 @@ enum Source<'s> {
     Json(Value<'s>),
 }
 
-/// A function that writes the names of a source, separated by commas, and returns their number. It
-/// is a pointer so that a program links only the functions that its schemas use.
-type Write = fn(&Source<'_>, &mut PartFn<'_>) -> usize;
+/// A function that writes the names of a source, separated by commas, and returns their number: see
+/// [`extras`].
+pub(super) type WriteNames = fn(&Source<'_>, &mut PartFn<'_>) -> usize;
 
 #[derive(Clone, Copy, Debug)]
 pub(crate) enum Expectation<'s> {
@@ -353,48 +353,48 @@ fn expected(expected: &Expectation<'_>, each: &mut PartFn<'_>) {
 impl<'s> Names<'s> {
     /// These names, in quotes.
     pub(crate) const fn plain(names: &'static [&'static str]) -> Self {
-        Self { source: Source::Plain(names), write: write_plain }
+        Self { source: Source::Plain(names), write: extras::enable_plain_names() }
     }
 
     /// The names of these members, and before them that of the tag if it is not empty.
     pub(crate) const fn properties(tag: &'static str, properties: &'static [Property]) -> Self {
-        Self { source: Source::Properties(tag, properties), write: write_properties }
+        Self { source: Source::Properties(tag, properties), write: extras::enable_property_names() }
     }
 
     /// The names of these variants.
     pub(crate) const fn variants(variants: &'static [Variant]) -> Self {
-        Self { source: Source::Variants(variants), write: write_variants }
+        Self { source: Source::Variants(variants), write: extras::enable_variant_names() }
     }
 
     /// The elements of an array, written as JSON.
     pub(crate) const fn elements(array: Value<'s>) -> Self {
-        Self { source: Source::Json(array), write: write_elements }
+        Self { source: Source::Json(array), write: extras::enable_element_names() }
     }
 
     /// The names of an object's members.
     pub(crate) const fn members(object: Value<'s>) -> Self {
-        Self { source: Source::Json(object), write: write_members }
+        Self { source: Source::Json(object), write: extras::enable_member_names() }
     }
 }
 
-fn write_plain(source: &Source<'_>, each: &mut PartFn<'_>) -> usize {
+pub(super) fn write_plain(source: &Source<'_>, each: &mut PartFn<'_>) -> usize {
     let Source::Plain(names) = *source else { return 0 };
     names.iter().fold(0, |count, name| quoted(name, count, each))
 }
 
-fn write_properties(source: &Source<'_>, each: &mut PartFn<'_>) -> usize {
+pub(super) fn write_properties(source: &Source<'_>, each: &mut PartFn<'_>) -> usize {
     let Source::Properties(tag, properties) = *source else { return 0 };
     let count = if tag.is_empty() { 0 } else { quoted(tag, 0, each) };
     let listed = properties.iter().filter(|property| property.is_listed());
     listed.fold(count, |count, property| quoted(property.name, count, each))
 }
 
-fn write_variants(source: &Source<'_>, each: &mut PartFn<'_>) -> usize {
+pub(super) fn write_variants(source: &Source<'_>, each: &mut PartFn<'_>) -> usize {
     let Source::Variants(variants) = *source else { return 0 };
     variants.iter().fold(0, |count, variant| quoted(variant.name, count, each))
 }
 
-fn write_elements(source: &Source<'_>, each: &mut PartFn<'_>) -> usize {
+pub(super) fn write_elements(source: &Source<'_>, each: &mut PartFn<'_>) -> usize {
     let Source::Json(array) = *source else { return 0 };
     array.elements().fold(0, |count, value| {
         comma(count, each);
@@ -403,7 +403,7 @@ fn write_elements(source: &Source<'_>, each: &mut PartFn<'_>) -> usize {
     })
 }
 
-fn write_members(source: &Source<'_>, each: &mut PartFn<'_>) -> usize {
+pub(super) fn write_members(source: &Source<'_>, each: &mut PartFn<'_>) -> usize {
     let Source::Json(object) = *source else { return 0 };
     object.members().fold(0, |count, (name, _)| {
         comma(count, each);

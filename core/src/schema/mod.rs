@@ -13,6 +13,7 @@ pub(crate) mod error;
 #[cfg(feature = "schemars")]
 #[allow(clippy::disallowed_methods, reason = "on a server, with serde_json")]
 mod external;
+mod extras;
 #[cfg(feature = "alloc")]
 mod fold;
 #[cfg(feature = "alloc")]
@@ -57,8 +58,7 @@ pub(crate) use strict::output_text;
 #[derive(Clone, Copy, Debug)]
 pub struct Schema {
     pub(crate) shape: Shape,
-    /// The function that checks values against the shape. The pointer ensures that a program links
-    /// only the checks that its schemas use.
+    /// The function that checks values against the shape: see [`extras`].
     rule: Rule,
     pub(crate) nullable: bool,
     pub(crate) description: &'static str,
@@ -167,12 +167,12 @@ impl Schema {
 
     /// Creates a schema for a string that is one of `names`.
     pub const fn names(names: &'static [&'static str]) -> Self {
-        Self::of(Shape::Names(names), check::names)
+        Self::of(Shape::Names(names), extras::enable_names())
     }
 
     /// Creates a schema for an array.
     pub const fn array(items: &'static Self) -> Self {
-        Self::of(Shape::Array(items, ANY_COUNT, false), check::array)
+        Self::of(Shape::Array(items, ANY_COUNT, false), extras::enable_arrays())
     }
 
     /// Creates a schema for an object with these members and no others.
@@ -182,7 +182,7 @@ impl Schema {
 
     /// Creates a schema for an object with any members, whose values all have the same schema.
     pub const fn map(values: &'static Self) -> Self {
-        Self::of(Shape::Map(values), check::map)
+        Self::of(Shape::Map(values), extras::enable_maps())
     }
 
     /// Returns whether the written schema is always valid JSON: it contains no JSON text from the
@@ -269,7 +269,7 @@ impl Schema {
         match &mut self.shape {
             Shape::Integer(range) | Shape::Number(range) => {
                 range.minimum = minimum;
-                self.rule = check::range;
+                self.rule = extras::enable_number_bounds();
             }
             _ => panic!("`min` is for numbers; a string has `min_len`, an array `min_items`"),
         }
@@ -285,7 +285,7 @@ impl Schema {
         match &mut self.shape {
             Shape::Integer(range) | Shape::Number(range) => {
                 range.maximum = maximum;
-                self.rule = check::range;
+                self.rule = extras::enable_number_bounds();
             }
             _ => panic!("`max` is for numbers; a string has `max_len`, an array `max_items`"),
         }
@@ -301,7 +301,7 @@ impl Schema {
         match &mut self.shape {
             Shape::String(bounds, _) => {
                 bounds.min = characters;
-                self.rule = check::length;
+                self.rule = extras::enable_text_bounds();
             }
             _ => panic!("`min_len` is for strings; a number has `min`, an array `min_items`"),
         }
@@ -317,7 +317,7 @@ impl Schema {
         match &mut self.shape {
             Shape::String(bounds, _) => {
                 bounds.max = Some(characters);
-                self.rule = check::length;
+                self.rule = extras::enable_text_bounds();
             }
             _ => panic!("`max_len` is for strings; a number has `max`, an array `max_items`"),
         }

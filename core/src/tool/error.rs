@@ -2,8 +2,8 @@
 
 use core::fmt;
 
-use super::Output;
 use super::texts::EMPTY_ERROR;
+use super::{Output, extras};
 use crate::error::Capacity;
 #[cfg(not(feature = "alloc"))]
 use crate::json::count_parts;
@@ -31,12 +31,14 @@ pub struct ToolError {
     backtrace: Option<alloc::boxed::Box<std::backtrace::Backtrace>>,
 }
 
+/// A function that replaces the result with blocks.
+pub(super) type WriteBlocks = fn(&str, &mut Output<'_>) -> Result<(), Capacity>;
+
 #[derive(Debug)]
 enum Repr {
     Static(&'static str),
-    /// Blocks, and the function that writes them. The pointer ensures that this function is linked
-    /// only into programs that use blocks.
-    StaticBlocks(&'static str, fn(&str, &mut Output<'_>) -> Result<(), Capacity>),
+    /// Blocks, and the function that writes them: see [`extras`].
+    StaticBlocks(&'static str, WriteBlocks),
     Written,
     #[cfg(not(feature = "alloc"))]
     Text(heapless::String<ERROR_TEXT>),
@@ -114,7 +116,7 @@ impl ToolError {
     /// Text blocks go to the model verbatim. The API accepts only text in a failed call, so if
     /// there is any other block, the model receives only the contents of the text blocks.
     pub const fn static_blocks(json: &'static str) -> Self {
-        Self::bare(Repr::StaticBlocks(json, write_blocks))
+        Self::bare(Repr::StaticBlocks(json, extras::enable_error_blocks()))
     }
 
     /// Creates an error whose text is what the tool wrote to its [`Output`].
@@ -227,7 +229,7 @@ impl ToolError {
 }
 
 /// Replaces the result with `blocks`, or with only their text if one of them is not a text block.
-fn write_blocks(blocks: &str, out: &mut Output<'_>) -> Result<(), Capacity> {
+pub(super) fn write_blocks(blocks: &str, out: &mut Output<'_>) -> Result<(), Capacity> {
     out.clear();
     match out.content(blocks) {
         Ok(()) => {

@@ -11,6 +11,7 @@ mod context;
 #[cfg(feature = "serde-json-core")]
 mod deserialize;
 pub(crate) mod error;
+mod extras;
 mod from_text;
 pub(crate) mod generated;
 pub(crate) mod input;
@@ -35,6 +36,7 @@ pub(crate) use input::check_input;
 pub use input::{Decoder, ToolInput};
 #[cfg(feature = "alloc")]
 pub use list::{BoxTools, DynTools};
+pub(crate) use output::GateInput;
 pub use output::Output;
 #[cfg(feature = "alloc")]
 pub use raw::Input;
@@ -86,8 +88,8 @@ pub struct Definition<'a> {
     /// Whether a person must approve each call before it runs. The model does not receive this. The
     /// loop does not enforce it: a gate does.
     pub requires_approval: bool,
-    /// The function that checks the name and the JSON. `None` if they are correct by construction,
-    /// so that the code of the check is not linked.
+    /// The function that checks the name and the JSON: see [`extras`]. `None` if they are correct
+    /// by construction.
     check: Option<toolbox::Check>,
     /// The schema of a definition that is completed at run time.
     #[cfg(feature = "schemars")]
@@ -108,7 +110,7 @@ impl<'a> Definition<'a> {
             timeout: None,
             idempotent: false,
             requires_approval: false,
-            check: Some(toolbox::check_definition),
+            check: Some(extras::enable_definition_check()),
             #[cfg(feature = "schemars")]
             unfinished: None,
         }

@@ -60,6 +60,8 @@ pub(crate) enum GateInput<'a> {
 }
 
 impl GateInput<'_> {
+    pub(crate) const NONE: Self = Self::Fixed(&[], &mut []);
+
     /// Returns the input and the room.
     pub(crate) fn parts(&mut self) -> (&[u8], &mut [u8]) {
         match self {
@@ -268,25 +270,21 @@ impl<'a> Output<'a> {
         Ok(self.state()?)
     }
 
-    /// Moves an [`input`](Self::input) out of the way of the result, and returns it with the output
-    /// for the result, which is empty. If `has_input` is false, there is no input, and the output
-    /// must be empty.
-    // Inlined, so that a program whose gate changes no input does not contain the rest.
+    /// Returns this output, which must be empty, for a result.
     #[inline]
-    pub(crate) fn split_input(&mut self, has_input: bool) -> (GateInput<'_>, Output<'_>) {
-        if has_input {
-            return self.split();
-        }
+    pub(crate) fn by_ref(&mut self) -> Output<'_> {
         let Self { start, len, limit, lost, form, .. } = *self;
         let memory = match &mut self.memory {
             Memory::Fixed(memory) => Memory::Fixed(memory),
             #[cfg(feature = "alloc")]
             Memory::Growing(memory) => Memory::Growing(memory),
         };
-        (GateInput::Fixed(&[], &mut []), Output { memory, start, len, limit, lost, form })
+        Output { memory, start, len, limit, lost, form }
     }
 
-    fn split(&mut self) -> (GateInput<'_>, Output<'_>) {
+    /// Moves an [`input`](Self::input) out of the way of the result, and returns it with the output
+    /// for the result, which is empty.
+    pub(crate) fn split_input(&mut self) -> (GateInput<'_>, Output<'_>) {
         let len = if self.state().is_ok() { self.len } else { 0 };
         let escapes = self
             .written(0)

@@ -31,6 +31,16 @@ impl<'b> Transcript<'b> {
         self.tail_of(Span::new(at, at))
     }
 
+    /// Returns an empty part that begins at `at`, which may be before the end of the conversation:
+    /// then the bytes from there on are no longer part of it, and the caller writes them again
+    /// before it inserts the part there.
+    pub(crate) const fn reopen(&mut self, at: usize) -> Tail<'_, 'b> {
+        if at < self.len {
+            self.len = at;
+        }
+        self.tail_from(at)
+    }
+
     /// Returns a part that was written before.
     pub(crate) const fn tail_of(&mut self, span: Span) -> Tail<'_, 'b> {
         Tail { transcript: self, span }
@@ -79,13 +89,18 @@ impl Tail<'_, '_> {
         self.span.len()
     }
 
-    /// Makes the part replace `old`, a part of the conversation. Returns its length.
-    pub(crate) fn replace(self, old: Span) -> Result<usize, Capacity> {
-        let len = self.span.len();
+    /// Makes the part the end of the conversation, after `before`. Returns where it is then.
+    pub(crate) fn append_after(self, before: &[u8]) -> Result<usize, Capacity> {
+        let at = self.transcript.len;
+        self.transcript.insert_tail(at, self.span);
+        self.transcript.insert(at, before)?;
+        Ok(at + before.len())
+    }
+
+    /// Makes the part replace `old`, a part of the conversation that is not empty.
+    pub(crate) fn replace(self, old: Span) {
+        self.transcript.remove(old);
         self.transcript.insert_tail(old.start, self.span);
-        self.transcript.touch(old.start);
-        self.transcript.remove(old.shifted(len));
-        Ok(len)
     }
 
     /// Moves the part towards the end by `by` bytes, so that `by` bytes can be inserted before it.

@@ -118,8 +118,7 @@ impl Reply {
         // The complete part of a reply may be kept.
         t.reserve(before.len() + len)?;
         let stream_event = self.open_block(index, kind, span, lone)?;
-        t.tail_of(block).insert_at(start);
-        t.insert(start, before)?;
+        t.tail_of(block).append_after(before)?;
         self.has_blocks = true;
         Ok(stream_event)
     }

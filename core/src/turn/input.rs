@@ -222,10 +222,7 @@ pub(super) fn read_input(
 /// string contains no object, returns `None` and leaves the string unchanged.
 fn open_string(t: &mut Transcript<'_>, span: Span) -> Result<Option<usize>, Capacity> {
     // Unescaped in the tail, so that the string is still intact if it contains no object.
-    let start = t.len();
-    t.append_within(span)?;
-    t.truncate(start);
-    let copy = Span::new(start, 0).with_len(span.len());
+    let copy = t.copy_to_tail(span)?;
     let quotes = copy
         .of(t.whole())
         .iter()
@@ -240,8 +237,7 @@ fn open_string(t: &mut Transcript<'_>, span: Span) -> Result<Option<usize>, Capa
     if !text.trim_ascii_start().starts_with(b"{") {
         return Ok(None);
     }
-    t.remove(span);
-    t.tail_of(object).insert_at(span.start);
+    t.tail_of(object).replace(span);
     let object = span.with_len(object.len());
     if checked.lone_surrogate.is_some() {
         mend_surrogates(object.of_mut(t.whole_mut()));

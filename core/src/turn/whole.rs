@@ -162,15 +162,14 @@ impl Reply {
             return Ok(at);
         }
         let is_text = inside.starts_with(b"\"");
-        t.tail_of(content).insert_at(at);
+        let before = message_head(at);
+        let start = t.tail_of(content).append_after(before)?;
         if is_text {
             t.append(b"}")?;
-            t.insert(at, b"{\"type\":\"text\",\"text\":")?;
+            t.insert(start, b"{\"type\":\"text\",\"text\":")?;
         }
-        let before = message_head(at);
-        t.insert(at, before)?;
         self.has_blocks = true;
-        Ok(at + before.len())
+        Ok(start)
     }
 
     /// Returns the event for the next part of the open block: the value of a field, an element of
