@@ -25,7 +25,7 @@ pub(super) const fn enable_run_settings<B: ?Sized>() -> Configure<B> {
     }
 }
 
-/// 6,360 bytes: the message thread, the limits and the retry policy.
+/// 6,432 bytes: the message thread, the limits and the retry policy.
 pub(super) const fn enable_thread_settings<B: Toolbox + ?Sized>() -> Configure<B> {
     |run, config, tools| {
         run.configure(config);

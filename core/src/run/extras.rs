@@ -142,7 +142,7 @@ impl Extras {
         self.given = Some(&CODE);
     }
 
-    /// 1,632 bytes.
+    /// 1,656 bytes.
     pub(super) const fn enable_kept_blocks(&mut self) {
         self.keep = Some(broken::keep_blocks);
     }
@@ -151,7 +151,7 @@ impl Extras {
         self.keep = None;
     }
 
-    /// 4,928 bytes.
+    /// 4,912 bytes.
     pub(super) const fn enable_message_threads(&mut self) {
         const CODE: Threads = Threads {
             begin: thread::begin,
@@ -166,29 +166,29 @@ impl Extras {
         self.threads = Some(&CODE);
     }
 
-    /// 324 bytes.
+    /// 316 bytes.
     pub(super) const fn enable_limits(&mut self) {
         self.limits = Some(|run, now| run.look_at_limits(now));
     }
 
-    /// 704 bytes.
+    /// 712 bytes.
     pub(super) const fn enable_room(&mut self) {
         self.room = Some(|run| run.make_room());
     }
 
-    /// 3,132 bytes.
+    /// 3,160 bytes.
     pub(super) const fn enable_summaries(&mut self) {
         if self.summaries.is_none() {
             self.summaries = Some(&Summaries::ON_CLIENT);
         }
     }
 
-    /// 4,896 bytes, summaries included.
+    /// 4,940 bytes, summaries included.
     pub(super) const fn enable_server_compaction(&mut self) {
         self.summaries = Some(&Summaries::EVERYWHERE);
     }
 
-    /// 1,912 bytes.
+    /// 1,968 bytes.
     pub(super) const fn enable_unique_ids(&mut self) {
         const CODE: UniqueIds = UniqueIds {
             in_reply: unique::rename_begun,

@@ -14,7 +14,7 @@ pub(super) const fn enable_error_blocks() -> WriteBlocks {
     error::write_blocks
 }
 
-/// 1,864 bytes: definitions that the caller wrote. Those that the macros generate are correct by
+/// 1,648 bytes: definitions that the caller wrote. Those that the macros generate are correct by
 /// construction, and need no check.
 pub(super) const fn enable_definition_check() -> Check {
     toolbox::check_definition

@@ -36,7 +36,7 @@ const TAGGED: Schema = Schema::object(&[]).tagged("kind", "a");
 fn schema() -> &'static Schema {
     macro_rules! with {
         ($schema:expr) => {
-            const { &Schema::object(const { &[Property::new("value", $schema, true)] }) }
+            const { &Schema::object(const { &[Property::required("value", $schema)] }) }
         };
     }
     match EXTRA {
