@@ -11,8 +11,8 @@ use crate::http::{HttpBody, HttpError};
 /// The largest reply, in bytes.
 const MAX_REPLY: usize = 64 << 20;
 
-/// Asks the next models while the reply is a refusal. Returns the last reply, with a `fallback`
-/// block for each change of the model if it is none.
+/// Asks the next models while the reply is a refusal. Returns the last reply. Unless that is a
+/// refusal too, it has a `fallback` block for each change of the model.
 pub(super) async fn answer(
     mut hops: Hops,
     mut model: String,

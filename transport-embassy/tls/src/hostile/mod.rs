@@ -229,7 +229,7 @@ fn messages_in_the_flight() {
             }
         }
     }
-    // An alert in place of the certificate is told as what it is.
+    // An alert in place of the certificate is reported as an alert.
     let alert = |_| vec![Record::Encrypted(ALERT, vec![2, 40])];
     let sent = Plan {
         flight: Some(&alert),

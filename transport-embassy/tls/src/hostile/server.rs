@@ -64,11 +64,10 @@ pub(super) type Flight<'p> = &'p dyn Fn(Vec<Vec<u8>>) -> Vec<Record>;
 
 /// What the server sends in its encrypted flight, and after the client's Finished.
 pub(super) struct Plan<'p> {
-    /// Changes the ServerHello, the whole message. Without it client and server have their first
-    /// keys already.
+    /// Changes the whole ServerHello. Without it, client and server already have their first keys.
     pub(super) hello: Option<Change<'p>>,
-    /// Makes the flight's records of its four messages, each whole, of which Finished is computed.
-    /// Without it they have all keys.
+    /// Makes the records of the flight from its four whole messages, from which Finished is
+    /// computed. Without it, client and server already have all keys.
     pub(super) flight: Option<Flight<'p>>,
     /// Whether the server asks for a certificate in its flight, as it may.
     pub(super) request: bool,

@@ -108,12 +108,12 @@ pub(super) async fn changes_are_noticed(one: &Handle, two: &Handle) {
         assert_eq!(two.commit(change(&record, 0)).await.unwrap(), CommitResult::Done);
         tokio::time::timeout(Duration::from_secs(1), waiting)
             .await
-            .expect("told within a second")
+            .expect("a change is reported within a second")
             .unwrap();
         assert_eq!(
             one.versions(&[record.id]).await.unwrap(),
             [Some(record.version + 1)],
-            "what is told of can be seen"
+            "a reported change can be read"
         );
     }
     // A change is reported even if nobody was waiting when it happened.
