@@ -34,6 +34,8 @@ const sleep = (ms, signal) =>
     const timer = setTimeout(done, ms);
     signal?.addEventListener("abort", () => (clearTimeout(timer), done()), { once: true });
   });
+/** Returns a promise that is fulfilled when the signal is. */
+const aborted = (signal) => new Promise((done) => signal?.addEventListener("abort", done, { once: true }));
 
 /** A failure of the network, to distinguish it from an error that a callback throws. */
 class Broken extends Error {}
@@ -230,9 +232,12 @@ export class ToolRunner {
 
   /** Runs a suspended call, then continues the run. */
   async allow(call, options = {}) {
+    const { signal } = options;
+    // The call stays suspended.
+    if (signal?.aborted) return this.run(options);
     const code = this.#check(this.#wasm.toolrunner_allow(this.#machine, call.index, this.#scratch));
     // Otherwise the module has answered the call.
-    if (code === 0) await this.#runTool(call, options);
+    if (code === 0) await Promise.race([this.#runTool(call, options), aborted(signal)]);
     return this.run(options);
   }
 
@@ -326,22 +331,21 @@ export class ToolRunner {
     const { signal } = options;
     const calls = [];
     while (this.#check(this.#wasm.toolrunner_next_call(this.#machine, this.#scratch)) === 1) calls.push(this.#call());
-    const aborted = new Promise((done) => signal?.addEventListener("abort", done, { once: true }));
     // All calls end before an error is thrown, because their indices mean other calls in the next
     // turn: a call that ended later would answer one of those.
-    const ends = await Promise.race([Promise.allSettled(calls.map((call) => this.#decide(call, options))), aborted]);
+    const ends = await Promise.race([Promise.allSettled(calls.map((call) => this.#decide(call, options))), aborted(signal)]);
     const failed = Array.isArray(ends) && ends.find((end) => end.status === "rejected");
     if (failed) throw failed.reason;
   }
 
   async #decide(call, options) {
-    const decision = (await options.gate?.(call)) ?? true;
+    const decision = await options.gate?.(call);
     if (options.signal?.aborted) return;
-    if (decision === true) {
+    if (decision === undefined || decision === true) {
       await this.#runTool(call, options);
     } else if (decision === "suspend") {
       this.#check(this.#wasm.toolrunner_suspend(this.#machine, call.index));
-    } else if (typeof decision.deny === "string") {
+    } else if (typeof decision?.deny === "string") {
       this.#check(this.#wasm.toolrunner_deny(this.#machine, call.index, ...this.#lend(decision.deny)));
     } else {
       throw new TypeError('a gate must return true, { deny: "…" }, "suspend" or undefined');
@@ -357,9 +361,11 @@ export class ToolRunner {
     let answer;
     try {
       const result = await tool.run(call.input, { id: call.id, json: call.json, signal });
-      const isContent = typeof result === "string" || Array.isArray(result);
+      const isText = typeof result === "string";
+      // JSON that cannot be written is an error of the tool, also for an array of blocks.
+      const json = isText ? undefined : JSON.stringify(result);
       // What JSON cannot express, such as undefined, is an empty result.
-      const content = isContent ? result : (JSON.stringify(result) ?? "");
+      const content = isText || Array.isArray(result) ? result : (json ?? "");
       answer = () => this.answer(call, content);
     } catch (error) {
       const message = String(error?.message ?? error);

@@ -114,7 +114,7 @@ test("a gate that denies without a reason, and one that decides nothing", async 
   const run = new ToolRunner(module, options);
   await run.ask("15 + 27", { gate: () => ({ deny: "" }) });
   assert.deepEqual(run.messages()[2].content.map(({ content, is_error }) => [content, is_error]), [["Error: not allowed", true]]);
-  for (const decision of [false, "suspended", {}, { deny: true }]) {
+  for (const decision of [false, null, "suspended", {}, { deny: true }]) {
     const run = new ToolRunner(module, options);
     await assert.rejects(run.ask("15 + 27", { gate: () => decision }), TypeError);
   }
@@ -165,6 +165,27 @@ test("a suspended call waits in a snapshot", async () => {
   const call = second.suspended();
   assert.deepEqual([call.name, call.input], ["calculate_sum", { a: 15, b: 27 }]);
   assert.equal((await second.allow(call)).text, "15 + 27 = 42.");
+});
+
+test("an allowed call can be cancelled, and does not start after that", async () => {
+  let started = 0;
+  const stuck = { ...tools[1], run: () => (started++, new Promise(() => {})) };
+  const run = new ToolRunner(module, { ...options, tools: [stuck] });
+  await run.ask("15 + 27", { gate: async () => "suspend" });
+  await run.allow(run.suspended(), { signal: AbortSignal.abort() });
+  assert.equal(started, 0);
+  run.resume();
+  const cancelled = new AbortController();
+  setTimeout(() => cancelled.abort(), 10);
+  assert.equal((await run.allow(run.suspended(), { signal: cancelled.signal })).outcome, "stopped");
+});
+
+test("a result that JSON cannot express is an error of the tool", async () => {
+  for (const result of [{ n: 1n }, [{ type: "text", text: 1n }]]) {
+    const run = new ToolRunner(module, { ...options, tools: [{ ...tools[1], run: () => result }] });
+    await run.ask("15 + 27");
+    assert.match(run.messages()[2].content[0].content, /^Error: .*BigInt/);
+  }
 });
 
 test("what a tool throws the model reads", async () => {
