@@ -7,7 +7,8 @@ use super::sse::SseEvent;
 use crate::edit::{at, elements, members, set, text};
 use crate::params::quoted;
 
-/// The value that the delta of a compaction has next to its summary.
+/// The delta of a compaction, and the value that it has next to the summary.
+const COMPACTION: &str = "compaction_delta";
 const ENCRYPTED: &str = "encrypted_content";
 
 /// What was received of one model's reply.
@@ -130,7 +131,9 @@ impl Block {
             Growth::Array => at(delta, path).map(str::to_owned),
             Growth::Json | Growth::Text | Growth::Whole => text(delta, path),
         });
-        if let Some(encrypted) = at(delta, &[ENCRYPTED]) {
+        if known.name == COMPACTION
+            && let Some(encrypted) = at(delta, &[ENCRYPTED]).filter(|value| *value != "null")
+        {
             self.encrypted = Some(encrypted.to_owned());
         }
     }

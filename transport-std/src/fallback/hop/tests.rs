@@ -55,6 +55,19 @@ fn a_block_has_all_that_its_deltas_add() {
             &[r#"{"type":"compaction_delta","content":"All.","encrypted_content":"e"}"#],
             r#"{"type":"compaction","content":"All.","encrypted_content":"e"}"#,
         ),
+        (
+            r#"{"type":"compaction","content":null}"#,
+            &[
+                r#"{"type":"compaction_delta","content":null,"encrypted_content":"e"}"#,
+                r#"{"type":"compaction_delta","content":"All.","encrypted_content":null}"#,
+            ],
+            r#"{"type":"compaction","content":"All.","encrypted_content":"e"}"#,
+        ),
+        (
+            r#"{"type":"text","text":"a"}"#,
+            &[r#"{"type":"text_delta","text":"b","encrypted_content":"e"}"#],
+            r#"{"type":"text","text":"ab"}"#,
+        ),
     ] {
         assert_eq!(block(start, deltas), whole);
     }
