@@ -188,6 +188,9 @@ class ToolRunner:
         call = Call()
         while self.do("next_call", ctypes.byref(call)):
             index = c_uint32(call.index)
+            if call.tool < 0:
+                self.do("not_found", index)
+                continue
             try:
                 result = self.tools[call.tool](**json.loads(str(call.input)))
             except Exception as error:  # The model reads it, and corrects itself.

@@ -2,7 +2,7 @@
 """Prints how many bytes each optional feature adds to an image, on a Cortex-M4: what a program saves that
 does not enable the feature. The image is `machine` for the features of a run, and `tools` for those of
 drivers, tools and schemas. Fails if the figure of a function `enable_…` in core/src/*/extras.rs, or of a
-method of a run that enables the feature, differs by more than TOLERANCE, or if a function is not measured.
+method of a run that enables the feature, differs by more than TOLERANCE, or if a figure is not measured.
 
     tests/no-panic/extras.py
 

@@ -26,7 +26,7 @@ pub enum Error {
     /// The caller's [request hook](crate::http::RequestHook) returned this error. The request was
     /// not sent.
     Hook(Box<dyn core::error::Error + Send + Sync>),
-    /// The calling code broke a rule of the run, which the value names.
+    /// The calling code broke a rule of the run; the value says which.
     Misuse(core_error::Misuse),
     /// The calling code passed a value that this client cannot use, such as a parameter that is not
     /// JSON. The text says which and why.

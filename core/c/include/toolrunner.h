@@ -498,7 +498,8 @@ uint32_t toolrunner_drain_ms(void);
 int32_t toolrunner_next_call(struct toolrunner_t *machine, struct toolrunner_call *call);
 
 // Answers a call with a text. The text is copied. If it does not fit into the memory, the model
-// receives an error that says so. `is_error` is not 0 if the tool failed.
+// receives an error that says so. If it is empty, the model receives `(no output)`, or `Error: (no
+// message)`. `is_error` is not 0 if the tool failed.
 int32_t toolrunner_answer(struct toolrunner_t *machine,
                           uint32_t call,
                           const char *text,
@@ -548,7 +549,8 @@ int32_t toolrunner_suspended(struct toolrunner_t *machine, struct toolrunner_cal
 // Hands out a call that was suspended. It may run now, and must be answered before the next step.
 //
 // Returns 0. Returns 1 if the call must not run, because its tool no longer exists or its input
-// does not fit the tool's schema. The library has answered it then: get the next step.
+// does not fit the tool's schema. The library has answered it then, and `given` is empty: get the
+// next step.
 int32_t toolrunner_allow(struct toolrunner_t *machine,
                          uint32_t call,
                          struct toolrunner_call *given);

@@ -4,9 +4,10 @@ export interface Tool {
   description?: string;
   input_schema?: object;
   /**
-   * Returns the result: a text, an array of content blocks, or any other value, which is sent as
-   * JSON. If it throws, the model receives the error's message. Without this function, the model
-   * receives an error that the tool was not found.
+   * Returns the result: a text, an array of content blocks (each with a `type`), or any other
+   * value, which is sent as JSON. For `undefined` the model receives `(no output)`. If it throws,
+   * the model receives the error's message. Without this function, the model receives an error that
+   * the tool was not found.
    */
   run?(input: any, context: { id: string; json: string; signal?: AbortSignal }): unknown;
   [member: string]: unknown;

@@ -278,7 +278,11 @@ export class ToolRunner {
         if (wasm.toolrunner_reply_is_whole(this.#machine) === 1) {
           // Reads the rest of the body, so that the connection can be used again.
           const rest = async () => { while (!(await reader.read()).done); };
-          await Promise.race([rest(), sleep(wasm.toolrunner_drain_ms(), signal)]).catch(() => {});
+          const drained = new AbortController();
+          signal?.addEventListener("abort", () => drained.abort(), { once: true });
+          await Promise.race([rest(), sleep(wasm.toolrunner_drain_ms(), drained.signal)]).catch(() => {});
+          // A timer that is left would keep the program alive.
+          drained.abort();
           return;
         }
       }
@@ -362,10 +366,11 @@ export class ToolRunner {
     try {
       const result = await tool.run(call.input, { id: call.id, json: call.json, signal });
       const isText = typeof result === "string";
+      const isBlocks = Array.isArray(result) && result.length > 0 && result.every((block) => typeof block?.type === "string");
       // JSON that cannot be written is an error of the tool, also for an array of blocks.
       const json = isText ? undefined : JSON.stringify(result);
       // What JSON cannot express, such as undefined, is an empty result.
-      const content = isText || Array.isArray(result) ? result : (json ?? "");
+      const content = isText || isBlocks ? result : (json ?? "");
       answer = () => this.answer(call, content);
     } catch (error) {
       const message = String(error?.message ?? error);

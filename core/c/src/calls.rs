@@ -14,6 +14,16 @@ use crate::machine::Machine;
 use crate::raw;
 use crate::types::*;
 
+/// The value of a call that is not handed out.
+const NO_CALL: toolrunner_call = toolrunner_call {
+    index: 0,
+    tool: -1,
+    id: toolrunner_text::EMPTY,
+    name: toolrunner_text::EMPTY,
+    toolset: toolrunner_text::EMPTY,
+    input: toolrunner_text::EMPTY,
+};
+
 impl Machine {
     fn lend_call(&self, i: CallIndex) -> Result<toolrunner_call, Error> {
         let call = self.run.call(i).ok_or(Misuse::NoSuchCall)?;
@@ -67,7 +77,8 @@ pub unsafe extern "C" fn toolrunner_next_call(
 }
 
 /// Answers a call with a text. The text is copied. If it does not fit into the memory, the model
-/// receives an error that says so. `is_error` is not 0 if the tool failed.
+/// receives an error that says so. If it is empty, the model receives `(no output)`, or `Error: (no
+/// message)`. `is_error` is not 0 if the tool failed.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn toolrunner_answer(
     machine: *mut toolrunner_t,
@@ -81,8 +92,11 @@ pub unsafe extern "C" fn toolrunner_answer(
         raw::with(machine, |machine| {
             let text = raw::text(text, len)?;
             machine.answer(call, |out| {
-                // The end of the output reports text that does not fit.
-                let _fits = out.text(text);
+                // Core has texts for a tool that wrote nothing.
+                if !text.is_empty() {
+                    // The end of the output reports text that does not fit.
+                    let _fits = out.text(text);
+                }
                 if is_error == 0 { Ok(()) } else { Err(ToolError::written()) }
             })
         })
@@ -219,7 +233,8 @@ pub unsafe extern "C" fn toolrunner_suspended(
 /// Hands out a call that was suspended. It may run now, and must be answered before the next step.
 ///
 /// Returns 0. Returns 1 if the call must not run, because its tool no longer exists or its input
-/// does not fit the tool's schema. The library has answered it then: get the next step.
+/// does not fit the tool's schema. The library has answered it then, and `given` is empty: get the
+/// next step.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn toolrunner_allow(
     machine: *mut toolrunner_t,
@@ -231,6 +246,7 @@ pub unsafe extern "C" fn toolrunner_allow(
         raw::with(machine, |machine| {
             let i = place(call);
             if !start_allowed(&mut machine.run, &machine.tools, i)? {
+                raw::give(given, NO_CALL);
                 return Ok(1);
             }
             raw::give(given, machine.lend_call(i)?);

@@ -14,8 +14,8 @@ use crate::machine::{Machine, Phase};
 use crate::raw;
 use crate::types::*;
 
-/// The text in place of the system prompt in the slices of a body, recognized by its address. A
-/// static, so that it has only one.
+/// The text in place of the system prompt in the slices of a body, recognized by its address. It
+/// is a static, because a constant may have several addresses.
 pub(crate) static SYSTEM: &str = "the system prompt";
 
 /// The contents of the array of definitions, presented as one definition. A request may contain any

@@ -71,7 +71,7 @@ pub fn gated(call: &ToolCall<'_>, requires_approval: bool) -> GatedCall {
     }
 }
 
-/// Writes what belongs to a gate's decision to `out`. Returns the decision for the loop, and the
+/// Writes what belongs to a gate's decision to `out`. Returns the verdict for the loop, and the
 /// gate's mistake if the decision cannot be carried out. In that case the tool does not run.
 pub fn carry_out(decision: Decision, out: &mut Output<'_>) -> (Verdict, Option<&'static str>) {
     match decision {

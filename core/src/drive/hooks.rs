@@ -13,7 +13,7 @@ use crate::run::cap_content;
 use crate::run::{Call, CallIndex, Run, ToolAnswer};
 use crate::tool::{Output, ToolCall, ToolHost};
 
-/// The verdict of a gate on a call before its tool runs. Everything that belongs to it is in the call's
+/// What a gate decides about a call before its tool runs. What belongs to it is in the call's
 /// [`Output`], which the gate receives.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Verdict {
@@ -28,7 +28,7 @@ pub enum Verdict {
     /// conversation keeps the model's own input. If there is no such object, the tool does not run.
     /// The object takes space from the result.
     Input,
-    /// The verdict is postponed: the run ends with
+    /// There is no verdict yet: the run ends with
     /// [`Outcome::NeedsAnswer`](crate::run::Outcome::NeedsAnswer) when everything else is done, and
     /// continues after [`Driver::allow`](super::Driver::allow) or [`Run::answer`].
     Suspend,

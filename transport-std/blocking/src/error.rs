@@ -22,7 +22,7 @@ pub enum Error {
     /// The calling code passed a value that this client cannot use, such as a parameter that is not
     /// JSON. The text says which and why.
     Invalid(String),
-    /// The calling code broke a rule of the run, which the value names.
+    /// The calling code broke a rule of the run; the value says which.
     Misuse(Misuse),
     /// The data received is not a reply of the Messages API.
     Protocol(Protocol),

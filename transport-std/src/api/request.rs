@@ -256,7 +256,7 @@ impl Attempts {
         loop {
             match self.machine.step(clock.now())? {
                 Step::Wait(until) => clock.wait_until(until).await,
-                // In fact only `Send`: no reply is received as a turn, and no limit is set.
+                // Only `Send` occurs, because no reply is received as a turn, and no limit is set.
                 Step::Call | Step::Done(_) | Step::Receive | Step::Send => return Ok(()),
             }
         }

@@ -293,7 +293,7 @@ impl From<&Event<'_>> for OwnedEvent {
                 Self::ToolStart { id: id.into(), name: name.into(), input: value(input) }
             }
             Event::Unknown { raw } => Self::Unknown { raw: value(raw) },
-            // The event of a delta, or of a newer core than this crate was written for.
+            // The event of a delta, or an event that only a newer core has.
             _ => Self::of_delta(event)
                 .unwrap_or_else(|| Self::Unknown { raw: RawValue::NULL.to_owned() }),
         }

@@ -75,7 +75,7 @@ fn a_call_is_answered_without_a_text_of_the_program() {
         (2, 2, "Error: (no message)"),
         (3, 2, "Error: Not today."),
         (4, 2, "Error: (no message)"),
-        (5, 1, ""),
+        (5, 1, "(no output)"),
         (6, 2, "Error: Toolset 'screen' member 'click' not found"),
     ] {
         assert_eq!(program.result(call), (code, format!("{content:?}")), "{call}");

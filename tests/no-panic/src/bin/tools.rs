@@ -1,5 +1,5 @@
 //! A driver with one tool, and the optional features of drivers, tools and schemas: see
-//! `extras.py`. Without one, it is the least that uses all of their code that is not optional.
+//! `extras.py`. Without a feature, it contains only the code that is not optional.
 #![no_std]
 #![no_main]
 

@@ -181,7 +181,7 @@ impl From<&Event<'_>> for OwnedEvent {
                 Self::ToolStart { id: id.to_string(), name: name.to_string(), input: value(input) }
             }
             Event::Unknown { raw } => Self::Unknown { raw: value(raw) },
-            // The event of a delta, or a variant that this crate was not built with.
+            // The event of a delta, or an event that only a newer core has.
             _ => Self::of_delta(event).unwrap_or_else(|| Self::Unknown { raw: "null".to_owned() }),
         }
     }
