@@ -311,8 +311,9 @@ impl Run<'_> {
             .map(|text| place_of(text, self.transcript.bytes()));
         let Slot { from, at, opening, closing } = self.slot(i);
         // All or nothing: after this, everything fits.
-        self.transcript
-            .reserve(opening.len() + self.result_head(i) + len + FAILED.len() + closing.len())?;
+        let again = self.transcript.len().saturating_sub(from);
+        let around = opening.len() + self.result_head(i) + FAILED.len() + closing.len();
+        self.transcript.reserve((around + len).saturating_sub(again))?;
         let behind = self.transcript.len().saturating_sub(self.turn.results_end);
         let result = Parts { id, toolset, content: Content::Written(len), is_error };
         let mut tail = self.transcript.reopen(from);
@@ -329,8 +330,8 @@ impl Run<'_> {
         Ok(())
     }
 
-    /// Returns where to insert a result that has `before` results before it and others after it:
-    /// before the comma of the next one.
+    /// Returns where to insert a result between its `before` predecessors and the next result:
+    /// before the comma of that one.
     fn place_after(&self, before: usize) -> usize {
         let start = self.turn.end + OPENING.len();
         let bytes = self.transcript.bytes();

@@ -84,3 +84,27 @@ fn a_result_moves_once_for_each_result_that_goes_before_it() {
     assert_eq!(moves_everywhere(&[2, 0, 1]), [1, 1, 2]);
     assert_eq!(moves_everywhere(&[2, 1, 0]), [1, 2, 2]);
 }
+
+/// Answers two calls in order, the second one with a content that fills the space exactly.
+#[test]
+fn the_last_result_may_fill_the_memory() {
+    for less in 0..4 {
+        let mut memory = [0; 900];
+        let mut run = calling(Transcript::new(&mut memory), 2);
+        run.answer(CallIndex(0), ToolAnswer::ok("a")).unwrap();
+        let text = "x".repeat(run.room_for_result(CallIndex(1)) - 2 - less);
+        run.answer(CallIndex(1), ToolAnswer::error(&text)).unwrap();
+        assert_eq!(run.transcript.free(), less);
+    }
+}
+
+/// The space that was set aside is enough to cancel a call.
+#[test]
+fn a_call_can_be_cancelled_in_the_space_set_aside() {
+    let mut memory = [0; 900];
+    let mut run = calling(Transcript::new(&mut memory), 2);
+    assert!(run.mark_started(CallIndex(1)));
+    let text = "x".repeat(run.room_for_result(CallIndex(0)) - 2);
+    run.answer(CallIndex(0), ToolAnswer::error(&text)).unwrap();
+    assert_eq!(run.step(Instant::ZERO), Ok(Step::Send));
+}
