@@ -1,6 +1,6 @@
-//! Which calls start, and in which order a call is refused: the only place that decides it, for
-//! calls of a complete reply and for those of a reply that is still streaming, for the drivers and
-//! for the C interface.
+//! Which calls start, and in which order a call is refused. Only this file decides it, both for
+//! calls of a complete reply and for those of a reply that is still streaming. The drivers and the
+//! C interface use it.
 
 use core::ops::Deref;
 
@@ -24,7 +24,7 @@ enum Admission {
 }
 
 /// Starts or refuses a call if it is pending. Returns `None` if it is not, if it must wait for
-/// another call, and if its tool is only declared: then the call is left to the caller.
+/// another call, or if its tool is only declared: then the call is left to the caller.
 ///
 /// `waits` returns whether a call of this tool must wait for another call. `refused` sees a call
 /// before it is refused because of its input, or because its tool does not exist.
@@ -86,7 +86,8 @@ pub fn start_next(
 }
 
 /// Starts call `i`, which was left to the caller, by the rules of [`start_next`]. Returns `false`
-/// if it must not run: then it was answered.
+/// if it does not run now: it was answered, its tool is only declared, or an earlier member of its
+/// toolset comes first.
 ///
 /// # Errors
 /// `Misuse` if call `i` does not wait for the caller, and those of [`Run::start_in_place`].
@@ -104,6 +105,10 @@ pub fn start_allowed(
 
 /// Starts call `i` if it is pending and a tool may receive its input. Returns whether it started.
 fn start(run: &mut Run<'_>, tools: &(impl Toolbox + ?Sized), i: CallIndex) -> Result<bool, Error> {
+    // Before anything changes: a caller may ask at any time.
+    if run.is_pending(i) {
+        run.open_call(i)?;
+    }
     match admit(run, tools, i, |_, _| false, |_| {})? {
         Some(Admission::Started(tool)) => fits_schema(run, tools, i, tool),
         Some(Admission::Refused) | None => Ok(false),
@@ -120,6 +125,9 @@ fn fits_schema(
 ) -> Result<bool, Error> {
     let Some(tool) = tools.definition(tool) else { return Ok(true) };
     let schema = Value::first(tool.json.as_bytes()).and_then(|tool| tool.member("input_schema"));
+    if schema.is_none() {
+        return Ok(true);
+    }
     let CallInFlight { call, mut out, .. } = run.start_in_place(i)?;
     let schema = schema.map(RawSchema::of);
     let Err(error) = check_input(tool.name, schema, call.input, &mut out) else { return Ok(true) };

@@ -108,7 +108,7 @@ impl Run<'_> {
     }
 
     /// Returns call `i` if it may be answered now.
-    pub(super) fn open_call(&self, i: CallIndex) -> Result<Call<'_>, Error> {
+    pub(crate) fn open_call(&self, i: CallIndex) -> Result<Call<'_>, Error> {
         self.ensure_idle()?;
         if self.is_compacting() {
             return Err(
