@@ -19,6 +19,8 @@ impl Run<'_> {
     /// for the note: a text before it may have been truncated in this case.
     pub fn cap_result(&mut self, i: CallIndex, bytes: usize) -> Result<(), Error> {
         self.ensure_unsent()?;
+        self.result(i).ok_or(Misuse::NoSuchCall)?;
+        self.cancel_compaction();
         let mut after = 0;
         while let Some(text) = self.next_text_of(i, after)? {
             after = text.start;

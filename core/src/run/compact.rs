@@ -86,6 +86,8 @@ pub(super) struct PendingSummary {
     /// temporarily.
     stop: Option<StopReason>,
     usage: Usage,
+    /// Whether the last reply had no block.
+    is_empty: bool,
 }
 
 /// The reasons why a summary does not replace the conversation.
@@ -159,6 +161,7 @@ impl Run<'_> {
             then: AfterSummary::of(self.machine.state()),
             stop: self.reply.stop,
             usage: self.reply.usage,
+            is_empty: self.reply.is_empty(),
         });
         true
     }
@@ -231,6 +234,7 @@ impl Run<'_> {
             then,
             stop: self.reply.stop,
             usage: self.reply.usage,
+            is_empty: self.reply.is_empty(),
         });
         true
     }
@@ -350,6 +354,11 @@ impl Run<'_> {
     pub(super) fn restore(&mut self, compacting: PendingSummary) {
         self.transcript.truncate(compacting.keep);
         (self.reply.stop, self.reply.usage) = (compacting.stop, compacting.usage);
+        if compacting.is_empty {
+            self.reply.set_empty();
+        } else {
+            self.reply.set_restored();
+        }
         self.summary.current = None;
         self.exchange.attempt = 0;
         // Possible, because a summary is in progress.

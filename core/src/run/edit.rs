@@ -36,6 +36,7 @@ impl Run<'_> {
         let start = old.offset_in(bytes).ok_or(Misuse::NoSuchCall)?;
         let span = Span::new(start, start + old.raw().len());
         self.ensure_unsent()?;
+        self.cancel_compaction();
         self.reserve_beyond_answers(self.result_head(i) + len + FAILED.len() + 1)?;
         let comma = usize::from(self.turn.answered_count() > 1);
         // Remove the old result and one comma beside it.
@@ -72,6 +73,7 @@ impl Run<'_> {
         let old = self.result(i).ok_or(Misuse::NoSuchCall)?;
         let start = old.offset_in(self.transcript.bytes()).ok_or(Misuse::NoSuchCall)?;
         let at = start + old.raw().len() - 1;
+        self.cancel_compaction();
         self.reserve_beyond_answers(member.len() + 1)?;
         Ok(self.splice(Span::new(at, at), &[b",", member.as_bytes()])?)
     }

@@ -378,7 +378,7 @@ impl Run<'_> {
     /// the last request, or if something was written to the transcript since.
     pub fn error_body(&self) -> &[u8] {
         // A later message has overwritten it.
-        if self.exchange.failure.start < self.transcript.len() {
+        if self.exchange.failure.start != self.transcript.len() {
             return &[];
         }
         self.exchange.failure.of(self.transcript.whole())

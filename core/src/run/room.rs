@@ -91,6 +91,7 @@ impl Run<'_> {
             return false;
         }
         let Some(span) = self.oldest_turn() else { return false };
+        self.cancel_compaction();
         self.cut_out(span);
         // The message that is now before the turn may have spaces after it.
         if self.turn.start < self.turn.end {

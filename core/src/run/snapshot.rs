@@ -361,9 +361,13 @@ impl<'b> Run<'b> {
         }
         let results = match results_end.checked_sub(end) {
             Some(0) => 0,
+            // Another result goes directly before the brackets.
             Some(_) => match at(end.saturating_add(1), results_end)
                 .and_then(|message| message.member("content"))
-            {
+                .filter(|content| {
+                    let at = content.offset_in(bytes);
+                    at.is_some_and(|at| at + content.raw().len() + 1 == results_end)
+                }) {
                 Some(content) => {
                     content.elements().filter(|block| is_type(*block, "tool_result")).count()
                 }

@@ -28,8 +28,8 @@ impl Run<'_> {
         self.moved(old, 0);
     }
 
-    /// Moves every recorded position, after `len` bytes have replaced `old`. A position inside of
-    /// `old` is then where the change begins.
+    /// Moves every recorded position, after `len` bytes have replaced `old`. A position inside
+    /// `old` becomes its start.
     pub(super) fn moved(&mut self, old: Span, len: usize) {
         let Self { turn, reply, .. } = self;
         let turn = [&mut turn.mark, &mut turn.start, &mut turn.end, &mut turn.results_end];
@@ -41,8 +41,8 @@ impl Run<'_> {
             };
         }
         self.marks.changed_at(old.start);
-        // It is only valid directly after the conversation.
-        self.exchange.said = Place::NONE;
+        // Both are in the tail, where something may have been written.
+        (self.exchange.said, self.exchange.failure) = (Place::NONE, Span::default());
     }
 }
 

@@ -477,7 +477,6 @@ fn free(run: &mut Run<'_>) {
     let said = run.exchange.said.span();
     run.cut_out(Span::new(0, start));
     run.exchange.said = Place::at(run.transcript.tail_of(said).keep());
-    run.exchange.failure = Span::default();
     run.thread.held = run.turn.end;
     run.thread.is_freed = true;
     run.transcript.mark_untouched();

@@ -76,8 +76,6 @@ impl Run<'_> {
         self.transcript.push_json(&new)?;
         let before = Span::new(0, self.turn.mark);
         self.moved(before, before.len() + grown);
-        // It was in the tail, which has been overwritten.
-        self.exchange.failure = Span::default();
         Ok(())
     }
 }
