@@ -66,8 +66,8 @@ macro_rules! views {
     };
 }
 
-/// Defines [`Block`], and what a block's `type` means: its variant, and its [`BlockKind`] unless that
-/// is [`BlockKind::Other`].
+/// Defines [`Block`], and what the `type` of a block means: its variant, and its [`BlockKind`] unless
+/// that is [`BlockKind::Other`].
 macro_rules! kinds {
     ($($(#[$doc:meta])* $variant:ident($view:ident) $text:literal $(=> $kind:ident)?,)*) => {
         /// The values of a block's `type` that are not [`BlockKind::Other`].

@@ -1,4 +1,4 @@
-//! What the run distinguishes about blocks. The table of the types is in [`super::block`].
+//! The kinds of blocks that the run distinguishes. The table of the types is in [`super::block`].
 
 use super::block::KINDS;
 use crate::json::Value;

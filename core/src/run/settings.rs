@@ -37,8 +37,8 @@ impl Run<'_> {
     /// Returns the limits of this run, to be changed at any time. A run that ended at a limit
     /// continues when that limit is raised.
     ///
-    /// Enables the code that checks limits: without this method, and without limits in the
-    /// [`Config`], a program does not contain it, which saves 316 bytes on a Cortex-M4. To read the
+    /// Enables the code that checks limits: a program that never calls this method, and
+    /// sets no limits in the [`Config`], does not contain it, which saves 316 bytes on a Cortex-M4. To read the
     /// limits, use [`limits`](Self::limits).
     pub const fn limits_mut(&mut self) -> &mut Limits {
         self.settings.extras.enable_limits();
@@ -72,7 +72,7 @@ impl Run<'_> {
     /// Returns the setting for a transcript that is nearly full, to be changed at any time.
     /// Default: [`WhenFull::NEVER`].
     ///
-    /// Enables the code that frees space: without this method a program does not contain it, which
+    /// Enables the code that frees space: a program that never calls this method does not contain it, which
     /// saves 712 bytes on a Cortex-M4.
     pub const fn when_full_mut(&mut self) -> &mut WhenFull {
         self.settings.extras.enable_room();
@@ -82,7 +82,7 @@ impl Run<'_> {
     /// Returns the setting for summaries on the client, to be changed at any time. `None`, the
     /// default, means never.
     ///
-    /// Enables the code of summaries: without this method a program does not contain it, which
+    /// Enables the code of summaries: a program that never calls this method does not contain it, which
     /// saves 3,160 bytes on a Cortex-M4.
     pub const fn compaction_mut(&mut self) -> &mut Option<Compaction> {
         self.settings.extras.enable_summaries();

@@ -2,8 +2,7 @@
 
 use crate::json::IS_CHIP;
 
-/// Moves the last `count` bytes to the front, and the bytes before them behind them. Each byte moves
-/// once, and no additional memory is needed.
+/// Moves the last `count` bytes before all others, without additional memory.
 pub(super) fn rotate(bytes: &mut [u8], count: usize) {
     if count > bytes.len() {
         return;
