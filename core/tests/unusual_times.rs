@@ -3,8 +3,6 @@
 #![allow(clippy::unwrap_used, clippy::indexing_slicing, reason = "a test")]
 #![cfg(feature = "alloc")]
 
-use std::collections::BTreeSet;
-
 use toolrunner_core::error::Error;
 use toolrunner_core::json::Value;
 use toolrunner_core::run::{Run, Step, ToolAnswer};
@@ -121,7 +119,7 @@ fn a_result_changes_while_a_summary_is_pending() {
 #[test]
 fn results_of_any_size_in_any_memory() {
     let orders = [[0, 1, 2], [0, 2, 1], [1, 0, 2], [1, 2, 0], [2, 0, 1], [2, 1, 0]];
-    let mut outcomes = BTreeSet::new();
+    let mut started = [0; 2];
     let sizes = (500..1100).step_by(3);
     for (size, order) in sizes.flat_map(|size| orders.map(|order| (size, order))) {
         for (appended, len) in
@@ -133,7 +131,7 @@ fn results_of_any_size_in_any_memory() {
             let may_start = feed(&mut run, 200, calls(&["t1", "t2", "t3"]).as_bytes()).is_ok()
                 && run.step(Instant::ZERO) == Ok(Step::Call)
                 && (!appended || run.append(r#"{"role":"user","content":"More."}"#).is_ok());
-            outcomes.insert(may_start);
+            started[usize::from(may_start)] += 1;
             for i in order.into_iter().filter(|_| may_start) {
                 let text = "x".repeat(len);
                 run.answer(i.into(), ToolAnswer::error(&text)).unwrap();
@@ -142,7 +140,7 @@ fn results_of_any_size_in_any_memory() {
             }
         }
     }
-    assert_eq!(outcomes.len(), 2);
+    assert!(started[0] > 0 && started[1] > 0, "{started:?}");
 }
 
 /// A summary that fails does not change what is known about the last reply.
