@@ -264,7 +264,7 @@ pub mod __private {
     pub use crate::tool::error::{of_chain as error_of_chain, of_message as error_of_message};
     #[cfg(feature = "alloc")]
     pub use crate::tool::generated::with_input;
-    pub use crate::tool::generated::{complete_definition, made_definition, property_of};
+    pub use crate::tool::generated::{complete_definition, made_definition};
     pub use crate::tool::input::{begin, check_input, fits, invalid_input};
     #[cfg(feature = "alloc")]
     pub use crate::tool::list::CallFuture;

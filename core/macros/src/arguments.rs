@@ -63,10 +63,6 @@ impl Argument {
             let function = syn::Ident::new(function, proc_macro2::Span::call_site());
             quote!(.#function(#argument))
         });
-        let new = match options.default {
-            Some(_) => quote!(#core::schema::Property::optional),
-            None => quote!(#core::__private::property_of::<#ty>),
-        };
         let schema = quote! {
             (*<#ty as #core::tool::ToolInput<#lifetime>>::SCHEMA).describe(#description) #(#bounds)*
         };
@@ -76,8 +72,20 @@ impl Argument {
         };
         let (aliases, mark) =
             (&options.alias, (!options.alias.is_empty()).then(|| quote!(.aliased())));
+        let property = quote!(#core::schema::Property);
+        let property = match options.default {
+            Some(_) => quote!(#property::optional(#name, #schema)),
+            // Not a function with a bound on the type, because it would repeat the error for a type
+            // that is not an input.
+            None => quote! {
+                match (#schema, <#ty as #core::tool::ToolInput<#lifetime>>::OPTIONAL) {
+                    (schema, true) => #property::optional(#name, schema),
+                    (schema, false) => #property::required(#name, schema),
+                }
+            },
+        };
         Ok(quote! {
-            #new(#name, #schema) #mark
+            #property #mark
             #(, #core::schema::Property::alias(#aliases, #schema))*
         })
     }

@@ -1,11 +1,11 @@
 //! What generated code needs of definitions and of calls.
 
+use super::Definition;
 #[cfg(feature = "alloc")]
 use super::ToolCall;
-use super::{Definition, ToolInput};
 #[cfg(feature = "alloc")]
 use crate::json::Value;
-use crate::schema::{Property, Schema};
+use crate::schema::Schema;
 
 /// Creates a definition from a valid name and from a JSON text that was generated from this name
 /// and `schema`. If `is_extended` is set, the text also has members that the caller wrote.
@@ -24,11 +24,6 @@ pub const fn made_definition<'a>(
         this.unfinished = Some(schema);
     }
     this
-}
-
-/// Creates the property of a value of type `T`, which may be missing if `T` says so.
-pub const fn property_of<'a, T: ToolInput<'a>>(name: &'static str, schema: Schema) -> Property {
-    if T::OPTIONAL { Property::optional(name, schema) } else { Property::required(name, schema) }
 }
 
 /// Completes a definition whose schema is partly known only at run time.
