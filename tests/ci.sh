@@ -74,7 +74,7 @@ part_clippy() {
 part_unit() {
     # toolrunner-embassy is tested without its feature `defmt`, whose log records need a debug probe, which does not exist on the host. That
     # feature is built for chips and in clippy. The faults and the soak have their own parts.
-    cargo test --workspace --exclude toolrunner-embassy --exclude toolrunner-serve-dynamodb --exclude toolrunner-bedrock --all-features -- --skip every_fault_on_every_adapter \
+    cargo test --no-fail-fast --workspace --exclude toolrunner-embassy --exclude toolrunner-serve-dynamodb --exclude toolrunner-bedrock --all-features -- --skip every_fault_on_every_adapter \
         --skip no_call_is_lost_and_none_runs_twice
     cargo test -p toolrunner-embassy --features embassy-net,flash,reqwless
     # Features only add, but a build with all of them hides code that needs one of them.
