@@ -202,6 +202,7 @@ pub mod __private {
     /// What clients with a heap share.
     #[cfg(feature = "alloc")]
     pub mod client {
+        pub use crate::__of_delta as of_delta;
         pub use crate::__params as params;
         pub use crate::__run_options as run_options;
         pub use crate::__tool_results as tool_results;

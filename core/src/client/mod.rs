@@ -3,6 +3,7 @@
 
 mod build;
 pub(crate) mod envelope;
+mod events;
 pub(crate) mod gate;
 pub(crate) mod owned_call;
 pub(crate) mod params;

@@ -4,6 +4,7 @@ use core::time::Duration;
 
 use serde::ser::{Serialize, SerializeMap, Serializer};
 use serde_json::value::RawValue;
+use toolrunner_core::__private::client::of_delta;
 use toolrunner_core::__private::deltas;
 use toolrunner_core::json::{Text, Value};
 use toolrunner_core::message::{StopReason, Usage};
@@ -224,20 +225,10 @@ fn json(json: &str) -> String {
     json.to_owned()
 }
 
-macro_rules! define_deltas {
+macro_rules! define_put_delta {
     ($($field:ident $kind:ident $delta:literal $value:literal $member:literal $growth:ident
         $event:ident $name:ident $read:ident;)+) => {
         impl OwnedEvent {
-            /// Copies the event of a delta.
-            fn of_delta(event: &Event<'_>) -> Option<Self> {
-                match *event {
-                    $(Event::$event { index, $name: piece } => {
-                        Some(Self::$event { index, $name: $read(piece) })
-                    })+
-                    _ => None,
-                }
-            }
-
             /// Serializes the members of the event of a delta.
             fn put_delta<M: SerializeMap>(&self, map: &mut M) -> Result<(), M::Error> {
                 match self {
@@ -251,7 +242,8 @@ macro_rules! define_deltas {
         }
     };
 }
-deltas!(define_deltas);
+deltas!(of_delta);
+deltas!(define_put_delta);
 
 /// The pattern of all events of deltas.
 macro_rules! any_delta {

@@ -2,6 +2,7 @@
 
 use core::time::Duration;
 
+use toolrunner_core::__private::client::of_delta;
 use toolrunner_core::__private::deltas;
 use toolrunner_core::error::Error as CoreError;
 use toolrunner_core::json::{Text, Value};
@@ -133,23 +134,7 @@ fn json(json: &str) -> String {
     json.to_owned()
 }
 
-macro_rules! define_of_delta {
-    ($($field:ident $kind:ident $delta:literal $value:literal $member:literal $growth:ident
-        $event:ident $name:ident $read:ident;)+) => {
-        impl OwnedEvent {
-            /// Copies the event of a delta.
-            fn of_delta(event: &Event<'_>) -> Option<Self> {
-                match *event {
-                    $(Event::$event { index, $name: piece } => {
-                        Some(Self::$event { index, $name: $read(piece) })
-                    })+
-                    _ => None,
-                }
-            }
-        }
-    };
-}
-deltas!(define_of_delta);
+deltas!(of_delta);
 
 impl From<&Event<'_>> for OwnedEvent {
     fn from(event: &Event<'_>) -> Self {
