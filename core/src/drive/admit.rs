@@ -67,12 +67,13 @@ fn admit<B: Toolbox + ?Sized>(
     }
 }
 
-/// Starts the next call that may run, for a caller that runs the tools itself. Returns `None` if
-/// there is none. Calls that no tool may receive are answered first, also those whose input does
-/// not fit the `input_schema` of the tool's definition.
+/// Starts the next call that may run, for a caller that runs the tools itself. Returns `None` if no
+/// call may run now. Before that, answers the calls that no tool may receive, and those whose input
+/// does not fit the `input_schema` of the tool's definition.
 ///
 /// # Errors
-/// Those of [`Run::start_in_place`].
+/// `Misuse` if the turn cannot be answered now: during a request, or while a summary is in
+/// progress. `Capacity` if an answer does not fit.
 pub fn start_next(
     run: &mut Run<'_>,
     tools: &(impl Toolbox + ?Sized),
@@ -90,7 +91,7 @@ pub fn start_next(
 /// toolset comes first.
 ///
 /// # Errors
-/// `Misuse` if call `i` does not wait for the caller, and those of [`Run::start_in_place`].
+/// `Misuse` if call `i` does not wait for the caller, and those of [`start_next`].
 pub fn start_allowed(
     run: &mut Run<'_>,
     tools: &(impl Toolbox + ?Sized),
@@ -125,12 +126,10 @@ fn fits_schema(
 ) -> Result<bool, Error> {
     let Some(tool) = tools.definition(tool) else { return Ok(true) };
     let schema = Value::first(tool.json.as_bytes()).and_then(|tool| tool.member("input_schema"));
-    if schema.is_none() {
-        return Ok(true);
-    }
+    let Some(schema) = schema.map(RawSchema::of) else { return Ok(true) };
     let CallInFlight { call, mut out, .. } = run.start_in_place(i)?;
-    let schema = schema.map(RawSchema::of);
-    let Err(error) = check_input(tool.name, schema, call.input, &mut out) else { return Ok(true) };
+    let checked = check_input(tool.name, Some(schema), call.input, &mut out);
+    let Err(error) = checked else { return Ok(true) };
     let written = WrittenResult::new(Err(error), out);
     run.end_in_place(i, written)?;
     Ok(false)

@@ -45,7 +45,7 @@ impl Verdict {
 /// waker. An [`AtomicBool`] takes effect only when the driver is polled for another reason.
 ///
 /// ```
-/// use toolrunner_core::drive::{Verdict, Draft, Hooks};
+/// use toolrunner_core::drive::{Draft, Hooks, Verdict};
 /// use toolrunner_core::tool::{Output, ToolCall};
 ///
 /// struct Careful;

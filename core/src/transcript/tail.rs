@@ -33,8 +33,8 @@ impl<'b> Transcript<'b> {
 
     /// Returns an empty part that begins at `at`, which may be before the end of the conversation:
     /// then the bytes from there on are no longer part of it, and the caller writes them again
-    /// before it inserts the part there. To others this is an insertion, so it is no change of
-    /// these bytes.
+    /// before it inserts the part there. Nothing is recorded as changed, because the same
+    /// bytes follow the insertion again.
     pub(crate) const fn reopen(&mut self, at: usize) -> Tail<'_, 'b> {
         if at < self.len {
             self.len = at;

@@ -338,7 +338,7 @@ impl State {
     /// Removes the HTTP/1.1 connections that have been idle for too long. They are at the front.
     fn take_old_waiting(&mut self, now: Instant, max_idle: Duration) -> Vec<(Box<Http1>, Instant)> {
         let is_old = |(_, since): &(_, Instant)| now.saturating_duration_since(*since) >= max_idle;
-        // This is called for each reply, and usually there are none.
+        // Each reply calls this, and rarely is a connection old. The oldest one decides.
         if !self.waiting.first().is_some_and(is_old) {
             return Vec::new();
         }
