@@ -180,6 +180,18 @@ test("an allowed call can be cancelled, and does not start after that", async ()
   assert.equal((await run.allow(run.suspended(), { signal: cancelled.signal })).outcome, "stopped");
 });
 
+test("an array without blocks is sent as JSON, and no result as no output", async () => {
+  for (const [result, text] of [[[1, 2], "[1,2]"], [[], "[]"], [[{ n: 1 }], '[{"n":1}]'], [undefined, "(no output)"]]) {
+    const run = new ToolRunner(module, { ...options, tools: [{ ...tools[1], run: () => result }] });
+    await run.ask("15 + 27");
+    assert.equal(run.messages()[2].content[0].content, text);
+  }
+  const blocks = [{ type: "text", text: "42" }];
+  const run = new ToolRunner(module, { ...options, tools: [{ ...tools[1], run: () => blocks }] });
+  await run.ask("15 + 27");
+  assert.deepEqual(run.messages()[2].content[0].content, blocks);
+});
+
 test("a result that JSON cannot express is an error of the tool", async () => {
   for (const result of [{ n: 1n }, [{ type: "text", text: 1n }]]) {
     const run = new ToolRunner(module, { ...options, tools: [{ ...tools[1], run: () => result }] });
