@@ -111,31 +111,35 @@ pub(crate) fn may_mention(bytes: &[u8], word: &[u8]) -> bool {
     if !IS_LARGE {
         return true;
     }
+    // The last chunk overlaps the one before it, because single bytes take longer.
+    let last = bytes.len().saturating_sub(WIDE + 1);
     let mut at = 0;
-    while let Some(rest) = bytes.get(at..).filter(|rest| !rest.is_empty()) {
+    loop {
+        let rest = bytes.get(at..).unwrap_or_default();
         let (chunk, next) =
             (rest.first_chunk::<WIDE>(), rest.get(1..).and_then(<[u8]>::first_chunk));
-        if let (Some(chunk), Some(next)) = (chunk, next) {
+        let may_begin = if let (Some(chunk), Some(next)) = (chunk, next) {
             // The compiler turns this loop into vector instructions.
             let mut hit = 0;
             for (&a, &b) in chunk.iter().zip::<&[u8; WIDE]>(next) {
                 hit |= u8::from(a == first) & u8::from(b == second);
                 hit |= u8::from(a == b'\\') & u8::from(b == b'u');
             }
-            if hit == 0 {
-                at += WIDE;
-                continue;
-            }
-        }
+            hit != 0
+        } else {
+            true
+        };
         let begins = |i: &usize| {
             rest.get(*i..).is_some_and(|rest| rest.starts_with(word) || rest.starts_with(ESCAPE))
         };
-        if (0..WIDE.min(rest.len())).any(|i| begins(&i)) {
+        if may_begin && (0..WIDE.min(rest.len())).any(|i| begins(&i)) {
             return true;
         }
-        at += WIDE;
+        if at >= last {
+            return false;
+        }
+        at = (at + WIDE).min(last);
     }
-    false
 }
 
 /// Returns the index of the first line feed or carriage return at or after `from`, or the length of
@@ -275,6 +279,28 @@ pub(crate) fn skip_value(bytes: &[u8], at: usize) -> Option<usize> {
                 end += 1;
             }
             (end > at).then_some(end)
+        }
+    }
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used, clippy::indexing_slicing, reason = "tests may panic")]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_word_is_found_wherever_it_is() {
+        for len in 0..150 {
+            let mut memory = [b'_'; 150];
+            let text = &mut memory[..len];
+            assert!(!IS_LARGE || !may_mention(text, b"_control"), "{len} bytes");
+            for word in [b"_control".as_slice(), b"\\u005f"] {
+                for at in 0..(len + 1).saturating_sub(word.len()) {
+                    text[at..at + word.len()].copy_from_slice(word);
+                    assert!(may_mention(text, b"_control"), "at {at} of {len} bytes");
+                    text[at..at + word.len()].fill(b'_');
+                }
+            }
         }
     }
 }
