@@ -13,6 +13,7 @@ use embedded_io_async::BufRead;
 use heapless::String;
 
 use crate::error::{Capacity, CapacityKind, Misuse, TransportKind};
+use crate::json::IS_CHIP;
 
 pub use failure::Failure;
 pub use piece_body::{PieceBody, PieceSource, read_buffered};
@@ -173,7 +174,11 @@ impl ReplyHead {
             ("retry-after", Field::RetryAfter),
             ("request-id", Field::RequestId),
         ];
-        // Most fields are not known, and their values need not be read.
+        // Most fields are not known, and their values need not be read. The first letter only saves
+        // time.
+        if !IS_CHIP && !matches!(name.as_bytes().first(), Some(b'X' | b'x' | b'R' | b'r')) {
+            return;
+        }
         let known = KNOWN.iter().find(|(known, _)| name.eq_ignore_ascii_case(known));
         let Some((_, field)) = known else { return };
         let Ok(value) = core::str::from_utf8(value) else { return };
