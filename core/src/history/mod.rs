@@ -249,8 +249,16 @@ impl Ids {
         if IS_CHIP {
             return true;
         }
-        let hash = chars(id)
-            .fold(0x811c_9dc5_u32, |hash, c| (hash ^ u32::from(c)).wrapping_mul(0x0100_0193));
+        let add = |hash: u32, code: u32| (hash ^ code).wrapping_mul(0x0100_0193);
+        let mut seen = 0;
+        let mut hash = id.raw_bytes().iter().fold(0x811c_9dc5_u32, |hash, byte| {
+            seen |= if *byte == b'\\' { 0x80 } else { *byte };
+            add(hash, u32::from(*byte))
+        });
+        // The bytes are the characters, unless some are escaped or not ASCII.
+        if seen & 0x80 != 0 {
+            hash = chars(id).fold(0x811c_9dc5_u32, |hash, c| add(hash, u32::from(c)));
+        }
         let place = hash ^ hash >> 15;
         let Some(word) =
             usize::try_from(place >> 5 & 31).ok().and_then(|word| self.0.get_mut(word))
