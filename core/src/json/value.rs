@@ -168,13 +168,19 @@ impl<'a> Value<'a> {
 
     /// Returns whether there is a member `name`. Does not read past the first one.
     pub(crate) fn has_member(self, name: &str) -> bool {
+        self.first_member(name).is_some()
+    }
+
+    /// Returns the value of the first member `name`, or `None` if there is none. Does not read past
+    /// it, so this is for an object that has at most one such member.
+    pub(crate) fn first_member(self, name: &str) -> Option<Self> {
         let mut members = self.members();
-        while let Some((key, _)) = members.next_raw() {
+        while let Some((key, value)) = members.next_raw() {
             if means(key, name) {
-                return true;
+                return Some(value);
             }
         }
-        false
+        None
     }
 
     /// Returns whether the value is a string whose unescaped form is `text`.
@@ -343,19 +349,40 @@ impl<'a> Array<'a> {
     pub(crate) const fn inside(raw: &'a [u8]) -> Self {
         Self { raw, at: 1 }
     }
+
+    /// Returns where the next element begins.
+    fn next_start(&self) -> Option<usize> {
+        let mut at = skip_space(self.raw, self.at);
+        if self.raw.get(at) == Some(&b',') {
+            at = skip_space(self.raw, at + 1);
+        }
+        (!matches!(self.raw.get(at), None | Some(b']'))).then_some(at)
+    }
+
+    /// Returns the values of the members with these names in the next element, in one pass over it.
+    /// An element that is not an object has no members. The array must be complete.
+    pub(crate) fn next_picked<const N: usize>(
+        &mut self,
+        names: [&str; N],
+    ) -> Option<[Option<Value<'a>>; N]> {
+        let at = self.next_start()?;
+        let rest = self.raw.get(at..)?;
+        if !rest.starts_with(b"{") {
+            self.at = skip_value(self.raw, at)?;
+            return Some([None; N]);
+        }
+        let mut members = Object::of(rest);
+        let found = members.pick(names);
+        self.at = at + members.end();
+        Some(found)
+    }
 }
 
 impl<'a> Iterator for Array<'a> {
     type Item = Value<'a>;
 
     fn next(&mut self) -> Option<Self::Item> {
-        let mut at = skip_space(self.raw, self.at);
-        if self.raw.get(at) == Some(&b',') {
-            at = skip_space(self.raw, at + 1);
-        }
-        if matches!(self.raw.get(at), None | Some(b']')) {
-            return None;
-        }
+        let at = self.next_start()?;
         self.at = skip_value(self.raw, at)?;
         let raw = self.raw.get(at..self.at)?;
         Some(Value { raw })

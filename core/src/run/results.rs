@@ -370,8 +370,12 @@ impl Run<'_> {
             let call = self.call(i)?;
             return Some(Event::ToolEnd { id: call.id, name: call.name, content, is_error });
         }
-        let (call, result) = (self.call(i)?, self.result(i)?);
-        let [content, is_error] = result.pick(["content", "is_error"]);
+        let call = self.call(i).filter(|call| call.is_answered)?;
+        let mut results = self.results_of(self.transcript.bytes());
+        for _ in 0..self.turn.answered_before(i) {
+            results.next();
+        }
+        let [content, is_error] = results.next_picked(["content", "is_error"])?;
         let is_error = is_error.and_then(Value::as_bool).unwrap_or(false);
         Some(Event::ToolEnd {
             id: call.id,

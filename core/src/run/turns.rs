@@ -125,9 +125,11 @@ impl Run<'_> {
         let mut fingerprint = 0x811c_9dc5_u32;
         let mut found = FoundCalls::new();
         let mut ids = Ids::NONE;
-        for (i, block) in blocks_in(message).enumerate() {
-            let [kind, id, name, input, toolset] =
-                block.pick(["type", "id", "name", "input", "toolset_name"]);
+        let mut blocks = blocks_in(message);
+        let mut i = 0;
+        while let Some([kind, id, name, input, toolset]) =
+            blocks.next_picked(["type", "id", "name", "input", "toolset_name"])
+        {
             let is = |name| kind.is_some_and(|kind| kind.is_text(name));
             if is("tool_use") {
                 seen += 1;
@@ -148,6 +150,7 @@ impl Run<'_> {
             } else if is("fallback") {
                 first = seen;
             }
+            i += 1;
         }
         Ok(TurnCalls { found, first, fingerprint })
     }

@@ -221,7 +221,7 @@ impl<'a> Decoder<'a> {
         object: Value<'a>,
         name: &'static str,
     ) -> Result<T, InputError<'static>> {
-        match object.member(name) {
+        match object.first_member(name) {
             Some(value) => T::decode(value, self),
             None => T::absent().ok_or_else(|| {
                 let types = const { T::SCHEMA.types() };
@@ -240,7 +240,7 @@ impl<'a> Decoder<'a> {
         name: &'static str,
         default: impl FnOnce() -> T,
     ) -> Result<T, InputError<'static>> {
-        object.member(name).map_or_else(|| Ok(default()), |value| T::decode(value, self))
+        object.first_member(name).map_or_else(|| Ok(default()), |value| T::decode(value, self))
     }
 }
 
