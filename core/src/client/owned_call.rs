@@ -13,7 +13,7 @@ use crate::tool::{DynTools, Output, ToolCall, ToolError, ToolHost};
 #[derive(Debug)]
 pub struct OwnedCall {
     /// The id, the name, the input and the toolset.
-    all: Box<str>,
+    all: Box<[u8]>,
     /// Where the first three end.
     ends: [usize; 3],
     has_toolset: bool,
@@ -23,8 +23,8 @@ pub struct OwnedCall {
 impl OwnedCall {
     /// Copies a call of the last turn, or of the reply under way.
     pub fn new(run: &Run<'_>, call: &Call<'_>) -> Self {
-        let (id, name, input) = (call.id.raw(), call.name.raw(), call.input.as_json());
-        let toolset = call.toolset.map(Text::raw);
+        let (id, name) = (call.id.raw_bytes(), call.name.raw_bytes());
+        let (input, toolset) = (call.input.raw(), call.toolset.map(Text::raw_bytes));
         let ends = [id.len(), id.len() + name.len(), id.len() + name.len() + input.len()];
         Self {
             all: [id, name, input, toolset.unwrap_or_default()].concat().into(),
@@ -34,13 +34,13 @@ impl OwnedCall {
         }
     }
 
-    fn part(&self, start: usize, end: usize) -> &str {
+    fn part(&self, start: usize, end: usize) -> &[u8] {
         self.all.get(start..end).unwrap_or_default()
     }
 
     /// Returns the input as JSON.
     pub fn input(&self) -> &[u8] {
-        self.part(self.ends[1], self.ends[2]).as_bytes()
+        self.part(self.ends[1], self.ends[2])
     }
 
     /// Returns the memory that [`tool_call`](Self::tool_call) needs for this input.
@@ -51,11 +51,11 @@ impl OwnedCall {
     /// Returns the call for a tool, with this input.
     pub fn tool_call<'a>(&'a self, input: &'a [u8], scratch: &'a mut [u8]) -> ToolCall<'a> {
         let [id, name, end] = self.ends;
-        let texts = [self.part(0, id), self.part(id, name)].map(Text::from_raw);
-        let input = Value::first(input).unwrap_or_default();
+        let texts = [self.part(0, id), self.part(id, name)].map(Text::from_bytes);
+        let input = Value::whole(input).unwrap_or_default();
         let mut call = ToolCall::new(texts[0], texts[1], input, scratch);
         let toolset = self.has_toolset.then(|| self.part(end, self.all.len()));
-        call.toolset = toolset.map(Text::from_raw);
+        call.toolset = toolset.map(Text::from_bytes);
         call.turn = self.turn;
         call
     }

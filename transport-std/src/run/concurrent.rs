@@ -13,7 +13,7 @@ use toolrunner_core::__private::drive::{CallEnd, Conclusion, Env, Execute, Job, 
 use toolrunner_core::__private::{CallFuture, Notice, gate};
 use toolrunner_core::drive::{Draft, Hooks as CoreHooks, Verdict};
 use toolrunner_core::error::{Error as CoreError, Misuse};
-use toolrunner_core::json::{Text, Value};
+use toolrunner_core::json::Value;
 use toolrunner_core::run::{CallIndex, Run as Machine};
 use toolrunner_core::tool::{Definition, Output, ToolCall, ToolError, ToolHost, Toolbox};
 use tracing::Instrument;
@@ -135,7 +135,6 @@ impl Execute<Toolset, Hooks, SharedClock> for Concurrent {
         env: Env<'_, Toolset, Hooks, SharedClock>,
     ) -> Result<(), CoreError> {
         let call = run.call(job.call).ok_or(Misuse::NoSuchCall)?;
-        let (id, name, input) = (call.id.raw(), call.name.raw(), call.input.as_json());
         let (abort, registration) = AbortHandle::new_pair();
         let (is_blocking, requires_approval) =
             env.tools.definition(job.tool).map_or((false, false), |definition| {
@@ -156,11 +155,11 @@ impl Execute<Toolset, Hooks, SharedClock> for Concurrent {
             ),
             failure: Mutex::new(None),
         }));
-        let traced = self.trace.call(self.run, id, name, input);
+        let traced = self.trace.call(self.run, &call);
         let ends = self.trace.ends_call();
         self.list.push(RunningCall { call: job.call, abort, served: Arc::downgrade(&served.0) });
         // Inside the caller's span, and around the tool's own log lines.
-        let span = tracing::error_span!("call", run = self.run, tool = %one_line(name), call = %one_line(id));
+        let span = tracing::error_span!("call", run = self.run, tool = %EscapedText(call.name), call = %EscapedText(call.id));
         let work = served.run().instrument(span);
         let work: Pin<Box<dyn Future<Output = CompletedCall> + Send>> = match traced.is_disabled() {
             true => Box::pin(work),
@@ -395,11 +394,6 @@ fn log(error: &ToolError, content: &[u8]) {
     let backtrace =
         error.backtrace().map(|backtrace| tracing::field::display(EscapedText(backtrace)));
     tracing::error!(backtrace, "tool failed: {}", EscapedText(text()));
-}
-
-/// Returns a raw name or id for a log.
-pub(super) fn one_line(raw: &str) -> EscapedText<Text<'_>> {
-    EscapedText(Text::from_raw(raw))
 }
 
 #[cfg(test)]

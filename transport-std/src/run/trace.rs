@@ -20,9 +20,8 @@ use std::sync::Arc;
 
 use serde_json::{Value as Json, json};
 use toolrunner_core::__private::BaseUrl;
-use toolrunner_core::json::Text;
 use toolrunner_core::message::{ReplyMessage, Usage};
-use toolrunner_core::run::Outcome;
+use toolrunner_core::run::{Call, Outcome};
 use toolrunner_core::time::Instant;
 use tracing::field::Empty;
 use tracing::{Id, Span};
@@ -330,7 +329,7 @@ impl Trace {
     }
 
     /// Creates the span of a call, whose name and id are raw.
-    pub(super) fn call(&self, run: u64, id: &str, name: &str, input: &str) -> Span {
+    pub(super) fn call(&self, run: u64, call: &Call<'_>) -> Span {
         let Some(parent) = self.open.as_ref().map(|open| open.run.id()) else {
             return Span::none();
         };
@@ -338,12 +337,12 @@ impl Trace {
             target: TRACE_TARGET,
             parent: parent,
             "execute_tool",
-            otel.name = %format_args!("execute_tool {}", raw(name)),
+            otel.name = %format_args!("execute_tool {}", EscapedText(call.name)),
             otel.kind = "internal",
             otel.status_code = Empty,
             gen_ai.operation.name = "execute_tool",
-            gen_ai.tool.name = %raw(name),
-            gen_ai.tool.call.id = %raw(id),
+            gen_ai.tool.name = %EscapedText(call.name),
+            gen_ai.tool.call.id = %EscapedText(call.id),
             gen_ai.tool.type = "function",
             gen_ai.tool.call.arguments = Empty,
             gen_ai.tool.call.result = Empty,
@@ -355,7 +354,7 @@ impl Trace {
         );
         self.record_conversation(&span);
         if let Some(limit) = self.content() {
-            record_text(&span, "gen_ai.tool.call.arguments", input, limit);
+            record_text(&span, "gen_ai.tool.call.arguments", call.input.as_json(), limit);
         }
         span
     }
@@ -411,11 +410,6 @@ fn kind_of(error: &Error) -> String {
         Error::Hook(_) => "request_hook".to_owned(),
         Error::Transport(_) => "transport".to_owned(),
     }
-}
-
-/// Returns a raw name or id of a call for a span.
-fn raw(text: &str) -> EscapedText<Text<'_>> {
-    EscapedText(Text::from_raw(text))
 }
 
 fn text_of(params: &Params, name: &str) -> String {
