@@ -49,7 +49,7 @@ impl RateLimits {
         }
         for (name, value) in headers {
             if let Some(name) = name.as_str().strip_prefix(PREFIX)
-                && let Ok(value) = value.to_str()
+                && let Ok(value) = core::str::from_utf8(value.as_bytes())
                 && let Some(lines) = Arc::get_mut(lines.get_or_insert_default())
             {
                 if lines.is_empty() {
