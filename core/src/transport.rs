@@ -161,7 +161,15 @@ impl ReplyHead {
     ///
     /// `retry-after` as a date is ignored: an adapter that knows the current date can pass the
     /// difference as `retry-after-ms`.
+    #[inline]
     pub fn field(&mut self, name: &str, value: &[u8]) {
+        // Most fields are not known. Where this is inlined, their first letter shows it.
+        if IS_CHIP || matches!(name.as_bytes().first(), Some(b'X' | b'x' | b'R' | b'r')) {
+            self.known_field(name, value);
+        }
+    }
+
+    fn known_field(&mut self, name: &str, value: &[u8]) {
         enum Field {
             ShouldRetry,
             RetryAfterMs,
@@ -174,11 +182,7 @@ impl ReplyHead {
             ("retry-after", Field::RetryAfter),
             ("request-id", Field::RequestId),
         ];
-        // Most fields are not known, and their values need not be read. The first letter only saves
-        // time.
-        if !IS_CHIP && !matches!(name.as_bytes().first(), Some(b'X' | b'x' | b'R' | b'r')) {
-            return;
-        }
+        // Most fields are not known, and their values need not be read.
         let known = KNOWN.iter().find(|(known, _)| name.eq_ignore_ascii_case(known));
         let Some((_, field)) = known else { return };
         let Ok(value) = core::str::from_utf8(value) else { return };

@@ -119,7 +119,8 @@ impl Decimal {
 /// Returns `text` as a JSON string.
 #[cfg(feature = "alloc")]
 pub fn quoted(text: &str) -> alloc::string::String {
-    let mut out = alloc::vec::Vec::from([b'"']);
+    let mut out = alloc::vec::Vec::with_capacity(text.len() + 2);
+    out.push(b'"');
     // A `Vec` is never full.
     let _ = escape(text).write_to(&mut out);
     out.push(b'"');

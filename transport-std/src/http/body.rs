@@ -72,8 +72,14 @@ impl Lease {
 }
 
 impl HttpBody {
-    pub(super) fn incoming(incoming: Incoming, host: Arc<Host>, lease: Lease) -> Self {
-        Self::of(Source::Incoming(Box::new(Flow { incoming, host, lease: Some(lease) })))
+    pub(super) fn incoming(
+        incoming: Incoming,
+        headers: HeaderMap,
+        host: Arc<Host>,
+        lease: Lease,
+    ) -> Self {
+        let source = Source::Incoming(Box::new(Flow { incoming, host, lease: Some(lease) }));
+        Self { piece: Bytes::new(), source, headers: Box::new(headers) }
     }
 
     fn of(source: Source) -> Self {

@@ -81,14 +81,20 @@ impl IdleTimer {
     ) -> Poll<Result<T, WaitEnd>> {
         match read {
             Poll::Ready(read) => {
-                self.waiting = None;
+                self.arrived();
                 Poll::Ready(Ok(read))
             }
             Poll::Pending => self.poll(cx).map(Err),
         }
     }
 
-    fn poll(&mut self, cx: &mut Context<'_>) -> Poll<WaitEnd> {
+    /// Ends the wait, because what was waited for has arrived.
+    pub(super) const fn arrived(&mut self) {
+        self.waiting = None;
+    }
+
+    /// Continues the wait. Returns the limit that has passed, once one has.
+    pub(super) fn poll(&mut self, cx: &mut Context<'_>) -> Poll<WaitEnd> {
         let runtime = Handle::try_current().map(|handle| handle.id());
         let Ok(runtime) = runtime else { return Poll::Ready(WaitEnd::NoTimers) };
         let is_ours = self.sleep.as_ref().is_some_and(|(id, _)| *id == runtime);

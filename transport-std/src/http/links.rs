@@ -5,7 +5,7 @@ use core::future::poll_fn;
 use core::panic::AssertUnwindSafe;
 use core::pin::pin;
 use core::sync::atomic::Ordering;
-use core::task::Poll;
+use core::task::{Context, Poll};
 use core::time::Duration;
 use std::panic::resume_unwind;
 use std::sync::{Arc, OnceLock, PoisonError, RwLock};
@@ -29,7 +29,7 @@ use toolrunner_core::wire::Config;
 use super::body::{Http2Stream, HttpBody, Lease};
 use super::dial::{Dialer, NewConnection};
 use super::host::{Host, Http1, Http2, Target};
-use super::idle::{Bound, IdleTimer, WaitEnd};
+use super::idle::{Bound, IdleTimer};
 use super::proxy::{ProxyRoute, Routes};
 use super::sent::{SentBody, Token};
 use super::{DynTransport, HttpError, HttpSettings, SendFuture, Timeouts, tls};
@@ -291,10 +291,10 @@ impl Links {
                 let request = http1_request(unsent, host, target, token)?;
                 let mut sending = pin!(sender.try_send_request(request));
                 let sent = poll_fn(|cx| {
-                    let read = sending.as_mut().poll(cx);
-                    timer.watch(cx, read)
+                    let sent = sending.as_mut().poll(cx);
+                    answered(host, timer, cx, sent)
                 });
-                answered(host, sent.await).map_err(|failure| {
+                sent.await.map_err(|failure| {
                     // The connection was closed before the last byte of the request was written.
                     let unsent = failure.unsent
                         || (failure.error.transport_kind() == TransportKind::Closed
@@ -307,12 +307,12 @@ impl Links {
                 let request = http2_request(unsent, target)?;
                 let mut sending = pin!(connection.sender.try_send_request(request));
                 let sent = poll_fn(|cx| {
-                    let read = sending.as_mut().poll(cx);
-                    timer.watch(cx, read)
+                    let sent = sending.as_mut().poll(cx);
+                    answered(host, timer, cx, sent)
                 });
                 // A connection that failed one request is not used for others; its current requests
                 // continue.
-                answered(host, sent.await).inspect_err(|_| host.forget(connection))
+                sent.await.inspect_err(|_| host.forget(connection))
             }
         }
     }
@@ -407,22 +407,27 @@ fn request(
     Ok(request)
 }
 
-/// Returns the reply's head, or why there is none.
+/// Returns the reply's head, or why there is none. Called for each poll, so that the head is moved
+/// as rarely as possible.
 fn answered(
     host: &Host,
-    sent: Result<Result<Response<Incoming>, TrySendError<Request<SentBody>>>, WaitEnd>,
-) -> Result<Response<Incoming>, Failure> {
+    timer: &mut IdleTimer,
+    cx: &mut Context<'_>,
+    sent: Poll<Result<Response<Incoming>, TrySendError<Request<SentBody>>>>,
+) -> Poll<Result<Response<Incoming>, Failure>> {
     match sent {
-        Ok(Ok(response)) => Ok(response),
-        Ok(Err(mut error)) => {
+        Poll::Ready(Ok(response)) => {
+            timer.arrived();
+            Poll::Ready(Ok(response))
+        }
+        Poll::Ready(Err(mut error)) => {
+            timer.arrived();
             // hyper returns the request if it had no connection for it.
             let unsent = error.take_message().is_some();
-            Err(Failure {
-                error: HttpError::broken(&host.origin, "the reply's head", error.into_error()),
-                unsent,
-            })
+            let error = HttpError::broken(&host.origin, "the reply's head", error.into_error());
+            Poll::Ready(Err(Failure { error, unsent }))
         }
-        Err(late) => Err(HttpError::late(&host.origin, late).into()),
+        Poll::Pending => timer.poll(cx).map(|late| Err(HttpError::late(&host.origin, late).into())),
     }
 }
 
@@ -466,7 +471,7 @@ fn reply(
     } else {
         Bound::Progress(progress)
     });
-    Ok(Reply { head, body: HttpBody::incoming(body, host, lease).with_headers(parts.headers) })
+    Ok(Reply { head, body: HttpBody::incoming(body, parts.headers, host, lease) })
 }
 
 /// Returns the milliseconds from now until an HTTP date, or `None` if it is past or invalid.

@@ -75,7 +75,9 @@ impl Request {
     /// model of a summary, replace those of the same name.
     fn members(&self, model: Option<&str>) -> String {
         let model = model.map(quoted);
-        let mut members = String::new();
+        let len = |(name, json): (&str, &str)| name.len() + json.len() + 4;
+        let len = self.params.iter().chain(self.next_params.iter()).map(len).sum();
+        let mut members = String::with_capacity(len);
         let once = |name: &str| self.next_params.json(name);
         let kept = self.params.iter().map(|(name, json)| (name, once(name).unwrap_or(json)));
         let added = self.next_params.iter().filter(|(name, _)| self.params.json(name).is_none());

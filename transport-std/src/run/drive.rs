@@ -185,8 +185,10 @@ impl Run {
         // The loop looks for this first.
         self.notes.is_wound_down |= self.is_cancelled();
         let turns = self.machine.turns();
-        let progress = self.turns.progress(&mut self.machine, &mut self.exchange, stop);
-        let done = self.notes.fairness.watch(progress).await;
+        let done = {
+            let progress = self.turns.progress(&mut self.machine, &mut self.exchange, stop);
+            self.notes.fairness.watch(pin!(progress)).await
+        };
         match done {
             Ok(what) => Ok(self.recorded(what)),
             Err(error) => {

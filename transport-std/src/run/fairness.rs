@@ -1,7 +1,7 @@
 //! Lets the other tasks of a thread run while a run reads what has already arrived.
 
 use core::future::poll_fn;
-use core::pin::pin;
+use core::pin::Pin;
 use core::task::Poll;
 use core::time::Duration;
 use std::time::Instant;
@@ -47,8 +47,7 @@ impl Fairness {
     }
 
     /// Waits for `future`. If it has to wait, other tasks can run meanwhile.
-    pub(super) async fn watch<T>(&mut self, future: impl Future<Output = T>) -> T {
-        let mut future = pin!(future);
+    pub(super) async fn watch<T>(&mut self, mut future: Pin<&mut impl Future<Output = T>>) -> T {
         poll_fn(|context| {
             let poll = future.as_mut().poll(context);
             if poll.is_pending() {
@@ -82,6 +81,7 @@ impl Fairness {
 
 #[cfg(test)]
 mod tests {
+    use core::pin::pin;
     use core::task::{Context, Waker};
     use std::thread;
 
@@ -115,9 +115,9 @@ mod tests {
     #[test]
     fn a_run_that_waited_starts_anew() {
         let mut fairness = Fairness { pieces: PIECES, since: Some(Instant::now()) };
-        assert_eq!(poll(fairness.watch(async {})), [true]);
+        assert_eq!(poll(fairness.watch(pin!(async {}))), [true]);
         assert!(fairness.is_due() && fairness.since.is_some());
-        assert_eq!(poll(fairness.watch(tokio::task::yield_now())), [false, true]);
+        assert_eq!(poll(fairness.watch(pin!(tokio::task::yield_now()))), [false, true]);
         assert!(!fairness.is_due() && fairness.since.is_none());
     }
 }
