@@ -111,8 +111,9 @@ def check_count(package):
 
 
 def main():
-    chosen = [argument for package in PACKAGES for argument in ("-p", package)]
-    subprocess.run(["cargo", "doc", "-q", "--all-features", "--no-deps", *chosen], cwd=root, check=True)
+    # One after the other: std's pages have links to core's source only if core was documented before.
+    for package in PACKAGES:
+        subprocess.run(["cargo", "doc", "-q", "--all-features", "--no-deps", "-p", package], cwd=root, check=True)
     differs = False
     for package in PACKAGES:
         check_count(package)
