@@ -237,6 +237,8 @@ pub mod __private {
 
     /// Structured output, step by step.
     pub mod structured {
+        #[cfg(feature = "alloc")]
+        pub use crate::run::table::outcome_of;
         pub use crate::structured::parts::{ask_again, read};
         #[cfg(feature = "alloc")]
         pub use crate::structured::parts::{correction, format, read_owned};

@@ -138,7 +138,14 @@ fn each_room_uses_only_those_before_it() {
 const DECISIONS: [(&str, &[&str]); 3] = [
     (
         "a stop reason",
-        &["StopReason::", "\"end_turn\"", "\"pause_turn\"", "\"refusal\"", "\"stop_sequence\""],
+        &[
+            "StopReason::",
+            "Outcome::Ended(",
+            "\"end_turn\"",
+            "\"pause_turn\"",
+            "\"refusal\"",
+            "\"stop_sequence\"",
+        ],
     ),
     (
         "the order of refusals",
@@ -187,13 +194,15 @@ const DECISIONS: [(&str, &[&str]); 3] = [
 /// What a front end takes from its caller. Each parameter has a setter or is a part of a body that
 /// the caller passes as a whole, or is an attribute of a span. Nothing is decided by them but the
 /// model of a summary.
-const TAKEN: [(&str, &[&str]); 12] = [
+const TAKEN: [(&str, &[&str]); 13] = [
     // Of toolrunner-c: the caller's answers, and the next step.
     (
         "calls.rs",
         &[".answer_not_found(", ".end_in_place(", ".leave_to_caller(", ".start_in_place("],
     ),
     ("request.rs", &["Step::", ".step("]),
+    // It names each outcome of the run for its caller.
+    ("state.rs", &["Outcome::Ended("]),
     // Of toolrunner-blocking, in its `Debug`.
     ("run.rs", &["\"tools\""]),
     ("params.rs", &["\"max_tokens\"", "\"model\"", "\"system\""]),

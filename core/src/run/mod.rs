@@ -99,7 +99,7 @@ mod splice;
 mod started;
 mod state;
 mod step;
-mod table;
+pub(crate) mod table;
 mod thread;
 #[cfg(feature = "alloc")]
 mod tool_changes;

@@ -37,7 +37,22 @@
 //! ```
 //! The columns are `Ready`, `Sending`, `Receiving`, `ErrorBody`, `Waiting` and `Calling`, then
 //! `Done` with each outcome: `Broken`, `Ended`, `Limit`, `NeedsAnswer`, `Stopped` and `ThreadLost`.
-//! A test prints the table from the code and compares it with this one.
+//!
+//! What the stop reason of a reply asks for: `Answers` (a reply without calls ends the run),
+//! `Resend` (the pause of the table), or the outcome with which the run ends.
+//!
+//! ```text
+//! compaction                     Resend
+//! end_turn                       En
+//! max_tokens                     En
+//! model_context_window_exceeded  En
+//! pause_turn                     Resend
+//! refusal                        En
+//! stop_sequence                  En
+//! tool_use                       Answers
+//! unknown                        En
+//! ```
+//! A test prints both tables from the code and compares them with these.
 
 use super::state::{Outcome, Verb};
 use crate::error::{Error, Misuse};
@@ -169,6 +184,15 @@ impl Wish {
                 | StopReason::Unknown,
             ) => Self::End(Outcome::Ended(stop)),
         }
+    }
+}
+
+/// Returns the outcome of a run that is over after a reply with this stop reason.
+#[cfg(feature = "alloc")]
+pub const fn outcome_of(stop: Option<StopReason>) -> Outcome {
+    match Wish::of(stop) {
+        Wish::End(outcome) => outcome,
+        Wish::Answers | Wish::Resend => Outcome::Ended(stop),
     }
 }
 

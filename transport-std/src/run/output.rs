@@ -2,7 +2,6 @@
 
 use toolrunner_core::__private::structured;
 use toolrunner_core::message::ReplyMessage;
-use toolrunner_core::run::Outcome;
 use toolrunner_core::structured::StructuredResult;
 use toolrunner_core::tool::ToolInput;
 
@@ -96,11 +95,11 @@ impl Turn<'_> {
     /// # Errors
     /// Returns the errors of [`message`](Self::message).
     pub fn output<T: for<'x> ToolInput<'x>>(&self) -> Result<StructuredResult<T>, Error> {
+        let outcome = structured::outcome_of(self.stop_reason());
         if !self.is_last() {
-            return Ok(StructuredResult::Ended(Outcome::Ended(self.stop_reason())));
+            return Ok(StructuredResult::Ended(outcome));
         }
         let message = self.message()?;
-        let outcome = Outcome::Ended(self.stop_reason());
         Ok(structured::read_owned(outcome, Some(message.view())))
     }
 }

@@ -5,7 +5,7 @@ use alloc::string::{String, ToString};
 use alloc::vec::Vec;
 use std::println;
 
-use super::{AfterSummary, Input, Outcome, State, next};
+use super::{AfterSummary, Input, Outcome, State, Wish, next};
 use crate::message::StopReason;
 use crate::policy::Limit;
 
@@ -83,6 +83,20 @@ rows! {
     "Stop" Input::Stop => Input::Stop,
 }
 
+/// Defines the lines of the table of stop reasons. A new one does not compile until it has a line.
+macro_rules! stops {
+    ($($stop:ident)+) => {
+        const STOPS: &[StopReason] = &[$(StopReason::$stop),+];
+
+        const _: fn(StopReason) = |stop| match stop { $(StopReason::$stop => (),)+ };
+    };
+}
+
+stops! {
+    Compaction EndTurn MaxTokens ModelContextWindowExceeded PauseTurn Refusal StopSequence ToolUse
+    Unknown
+}
+
 fn line(name: &str, cells: impl Iterator<Item = &'static str>) -> String {
     let mut line = format!("{name:<18}");
     for (column, cell) in cells.enumerate() {
@@ -106,16 +120,36 @@ fn the_documented_table_is_the_one_in_the_code() {
         )
     }));
     println!("{}", table.join("\n"));
+    let printed: Vec<&str> = table.iter().map(|line| line.trim_start()).collect();
+    assert_eq!(printed, documented(0));
+}
+
+#[test]
+fn the_documented_stop_reasons_are_those_in_the_code() {
+    let printed: Vec<String> = STOPS
+        .iter()
+        .map(|&stop| {
+            let wish = match Wish::of(Some(stop)) {
+                Wish::Answers => "Answers",
+                Wish::End(outcome) => letters(State::Done(outcome)),
+                Wish::Resend => "Resend",
+            };
+            format!("{:<31}{wish}", stop.name())
+        })
+        .collect();
+    println!("{}", printed.join("\n"));
+    assert_eq!(printed, documented(1));
+}
+
+/// Returns the lines of a table in the documentation of the module.
+fn documented(table: usize) -> Vec<&'static str> {
     let text = include_str!("../table.rs");
-    let documented: Vec<&str> = text
+    let table = text.split("//! ```text\n").nth(table + 1).unwrap_or_default();
+    table
         .lines()
-        .skip_while(|line| *line != "//! ```text")
-        .skip(1)
         .take_while(|line| *line != "//! ```")
         .map(|line| line.trim_start_matches("//!").trim_start_matches(' '))
-        .collect();
-    let printed: Vec<&str> = table.iter().map(|line| line.trim_start()).collect();
-    assert_eq!(printed, documented);
+        .collect()
 }
 
 #[test]
