@@ -71,7 +71,7 @@ macro_rules! views {
 macro_rules! kinds {
     ($($(#[$doc:meta])* $variant:ident($view:ident) $text:literal $(=> $kind:ident)?,)*) => {
         /// The values of a block's `type` that are not [`BlockKind::Other`].
-        pub(super) const KINDS: &[(&str, BlockKind)] = &[$($(($text, BlockKind::$kind),)?)*];
+        pub(crate) const KINDS: &[(&str, BlockKind)] = &[$($(($text, BlockKind::$kind),)?)*];
 
         /// A block, by its kind. A kind that is not listed becomes [`Unknown`](Self::Unknown), and
         /// all its fields remain available.

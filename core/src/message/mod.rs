@@ -22,6 +22,7 @@ mod stop;
 mod usage;
 
 use block::Blocks;
+pub(crate) use block::KINDS;
 pub use block::{
     Block, CompactionBlock, Document, Image, OtherBlock, ServerToolResult, ServerToolUse,
     TextBlock, Thinking, ToolResultBlock, ToolUse,

@@ -1,7 +1,7 @@
 //! Parsing the JSON of one event into ranges. Source: the streaming reference of the Messages API.
 //! Unknown types are values, not errors.
 
-use super::kinds::{Field, deltas};
+use super::kinds::{Field, all_differ, deltas};
 use crate::error::{Protocol, phrase};
 use crate::json::{JsonError, Kind, Step, Value, Walk, means, meant};
 use crate::transcript::Span;
@@ -133,6 +133,10 @@ pub(crate) const WHOLE: Level = 7..12;
 /// The counts of a usage, in the order of [`Usage`](crate::message::Usage).
 pub(crate) const COUNTS: Level = 12..16;
 const IN_DELTA: Level = 16..NAMES.len();
+const _: () = {
+    let (_, in_delta) = NAMES.split_at(IN_DELTA.start);
+    assert!(all_differ(in_delta), "two rows of the table of deltas have the same member");
+};
 
 const KIND: usize = 0;
 const INDEX: usize = 1;

@@ -1,11 +1,14 @@
 //! The deltas that extend the blocks of a reply. Every reader and writer of replies takes them from
 //! the table here: the stream, the whole-JSON reply, the events and the scripted model. The kinds
-//! of the blocks are in the table of [`crate::message`].
+//! of the blocks are in the table of `message/block.rs`.
 
-use crate::message::BlockKind;
+use crate::message::{BlockKind, KINDS};
 
 /// Passes the table of deltas to the macro `$use`. To add a delta type, add a row. A new event also
-/// needs its variant of [`Event`](crate::observe::Event), and of the clients' owned events.
+/// needs its variant of [`Event`](crate::observe::Event), and of the clients' owned events. A new
+/// kind of block also needs its variant of `BlockKind`, and a kind in its row of the table of
+/// blocks. No two rows may have the same member of the delta, or the same member of the block: a
+/// reader finds a value by its name.
 ///
 /// The columns: the name of the row; the kind of block that the delta extends; the delta's type and
 /// the member with its value; the member of the block that grows, and how; the event, its member,
@@ -130,6 +133,43 @@ macro_rules! define_fields {
     };
 }
 deltas!(define_fields);
+
+// What the compiler does not see in the table.
+const _: () = {
+    assert!(all_differ(&MEMBERS), "two rows have the same member of the block");
+    let mut fields = FIELDS.as_slice();
+    while let [field, rest @ ..] = fields {
+        let mut kinds = KINDS;
+        while let [(_, kind), others @ ..] = kinds
+            && *kind as u8 != field.kind() as u8
+        {
+            kinds = others;
+        }
+        assert!(!kinds.is_empty(), "no row of the table of blocks has the kind of this row");
+        fields = rest;
+    }
+};
+
+/// Returns whether no two names are the same.
+pub(super) const fn all_differ(mut names: &[&str]) -> bool {
+    while let [name, rest @ ..] = names {
+        let mut others = rest;
+        while let [other, more @ ..] = others {
+            let (mut a, mut b) = (name.as_bytes(), other.as_bytes());
+            while let ([first, a_rest @ ..], [second, b_rest @ ..]) = (a, b)
+                && *first == *second
+            {
+                (a, b) = (a_rest, b_rest);
+            }
+            if a.is_empty() && b.is_empty() {
+                return false;
+            }
+            others = more;
+        }
+        names = rest;
+    }
+    true
+}
 
 /// The maximum number of fields of one kind of block.
 pub(crate) const MOST_FIELDS: usize = {
