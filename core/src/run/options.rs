@@ -7,7 +7,7 @@ use crate::policy::{Limits, RetryPolicy};
 use crate::wire::MessageThread;
 
 /// All options of a run, which a snapshot does not contain. To add an option for every client, add
-/// a field; each client then needs one method to set it.
+/// a field, and its method to the builder of all clients in `client/build.rs`.
 #[derive(Clone, Copy, Debug)]
 pub struct Options {
     /// See [`Run::limits_mut`].

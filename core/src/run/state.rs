@@ -69,7 +69,9 @@ pub(super) enum Verb {
     Inject,
     /// The limit that was reached was raised.
     RaiseLimit,
-    /// The caller resumes the run.
+    /// The caller resumes the run. The conversation stays as it is, so a run whose last message is
+    /// a complete reply must not continue: the API would take the reply as the beginning of the
+    /// next one.
     Resume,
     /// The caller stops the run: its outcome changes.
     Stop,
