@@ -18,7 +18,7 @@ use toolrunner_core::__private::check_tools;
 use toolrunner_core::__private::{SchemaDefault, with_default};
 use toolrunner_core::error::Misuse;
 use toolrunner_core::json::{Text, Value};
-use toolrunner_core::schema::{InputError, Schema};
+use toolrunner_core::schema::{InputError, Property, Schema};
 use toolrunner_core::tool::{
     ContentBlock, DeclaredTool, Decoder, Output, RawTool, ToolCall, ToolError, Toolbox,
 };
@@ -133,6 +133,31 @@ fn calls_with_defaults_escapes_and_whole_numbers() {
     assert_eq!(ok(&tools, "calculate_sum", r#"{"a":5.0,"b":1e2}"#), r#""105""#);
     assert_eq!(ready(get_weather().run("Rome", "celsius")), "Rome: 20 celsius");
     assert_eq!(calculate_sum().run(15, 27), 42);
+}
+
+/// A check remembers which members it has seen, as far as there are bits for them.
+#[test]
+fn repeated_members_are_found_among_any_number() {
+    let properties: Vec<Property> = (0..140)
+        .map(|i| Property::optional(Box::leak(format!("p{i}").into_boxed_str()), Schema::INTEGER))
+        .collect();
+    let schema = Schema::object(properties.leak());
+    let members: Vec<String> = (0..140).map(|i| format!("\"p{i}\":{i}")).collect();
+    let object = |members: &[String]| format!("{{{}}}", members.join(","));
+    let check = |text: &str| {
+        let value = Value::first(text.as_bytes()).unwrap();
+        schema.check(value).map_err(|error| error.explain(value).to_string())
+    };
+    assert_eq!(check(&object(&members)), Ok(()));
+    for repeated in [0, 1, 31, 32, 63, 64, 65, 139] {
+        let mut members = members.clone();
+        members.push(format!("\"p{repeated}\":0"));
+        let error = format!("p{repeated}: expected one member of this name, got 0");
+        assert_eq!(check(&object(&members)), Err(error.clone()));
+        members.rotate_right(1);
+        let error = error.replace("got 0", &format!("got {repeated}"));
+        assert_eq!(check(&object(&members)), Err(error));
+    }
 }
 
 #[test]

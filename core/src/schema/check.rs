@@ -8,7 +8,7 @@ use super::compose::Presence;
 use super::{
     ActualValue, Bounds, Discriminator, Expectation, InputError, Names, Schema, Shape, Types,
 };
-use crate::json::{Array, Kind, Object, Piece, Text, Value, compare};
+use crate::json::{Array, IS_CHIP, Kind, Object, Piece, Text, Value, compare};
 
 type CheckResult<T = ()> = Result<T, InputError<'static>>;
 
@@ -120,7 +120,8 @@ type ChildFn =
 
 enum RemainingValues<'v> {
     Items(Array<'v>),
-    Members(Object<'v>),
+    /// The remaining members, and a bit for each property that was seen, as far as there are bits.
+    Members(Object<'v>, usize),
     /// The remaining items, and the index of the next.
     Places(Array<'v>, usize),
 }
@@ -309,7 +310,7 @@ pub(super) fn map<'s, 'v>(
     check.of_type(schema, value)?;
     Ok(RemainingChecks::Level(Level {
         schema,
-        rest: RemainingValues::Members(value.members()),
+        rest: RemainingValues::Members(value.members(), 0),
         next: next_of_map,
     }))
 }
@@ -318,7 +319,7 @@ fn next_of_map<'s, 'v>(
     _: &Check<'v>,
     level: &mut Level<'s, 'v>,
 ) -> CheckResult<Option<(&'s Schema, Value<'v>)>> {
-    let (Shape::Map(values), RemainingValues::Members(members)) =
+    let (Shape::Map(values), RemainingValues::Members(members, _)) =
         (level.schema.shape, &mut level.rest)
     else {
         return Ok(None);
@@ -345,7 +346,7 @@ pub(super) fn object<'s, 'v>(
     }
     Ok(RemainingChecks::Level(Level {
         schema,
-        rest: RemainingValues::Members(value.members()),
+        rest: RemainingValues::Members(value.members(), 0),
         next: next_member,
     }))
 }
@@ -354,21 +355,21 @@ fn next_member<'s, 'v>(
     check: &Check<'v>,
     level: &mut Level<'s, 'v>,
 ) -> CheckResult<Option<(&'s Schema, Value<'v>)>> {
-    let (Shape::Object { tag, properties }, RemainingValues::Members(rest)) =
+    let (Shape::Object { tag, properties }, RemainingValues::Members(rest, seen)) =
         (level.schema.shape, &mut level.rest)
     else {
         return Ok(None);
     };
     while let Some((name, inner)) = rest.next() {
-        let (known, property) = if let Some((tag, expected)) = tag
+        let (known, place) = if let Some((tag, expected)) = tag
             && name == *tag
         {
             if inner.as_text().is_none_or(|text| text != *expected) {
                 return check.wrong(inner, Expectation::Bound("the string", expected));
             }
-            (tag, None)
+            (tag, properties.len())
         } else {
-            let known = properties.iter().find(|property| name == *property.name);
+            let place = properties.iter().position(|property| name == *property.name);
             let unknown = || {
                 check.error(
                     inner,
@@ -379,14 +380,20 @@ fn next_member<'s, 'v>(
                     ActualValue::Unknown,
                 )
             };
-            let known = known.ok_or_else(unknown)?;
-            (known.name, Some(known))
+            let place = place.ok_or_else(unknown)?;
+            (properties.get(place).map_or("", |property| property.name), place)
         };
-        // All names are known here, and there are few of them.
-        if rest.given().filter(|(other, _)| *other == *known).count() > 1 {
+        let bit = u32::try_from(place).ok().and_then(|place| 1_usize.checked_shl(place));
+        let is_repeated = match bit {
+            // This only saves time.
+            Some(bit) if !IS_CHIP => core::mem::replace(seen, *seen | bit) & bit != 0,
+            // All names are known here, and there are few of them.
+            _ => rest.given().filter(|(other, _)| *other == *known).count() > 1,
+        };
+        if is_repeated {
             return check.wrong(inner, Expectation::Words("one member of this name"));
         }
-        if let Some(property) = property {
+        if let Some(property) = properties.get(place) {
             return Ok(Some((&property.schema, inner)));
         }
     }
