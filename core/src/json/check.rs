@@ -146,9 +146,10 @@ impl<'a> Walk<'a> {
     }
 
     /// Returns the name of the next member, still escaped, and advances to its value. At the end of
-    /// the object, leaves the object and returns `None`. Not inlined, because it contains
+    /// the object, leaves the object and returns `None`. Not inlined on a chip, because it contains
     /// [`plain_key`](Self::plain_key).
-    #[inline(never)]
+    #[cfg_attr(target_os = "none", inline(never))]
+    #[cfg_attr(not(target_os = "none"), inline)]
     pub(crate) fn key(&mut self) -> Step<Option<&'a [u8]>> {
         match self.plain_key() {
             Some(key) => Ok(Some(key)),
@@ -167,6 +168,7 @@ impl<'a> Walk<'a> {
         // Most values are not nested, and most need no more than one function.
         match self.bytes.get(self.at) {
             Some(b'"') if !IS_CHIP => self.string(),
+            Some(b'-' | b'0'..=b'9') if !IS_CHIP => self.number(),
             _ => self.any_value(),
         }
     }
@@ -227,7 +229,7 @@ impl<'a> Walk<'a> {
         Ok(key)
     }
 
-    /// Reads a short name without white space for [`key`](Self::key). For other names, returns
+    /// Reads a name without white space or escapes for [`key`](Self::key). For other names, returns
     /// `None` and does not advance. Always inlined, because most names take this path.
     #[inline(always)]
     fn plain_key(&mut self) -> Option<&'a [u8]> {

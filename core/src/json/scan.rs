@@ -214,18 +214,32 @@ pub(crate) fn short_string_end(bytes: &[u8], from: usize) -> Option<usize> {
 }
 
 /// Returns the name of a member, still escaped, and the index at which its value begins. Recognizes
-/// `"name":value` at `quote` only if it contains no white space and the name is short. On a large
-/// machine most members have this form.
+/// `"name":value` at `quote` only if it contains no white space and no escape, and on a large machine
+/// only. Most members have this form.
 #[inline]
 pub(crate) fn plain_key(bytes: &[u8], quote: usize) -> Option<(&[u8], usize)> {
     if bytes.get(quote) != Some(&b'"') {
         return None;
     }
-    let end = short_string_end(bytes, quote + 1)?;
+    let end = match short_string_end(bytes, quote + 1) {
+        Some(end) => end,
+        None => plain_string_end(bytes, quote + 1)?,
+    };
     match bytes.get(end + 1..)? {
         [b':', b'!'..=0xff, ..] => Some((bytes.get(quote + 1..end)?, end + 2)),
         _ => None,
     }
+}
+
+/// Finds the closing quote like [`string_end`], but only of a string without an escape, and on a
+/// large machine only.
+#[inline(never)]
+fn plain_string_end(bytes: &[u8], from: usize) -> Option<usize> {
+    if !IS_LARGE {
+        return None;
+    }
+    let at = plain_run(bytes, from);
+    (bytes.get(at) == Some(&b'"')).then_some(at)
 }
 
 fn any_string_end(bytes: &[u8], from: usize) -> Option<usize> {
