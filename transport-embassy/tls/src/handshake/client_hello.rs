@@ -186,3 +186,55 @@ where
         Ok(())
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::config::{Aes128GcmSha256, MaxFragmentLength, UnsecureProvider};
+    use crate::hostile::Numbers;
+
+    /// Every byte of the message, without its header of four bytes.
+    #[test]
+    fn the_bytes_of_a_client_hello() {
+        let name = "example.com";
+        for small in [false, true] {
+            let mut config = TlsConfig::new().with_server_name(name);
+            if small {
+                config = config.with_max_fragment_length(MaxFragmentLength::Bits12);
+            }
+            let provider = UnsecureProvider::new::<Aes128GcmSha256>(Numbers(5));
+            let hello = ClientHello::<Aes128GcmSha256>::new(&config, provider);
+            let mut bytes = [0; 512];
+            let mut buf = CryptoBuffer::wrap(&mut bytes);
+            hello.encode(&mut buf).unwrap();
+
+            let point = EncodedPoint::from(&hello.secret.public_key());
+            let extensions = [
+                &[0, 43, 0, 3, 2, 3, 4][..],                // supported_versions: TLS 1.3
+                &[0, 13, 0, 8, 0, 6, 4, 3, 5, 3, 8, 7],     // signature_algorithms
+                if small { &[0, 1, 0, 1, 4] } else { &[] }, // max_fragment_length: 4096
+                &[0, 10, 0, 4, 0, 2, 0, 23],                // supported_groups: secp256r1
+                &[0, 45, 0, 2, 1, 1],                       // psk_key_exchange_modes: psk_dhe_ke
+                &[0, 51, 0, 71, 0, 69, 0, 23, 0, 65],       // key_share
+                point.as_bytes(),
+                &[0, 0, 0, 16, 0, 14, 0, 0, 11], // server_name
+                name.as_bytes(),
+            ]
+            .concat();
+            let expected = [
+                &[3, 3][..],
+                &hello.random,
+                &[0, 0, 2, 0x13, 1, 1, 0], // session, cipher suites, compression methods
+                &(extensions.len() as u16).to_be_bytes(),
+                &extensions,
+            ]
+            .concat();
+            assert_eq!(buf.as_slice(), expected);
+            // With the headers of the record and the message: `HELLO` in toolrunner-embassy.
+            assert_eq!(
+                5 + 4 + buf.len(),
+                if small { 174 } else { 169 } + name.len()
+            );
+        }
+    }
+}

@@ -7,6 +7,7 @@ mod server;
 use rand_core::RngCore;
 
 use crate::{TlsError, alert::AlertDescription};
+pub(crate) use server::Numbers;
 use server::*;
 
 #[test]

@@ -27,7 +27,7 @@ pub(super) const FINISHED: u8 = 20;
 
 /// Numbers that look random and are the same in each run (xorshift64*).
 #[derive(Clone)]
-pub(super) struct Numbers(pub(super) u64);
+pub(crate) struct Numbers(pub(crate) u64);
 
 impl RngCore for Numbers {
     fn next_u32(&mut self) -> u32 {
