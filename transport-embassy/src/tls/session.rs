@@ -216,7 +216,6 @@ struct Provider<'a, 'e, E> {
 
 impl<E: Entropy> CryptoProvider for Provider<'_, '_, E> {
     type CipherSuite = Aes128GcmSha256;
-    type Signature = p256::ecdsa::DerSignature;
 
     fn rng(&mut self) -> impl CryptoRngCore {
         &mut self.random

@@ -4,15 +4,13 @@ use crate::TlsError;
 use crate::cipher_suites::CipherSuite;
 use crate::extensions::extension_data::signature_algorithms::SignatureScheme;
 use crate::extensions::extension_data::supported_groups::NamedGroup;
-pub use crate::handshake::certificate::{CertificateEntryRef, CertificateRef};
+pub use crate::handshake::certificate::CertificateRef;
 pub use crate::handshake::certificate_verify::CertificateVerifyRef;
 use aes_gcm::{AeadInPlace, Aes128Gcm, Aes256Gcm, KeyInit};
 use digest::core_api::BlockSizeUser;
 use digest::{Digest, FixedOutput, OutputSizeUser, Reset};
-use ecdsa::elliptic_curve::SecretKey;
 use generic_array::ArrayLength;
 use heapless::Vec;
-use p256::ecdsa::SigningKey;
 use rand_core::CryptoRngCore;
 pub use sha2::{Sha256, Sha384};
 use typenum::{Sum, U10, U12, U16, U32};
@@ -141,40 +139,16 @@ impl TlsClock for NoClock {
 
 pub trait CryptoProvider {
     type CipherSuite: TlsCipherSuite;
-    type Signature: AsRef<[u8]>;
 
     fn rng(&mut self) -> impl CryptoRngCore;
 
     fn verifier(&mut self) -> Result<&mut impl TlsVerifier<Self::CipherSuite>, crate::TlsError> {
         Err::<&mut NoVerify, _>(crate::TlsError::Unimplemented)
     }
-
-    /// Provide a signing key for client certificate authentication.
-    ///
-    /// The provider resolves the private key internally (e.g. from memory, flash, or a hardware
-    /// crypto module such as an HSM/TPM/secure element).
-    fn signer(
-        &mut self,
-    ) -> Result<(impl signature::SignerMut<Self::Signature>, SignatureScheme), crate::TlsError>
-    {
-        Err::<(NoSign, _), crate::TlsError>(crate::TlsError::Unimplemented)
-    }
-
-    /// Resolve the client certificate for mutual TLS authentication.
-    ///
-    /// Return `None` if no client certificate is available (an empty certificate message will
-    /// be sent to the server). The data type `D` can be borrowed (`&[u8]`) or owned
-    /// (e.g. `heapless::Vec<u8, N>`) — the certificate is only needed long enough to encode
-    /// into the TLS message.
-    fn client_cert(&mut self) -> Option<Certificate<impl AsRef<[u8]>>> {
-        None::<Certificate<&[u8]>>
-    }
 }
 
 impl<T: CryptoProvider> CryptoProvider for &mut T {
     type CipherSuite = T::CipherSuite;
-
-    type Signature = T::Signature;
 
     fn rng(&mut self) -> impl CryptoRngCore {
         T::rng(self)
@@ -183,85 +157,29 @@ impl<T: CryptoProvider> CryptoProvider for &mut T {
     fn verifier(&mut self) -> Result<&mut impl TlsVerifier<Self::CipherSuite>, crate::TlsError> {
         T::verifier(self)
     }
-
-    fn signer(
-        &mut self,
-    ) -> Result<(impl signature::SignerMut<Self::Signature>, SignatureScheme), crate::TlsError>
-    {
-        T::signer(self)
-    }
-
-    fn client_cert(&mut self) -> Option<Certificate<impl AsRef<[u8]>>> {
-        T::client_cert(self)
-    }
 }
 
-pub struct NoSign;
-
-impl<S> signature::Signer<S> for NoSign {
-    fn try_sign(&self, _msg: &[u8]) -> Result<S, signature::Error> {
-        Err(signature::Error::new())
-    }
-}
-
-pub struct UnsecureProvider<'a, CipherSuite, RNG> {
+pub struct UnsecureProvider<CipherSuite, RNG> {
     rng: RNG,
-    priv_key: Option<&'a [u8]>,
-    client_cert: Option<Certificate<&'a [u8]>>,
     _marker: PhantomData<CipherSuite>,
 }
 
-impl<RNG: CryptoRngCore> UnsecureProvider<'_, (), RNG> {
-    pub fn new<CipherSuite: TlsCipherSuite>(
-        rng: RNG,
-    ) -> UnsecureProvider<'static, CipherSuite, RNG> {
+impl<RNG: CryptoRngCore> UnsecureProvider<(), RNG> {
+    pub fn new<CipherSuite: TlsCipherSuite>(rng: RNG) -> UnsecureProvider<CipherSuite, RNG> {
         UnsecureProvider {
             rng,
-            priv_key: None,
-            client_cert: None,
             _marker: PhantomData,
         }
     }
 }
 
-impl<'a, CipherSuite: TlsCipherSuite, RNG: CryptoRngCore> UnsecureProvider<'a, CipherSuite, RNG> {
-    pub fn with_priv_key(mut self, priv_key: &'a [u8]) -> Self {
-        self.priv_key = Some(priv_key);
-        self
-    }
-
-    pub fn with_cert(mut self, cert: Certificate<&'a [u8]>) -> Self {
-        self.client_cert = Some(cert);
-        self
-    }
-}
-
 impl<CipherSuite: TlsCipherSuite, RNG: CryptoRngCore> CryptoProvider
-    for UnsecureProvider<'_, CipherSuite, RNG>
+    for UnsecureProvider<CipherSuite, RNG>
 {
     type CipherSuite = CipherSuite;
-    type Signature = p256::ecdsa::DerSignature;
 
     fn rng(&mut self) -> impl CryptoRngCore {
         &mut self.rng
-    }
-
-    fn signer(
-        &mut self,
-    ) -> Result<(impl signature::SignerMut<Self::Signature>, SignatureScheme), crate::TlsError>
-    {
-        let key_der = self.priv_key.ok_or(TlsError::InvalidPrivateKey)?;
-        let secret_key =
-            SecretKey::from_sec1_der(key_der).map_err(|_| TlsError::InvalidPrivateKey)?;
-
-        Ok((
-            SigningKey::from(&secret_key),
-            SignatureScheme::EcdsaSecp256r1Sha256,
-        ))
-    }
-
-    fn client_cert(&mut self) -> Option<Certificate<impl AsRef<[u8]>>> {
-        self.client_cert
     }
 }
 
@@ -410,10 +328,4 @@ impl Default for TlsConfig<'_> {
     fn default() -> Self {
         TlsConfig::new()
     }
-}
-
-#[derive(Debug, Copy, Clone, PartialEq)]
-pub enum Certificate<D> {
-    X509(D),
-    RawPublicKey(D),
 }

@@ -3,7 +3,7 @@ use crate::TlsError;
 use crate::config::TlsCipherSuite;
 use crate::handshake::certificate::CertificateRef;
 use crate::handshake::certificate_request::CertificateRequestRef;
-use crate::handshake::certificate_verify::{CertificateVerify, CertificateVerifyRef};
+use crate::handshake::certificate_verify::CertificateVerifyRef;
 use crate::handshake::client_hello::ClientHello;
 use crate::handshake::encrypted_extensions::EncryptedExtensions;
 use crate::handshake::finished::Finished;
@@ -68,8 +68,10 @@ pub enum ClientHandshake<'config, 'a, CipherSuite>
 where
     CipherSuite: TlsCipherSuite,
 {
-    ClientCert(CertificateRef<'a>),
-    ClientCertVerify(CertificateVerify),
+    /// A Certificate message without certificates.
+    NoCertificate {
+        request_context: &'a [u8],
+    },
     ClientHello(ClientHello<'config, CipherSuite>),
     Finished(Finished<HashOutputSize<CipherSuite>>),
 }
@@ -82,8 +84,7 @@ where
         match self {
             ClientHandshake::ClientHello(_) => HandshakeType::ClientHello,
             ClientHandshake::Finished(_) => HandshakeType::Finished,
-            ClientHandshake::ClientCert(_) => HandshakeType::Certificate,
-            ClientHandshake::ClientCertVerify(_) => HandshakeType::CertificateVerify,
+            ClientHandshake::NoCertificate { .. } => HandshakeType::Certificate,
         }
     }
 
@@ -91,8 +92,10 @@ where
         match self {
             ClientHandshake::ClientHello(inner) => inner.encode(buf),
             ClientHandshake::Finished(inner) => inner.encode(buf),
-            ClientHandshake::ClientCert(inner) => inner.encode(buf),
-            ClientHandshake::ClientCertVerify(inner) => inner.encode(buf),
+            ClientHandshake::NoCertificate { request_context } => {
+                buf.with_u8_length(|buf| buf.extend_from_slice(request_context))?;
+                buf.push_u24(0)
+            }
         }
     }
 

@@ -30,7 +30,18 @@ fn a_server_that_does_as_it_should() {
             request,
             ..Plan::after(vec![data("hello")])
         };
-        assert_eq!(plan.run().expect("data"), b"hello");
+        let (read, mut sent) = plan.run_and_tell();
+        assert_eq!(read.expect("data"), b"hello");
+        let (kind, finished) = sent.pop().expect("a message");
+        assert_eq!((kind, finished[0]), (HANDSHAKE, FINISHED));
+        // The answer to the request repeats its context, and has no certificates.
+        let none = message(CERTIFICATE, &[2, 9, 9, 0, 0, 0]);
+        let expected = if request {
+            vec![(HANDSHAKE, none)]
+        } else {
+            vec![]
+        };
+        assert_eq!(sent, expected);
     }
     // All messages in one record.
     let flight = |messages: Vec<Vec<u8>>| vec![Record::Encrypted(HANDSHAKE, messages.concat())];

@@ -83,6 +83,9 @@ pub(super) enum Record {
     Nothing,
 }
 
+/// The type of a content, and the content.
+pub(super) type Content = (u8, Vec<u8>);
+
 pub(super) struct Server<'p> {
     plan: Plan<'p>,
     keys: KeySchedule<Aes128GcmSha256>,
@@ -90,6 +93,8 @@ pub(super) struct Server<'p> {
     /// Received and not read yet.
     wire: Vec<u8>,
     to_client: Vec<u8>,
+    /// What the client sent encrypted.
+    heard: Vec<Content>,
 }
 
 pub(super) fn message(kind: u8, body: &[u8]) -> Vec<u8> {
@@ -147,6 +152,21 @@ impl Server<'_> {
         content.extend_from_slice(&tag);
         keys.increment_counter();
         content
+    }
+
+    /// What the client says in a record, if it is encrypted with the keys of the handshake.
+    fn decrypt(&mut self, payload: &[u8]) -> Option<Content> {
+        let keys = self.keys.write_state();
+        let cipher = Aes128Gcm::new(keys.get_key().expect("a key"));
+        let nonce = keys.get_nonce().expect("a nonce");
+        let header = [&[DATA, 3, 3][..], &(payload.len() as u16).to_be_bytes()].concat();
+        let (content, tag) = payload.split_at(payload.len().checked_sub(16)?);
+        let mut content = content.to_vec();
+        cipher
+            .decrypt_in_place_detached(&nonce, &header, &mut content, tag.into())
+            .ok()?;
+        keys.increment_counter();
+        Some((content.pop()?, content))
     }
 
     fn hashed(&mut self, message: &[u8]) {
@@ -217,9 +237,12 @@ impl Server<'_> {
             self.has_keys = true;
             self.send_flight();
         } else if kind == DATA && self.has_keys {
-            // The client's Finished, or its certificate before it, which needs no key to be told
-            // by.
-            if !self.plan.after.is_empty() {
+            let Some((kind, content)) = self.decrypt(payload) else {
+                return;
+            };
+            let finished = kind == HANDSHAKE && content[0] == FINISHED;
+            self.heard.push((kind, content));
+            if finished {
                 self.keys.initialize_master_secret().expect("a secret");
                 self.send_after();
             }
@@ -289,6 +312,11 @@ impl Plan<'_> {
 
     /// Connects, and reads what comes once.
     pub(super) fn run(self) -> Result<Vec<u8>, TlsError> {
+        self.run_and_tell().0
+    }
+
+    /// The same, and what the client sent in the handshake after its hello.
+    pub(super) fn run_and_tell(self) -> (Result<Vec<u8>, TlsError>, Vec<Content>) {
         let (hello, flight) = (self.hello.is_some(), self.flight.is_some());
         let keys = || match (hello, flight) {
             (true, _) => KeySchedule::new(),
@@ -301,6 +329,7 @@ impl Plan<'_> {
             has_keys: !hello,
             wire: vec![],
             to_client: vec![],
+            heard: vec![],
         };
         if !hello && flight {
             server.send_flight();
@@ -308,23 +337,27 @@ impl Plan<'_> {
             server.send_after();
         }
         let (mut read, mut write) = ([0; 4096], [0; 1024]);
-        let mut tls = TlsConnection::new(server, &mut read, &mut write);
+        let mut tls = TlsConnection::new(&mut server, &mut read, &mut write);
         let config = TlsConfig::new().with_server_name("example.com");
         let context = TlsContext::new(
             &config,
             UnsecureProvider::new::<Aes128GcmSha256>(Numbers(5)),
         );
-        block_on(async {
+        let read = block_on(async {
             match (hello, flight) {
-                (true, _) => tls.open(context).await,
-                (false, true) => tls.open_from(State::ServerVerify, keys(), context).await,
-                (false, false) => tls.open_from(State::ApplicationData, keys(), context).await,
+                (true, _) => tls.open(context).await?,
+                (false, true) => tls.open_from(State::ServerVerify, keys(), context).await?,
+                (false, false) => {
+                    tls.open_from(State::ApplicationData, keys(), context)
+                        .await?
+                }
             }
-        })?;
-        let mut data = vec![0; 64];
-        let len = block_on(tls.read(&mut data))?;
-        data.truncate(len);
-        Ok(data)
+            let mut data = vec![0; 64];
+            let len = tls.read(&mut data).await?;
+            data.truncate(len);
+            Ok(data)
+        });
+        (read, server.heard)
     }
 }
 
