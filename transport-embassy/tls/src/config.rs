@@ -119,7 +119,6 @@ where
 pub struct TlsConfig<'a> {
     pub(crate) server_name: Option<&'a str>,
     pub(crate) alpn_protocols: Option<&'a [&'a [u8]]>,
-    pub(crate) psk: Option<(&'a [u8], Vec<&'a [u8], 4>)>,
     pub(crate) signature_schemes: Vec<SignatureScheme, 25>,
     pub(crate) named_groups: Vec<NamedGroup, 13>,
     pub(crate) max_fragment_length: Option<MaxFragmentLength>,
@@ -211,7 +210,6 @@ impl<'a> TlsConfig<'a> {
             signature_schemes: Vec::new(),
             named_groups: Vec::new(),
             max_fragment_length: None,
-            psk: None,
             server_name: None,
             alpn_protocols: None,
         };
@@ -313,14 +311,6 @@ impl<'a> TlsConfig<'a> {
     pub fn reset_max_fragment_length(mut self) -> Self {
         self.max_fragment_length = None;
         self
-    }
-
-    /// # Errors
-    /// `InsufficientSpace` if there are too many identities.
-    pub fn with_psk(mut self, psk: &'a [u8], identities: &[&'a [u8]]) -> Result<Self, TlsError> {
-        let identities = Vec::from_slice(identities).map_err(|_| TlsError::InsufficientSpace)?;
-        self.psk = Some((psk, identities));
-        Ok(self)
     }
 }
 

@@ -280,7 +280,7 @@ fn client_hello<'r, Provider>(
 where
     Provider: CryptoProvider,
 {
-    key_schedule.initialize_early_secret(config.psk.as_ref().map(|p| p.0))?;
+    key_schedule.initialize_early_secret()?;
     let (write_key_schedule, read_key_schedule) = key_schedule.as_split();
     let client_hello = ClientRecord::client_hello(config, crypto_provider);
     let slice = tx_buf.write_record(&client_hello, write_key_schedule, Some(read_key_schedule))?;

@@ -5,13 +5,13 @@ use crate::config::{TlsCipherSuite, TlsConfig};
 use crate::content_types::ContentType;
 use crate::handshake::client_hello::ClientHello;
 use crate::handshake::{ClientHandshake, ServerHandshake};
-use crate::key_schedule::WriteKeySchedule;
 use crate::{CryptoProvider, buffer::CryptoBuffer};
 use crate::{
     alert::{Alert, AlertDescription, AlertLevel},
     parse_buffer::ParseBuffer,
 };
 use core::fmt::Debug;
+use digest::Digest;
 
 pub type Encrypted = bool;
 
@@ -120,21 +120,10 @@ where
         Ok(buf.len() - record_length_marker)
     }
 
-    pub fn finish_record(
-        &self,
-        buf: &mut CryptoBuffer,
-        transcript: &mut CipherSuite::Hash,
-        write_key_schedule: &mut WriteKeySchedule<CipherSuite>,
-    ) -> Result<(), TlsError> {
-        match self {
-            ClientRecord::Handshake(handshake, false) => {
-                handshake.finalize(buf, transcript, write_key_schedule)
-            }
-            ClientRecord::Handshake(_, true) => {
-                ClientHandshake::<CipherSuite>::finalize_encrypted(buf, transcript);
-                Ok(())
-            }
-            _ => Ok(()),
+    /// Adds the encoded message in `buf` to the transcript.
+    pub fn finish_record(&self, buf: &CryptoBuffer, transcript: &mut CipherSuite::Hash) {
+        if let ClientRecord::Handshake(..) = self {
+            transcript.update(buf.as_slice());
         }
     }
 }

@@ -249,7 +249,7 @@ where
             .ok_or(TlsError::InternalError)?
             .transcript_hash();
 
-        record.finish_record(&mut buf, transcript, write_key_schedule)?;
+        record.finish_record(&buf, transcript);
         Ok(buf.rewind())
     })?;
     close_record(buffer, pos, current_header, write_key_schedule)

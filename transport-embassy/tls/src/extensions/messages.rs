@@ -3,7 +3,6 @@ use crate::extensions::{
         alpn::AlpnProtocolNameList,
         key_share::{KeyShareClientHello, KeyShareServerHello},
         max_fragment_length::MaxFragmentLength,
-        pre_shared_key::{PreSharedKeyClientHello, PreSharedKeyServerHello},
         psk_key_exchange_modes::PskKeyExchangeModes,
         server_name::{ServerNameList, ServerNameResponse},
         signature_algorithms::SignatureAlgorithms,
@@ -23,7 +22,6 @@ extension_group! {
         SignatureAlgorithms(SignatureAlgorithms<25>),
         SupportedGroups(SupportedGroups<13>),
         KeyShare(KeyShareClientHello<'a, 1>),
-        PreSharedKey(PreSharedKeyClientHello<'a, 4>),
         PskKeyExchangeModes(PskKeyExchangeModes<4>),
         SignatureAlgorithmsCert(SignatureAlgorithmsCert<25>),
         MaxFragmentLength(MaxFragmentLength),
@@ -47,7 +45,7 @@ extension_group! {
 extension_group! {
     pub enum ServerHelloExtension<'a> {
         KeyShare(KeyShareServerHello<'a>),
-        PreSharedKey(PreSharedKeyServerHello),
+        PreSharedKey(Unimplemented<'a>),
         Cookie(Unimplemented<'a>), // temporary so we don't trip up on HelloRetryRequests
         SupportedVersions(SupportedVersionsServerHello)
     }

@@ -1,17 +1,14 @@
 use core::marker::PhantomData;
 
-use digest::{Digest, OutputSizeUser};
 use heapless::Vec;
 use p256::EncodedPoint;
 use p256::ecdh::EphemeralSecret;
 use p256::elliptic_curve::rand_core::RngCore;
-use typenum::Unsigned;
 
 use crate::TlsError;
 use crate::config::{TlsCipherSuite, TlsConfig};
 use crate::extensions::extension_data::alpn::AlpnProtocolNameList;
 use crate::extensions::extension_data::key_share::{KeyShareClientHello, KeyShareEntry};
-use crate::extensions::extension_data::pre_shared_key::PreSharedKeyClientHello;
 use crate::extensions::extension_data::psk_key_exchange_modes::{
     PskKeyExchangeMode, PskKeyExchangeModes,
 };
@@ -21,7 +18,6 @@ use crate::extensions::extension_data::supported_groups::{NamedGroup, SupportedG
 use crate::extensions::extension_data::supported_versions::{SupportedVersionsClientHello, TLS13};
 use crate::extensions::messages::ClientHelloExtension;
 use crate::handshake::{LEGACY_VERSION, Random};
-use crate::key_schedule::{HashOutputSize, WriteKeySchedule};
 use crate::{CryptoProvider, buffer::CryptoBuffer};
 
 pub struct ClientHello<'config, CipherSuite>
@@ -129,59 +125,8 @@ where
                 .encode(buf)?;
             }
 
-            // Section 4.2
-            // When multiple extensions of different types are present, the
-            // extensions MAY appear in any order, with the exception of
-            // "pre_shared_key" which MUST be the last extension in
-            // the ClientHello.
-            if let Some((_, identities)) = &self.config.psk {
-                ClientHelloExtension::PreSharedKey(PreSharedKeyClientHello {
-                    identities: identities.clone(),
-                    hash_size: <CipherSuite::Hash as OutputSizeUser>::output_size(),
-                })
-                .encode(buf)?;
-            }
-
             Ok(())
         })?;
-
-        Ok(())
-    }
-
-    pub fn finalize(
-        &self,
-        enc_buf: &mut [u8],
-        transcript: &mut CipherSuite::Hash,
-        write_key_schedule: &mut WriteKeySchedule<CipherSuite>,
-    ) -> Result<(), TlsError> {
-        // Special case for PSK which needs to:
-        //
-        // 1. Add the client hello without the binders to the transcript
-        // 2. Create the binders for each identity using the transcript
-        // 3. Add the rest of the client hello.
-        //
-        // This causes a few issues since lengths must be correctly inside the payload,
-        // but won't actually be added to the record buffer until the end.
-        if let Some((_, identities)) = &self.config.psk {
-            let binders_len = identities.len() * (1 + HashOutputSize::<CipherSuite>::to_usize());
-
-            let binders_pos = enc_buf.len() - binders_len;
-
-            // NOTE: Exclude the binders_len itself from the digest
-            transcript.update(&enc_buf[0..binders_pos - 2]);
-
-            // Append after the client hello data. Sizes have already been set.
-            let mut buf = CryptoBuffer::wrap(&mut enc_buf[binders_pos..]);
-            // Create a binder and encode for each identity
-            for _id in identities {
-                let binder = write_key_schedule.create_psk_binder(transcript)?;
-                binder.encode(&mut buf)?;
-            }
-
-            transcript.update(&enc_buf[binders_pos - 2..]);
-        } else {
-            transcript.update(enc_buf);
-        }
 
         Ok(())
     }
@@ -205,7 +150,7 @@ mod tests {
             let provider = UnsecureProvider::new::<Aes128GcmSha256>(Numbers(5));
             let hello = ClientHello::<Aes128GcmSha256>::new(&config, provider);
             let mut bytes = [0; 512];
-            let mut buf = CryptoBuffer::wrap(&mut bytes);
+            let mut buf = CryptoBuffer::wrap_with_pos(&mut bytes, 0);
             hello.encode(&mut buf).unwrap();
 
             let point = EncodedPoint::from(&hello.secret.public_key());

@@ -1,5 +1,6 @@
 //use p256::elliptic_curve::AffinePoint;
 use crate::TlsError;
+use crate::buffer::CryptoBuffer;
 use crate::config::TlsCipherSuite;
 use crate::handshake::certificate::CertificateRef;
 use crate::handshake::certificate_request::CertificateRequestRef;
@@ -11,11 +12,9 @@ use crate::handshake::new_session_ticket::NewSessionTicket;
 use crate::handshake::server_hello::ServerHello;
 use crate::key_schedule::HashOutputSize;
 use crate::parse_buffer::{ParseBuffer, ParseError};
-use crate::{buffer::CryptoBuffer, key_schedule::WriteKeySchedule};
 use core::fmt::{Debug, Formatter};
 use sha2::Digest;
 
-pub mod binder;
 pub mod certificate;
 pub mod certificate_request;
 pub mod certificate_verify;
@@ -104,27 +103,6 @@ where
             .map_err(|_| TlsError::EncodeError)?;
 
         buf.with_u24_length(|buf| self.encode_inner(buf))
-    }
-
-    pub fn finalize(
-        &self,
-        buf: &mut CryptoBuffer,
-        transcript: &mut CipherSuite::Hash,
-        write_key_schedule: &mut WriteKeySchedule<CipherSuite>,
-    ) -> Result<(), TlsError> {
-        let enc_buf = buf.as_mut_slice();
-        if let ClientHandshake::ClientHello(hello) = self {
-            hello.finalize(enc_buf, transcript, write_key_schedule)
-        } else {
-            transcript.update(enc_buf);
-            Ok(())
-        }
-    }
-
-    pub fn finalize_encrypted(buf: &mut CryptoBuffer, transcript: &mut CipherSuite::Hash) {
-        let enc_buf = buf.as_slice();
-        let end = enc_buf.len();
-        transcript.update(&enc_buf[0..end]);
     }
 }
 

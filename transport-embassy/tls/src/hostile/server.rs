@@ -205,7 +205,7 @@ impl Server<'_> {
 
     fn received(&mut self, kind: u8, payload: &[u8]) {
         if kind == HANDSHAKE && !self.has_keys {
-            self.keys.initialize_early_secret(None).expect("a secret");
+            self.keys.initialize_early_secret().expect("a secret");
             self.hashed(payload);
             // The client's key share is the only point in its hello.
             let share = payload
@@ -285,7 +285,7 @@ impl Write for Server<'_> {
 /// The keys of both sides at the beginning of the flight, without a key exchange.
 pub(super) fn first_keys() -> KeySchedule<Aes128GcmSha256> {
     let mut keys = KeySchedule::<Aes128GcmSha256>::new();
-    keys.initialize_early_secret(None).expect("a secret");
+    keys.initialize_early_secret().expect("a secret");
     keys.transcript_hash().update(b"hello");
     keys.initialize_handshake_secret(&[9; 32])
         .expect("a secret");

@@ -1,7 +1,6 @@
 pub mod alpn;
 pub mod key_share;
 pub mod max_fragment_length;
-pub mod pre_shared_key;
 pub mod psk_key_exchange_modes;
 pub mod server_name;
 pub mod signature_algorithms;
