@@ -121,11 +121,6 @@ impl<'a> Verifier<'a> {
 const CONTEXT: &[u8; 34] = b"TLS 1.3, server CertificateVerify\0";
 
 impl TlsVerifier<Aes128GcmSha256> for Verifier<'_> {
-    /// Does nothing: the name was passed to `new`.
-    fn set_hostname_verification(&mut self, _hostname: &str) -> Result<(), TlsError> {
-        Ok(())
-    }
-
     fn verify_certificate(
         &mut self,
         transcript: &Sha256,

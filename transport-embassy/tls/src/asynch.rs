@@ -2,7 +2,6 @@ use crate::TlsError;
 use crate::common::decrypted_buffer_info::DecryptedBufferInfo;
 use crate::common::decrypted_read_handler::DecryptedReadHandler;
 use crate::connection::{Handshake, State, decrypt_record};
-use crate::flush_policy::FlushPolicy;
 use crate::key_schedule::KeySchedule;
 use crate::read_buffer::ReadBuffer;
 use crate::record::{ClientRecord, ClientRecordHeader};
@@ -28,7 +27,6 @@ where
     record_reader: RecordReader<'a>,
     record_write_buf: WriteBuffer<'a>,
     decrypted: DecryptedBufferInfo,
-    flush_policy: FlushPolicy,
 }
 
 impl<'a, Socket, CipherSuite> TlsConnection<'a, Socket, CipherSuite>
@@ -62,26 +60,7 @@ where
             record_reader: RecordReader::new(record_read_buf),
             record_write_buf: WriteBuffer::new(record_write_buf),
             decrypted: DecryptedBufferInfo::default(),
-            flush_policy: FlushPolicy::default(),
         }
-    }
-
-    /// Returns a reference to the current flush policy.
-    ///
-    /// The flush policy controls whether the underlying transport is flushed
-    /// (via its `flush()` method) after writing a TLS record.
-    #[inline]
-    pub fn flush_policy(&self) -> FlushPolicy {
-        self.flush_policy
-    }
-
-    /// Replace the current flush policy with the provided one.
-    ///
-    /// This sets how and when the connection will call `flush()` on the
-    /// underlying transport after writing records.
-    #[inline]
-    pub fn set_flush_policy(&mut self, policy: FlushPolicy) {
-        self.flush_policy = policy;
     }
 
     /// Open a TLS connection, performing the handshake with the configuration provided when
@@ -91,17 +70,11 @@ where
     /// instance must be recreated.
     pub async fn open<Provider>(
         &mut self,
-        mut context: TlsContext<'_, Provider>,
+        context: TlsContext<'_, Provider>,
     ) -> Result<(), TlsError>
     where
         Provider: CryptoProvider<CipherSuite = CipherSuite>,
     {
-        if let (Ok(verifier), Some(server_name)) = (
-            context.crypto_provider.verifier(),
-            context.config.server_name,
-        ) {
-            verifier.set_hostname_verification(server_name)?;
-        }
         self.proceed(State::ClientHello, context).await
     }
 
@@ -183,7 +156,7 @@ where
     }
 
     /// Force all previously written, buffered bytes to be encoded into a tls record and written
-    /// to the connection.
+    /// to the connection, which is not flushed.
     pub async fn flush(&mut self) -> Result<(), TlsError> {
         if !self.record_write_buf.is_empty() {
             let key_schedule = self.key_schedule.write_state();
@@ -195,10 +168,6 @@ where
                 .map_err(|e| TlsError::Io(e.kind()))?;
 
             key_schedule.increment_counter();
-
-            if self.flush_policy.flush_transport() {
-                self.flush_transport().await?;
-            }
         }
 
         Ok(())

@@ -16,7 +16,6 @@ mod config;
 mod connection;
 mod content_types;
 mod extensions;
-pub mod flush_policy;
 mod handshake;
 mod key_schedule;
 mod parse_buffer;
@@ -25,7 +24,6 @@ mod record;
 mod record_reader;
 mod write_buffer;
 
-pub use config::UnsecureProvider;
 pub use extensions::extension_data::signature_algorithms::SignatureScheme;
 pub use rand_core::{CryptoRng, CryptoRngCore};
 
@@ -34,8 +32,6 @@ pub use asynch::*;
 
 #[cfg(test)]
 mod hostile;
-
-pub use flush_policy::*;
 
 #[derive(Debug, Copy, Clone)]
 pub enum TlsError {

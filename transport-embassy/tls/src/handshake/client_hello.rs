@@ -7,7 +7,6 @@ use p256::elliptic_curve::rand_core::RngCore;
 
 use crate::TlsError;
 use crate::config::{TlsCipherSuite, TlsConfig};
-use crate::extensions::extension_data::alpn::AlpnProtocolNameList;
 use crate::extensions::extension_data::key_share::{KeyShareClientHello, KeyShareEntry};
 use crate::extensions::extension_data::psk_key_exchange_modes::{
     PskKeyExchangeMode, PskKeyExchangeModes,
@@ -113,17 +112,8 @@ where
             })
             .encode(buf)?;
 
-            if let Some(server_name) = self.config.server_name {
-                ClientHelloExtension::ServerName(ServerNameList::single(server_name))
-                    .encode(buf)?;
-            }
-
-            if let Some(alpn_protocols) = self.config.alpn_protocols {
-                ClientHelloExtension::ApplicationLayerProtocolNegotiation(AlpnProtocolNameList {
-                    protocols: alpn_protocols,
-                })
+            ClientHelloExtension::ServerName(ServerNameList::single(self.config.server_name))
                 .encode(buf)?;
-            }
 
             Ok(())
         })?;
@@ -135,20 +125,19 @@ where
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::config::{Aes128GcmSha256, MaxFragmentLength, UnsecureProvider};
-    use crate::hostile::Numbers;
+    use crate::config::{Aes128GcmSha256, MaxFragmentLength};
+    use crate::hostile::{Numbers, Provider};
 
     /// Every byte of the message, without its header of four bytes.
     #[test]
     fn the_bytes_of_a_client_hello() {
         let name = "example.com";
         for small in [false, true] {
-            let mut config = TlsConfig::new().with_server_name(name);
+            let mut config = TlsConfig::new(name);
             if small {
                 config = config.with_max_fragment_length(MaxFragmentLength::Bits12);
             }
-            let provider = UnsecureProvider::new::<Aes128GcmSha256>(Numbers(5));
-            let hello = ClientHello::<Aes128GcmSha256>::new(&config, provider);
+            let hello = ClientHello::<Aes128GcmSha256>::new(&config, Provider(Numbers(5)));
             let mut bytes = [0; 512];
             let mut buf = CryptoBuffer::wrap_with_pos(&mut bytes, 0);
             hello.encode(&mut buf).unwrap();

@@ -7,8 +7,8 @@ mod server;
 use rand_core::RngCore;
 
 use crate::{TlsError, alert::AlertDescription};
-pub(crate) use server::Numbers;
 use server::*;
+pub(crate) use server::{Numbers, Provider};
 
 #[test]
 fn a_server_that_does_as_it_should() {

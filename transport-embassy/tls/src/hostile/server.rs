@@ -8,10 +8,14 @@ use embedded_io_async::{ErrorKind, ErrorType, Read, Write};
 use p256::ecdh::EphemeralSecret;
 use p256::{EncodedPoint, PublicKey};
 use rand_core::{CryptoRng, RngCore};
+use sha2::Sha256;
 
 use crate::connection::State;
 use crate::key_schedule::KeySchedule;
-use crate::{Aes128GcmSha256, TlsConfig, TlsConnection, TlsContext, TlsError, UnsecureProvider};
+use crate::{
+    Aes128GcmSha256, CertificateRef, CertificateVerifyRef, CryptoProvider, CryptoRngCore,
+    TlsConfig, TlsConnection, TlsContext, TlsError, TlsVerifier,
+};
 
 pub(super) const ALERT: u8 = 21;
 pub(super) const HANDSHAKE: u8 = 22;
@@ -56,6 +60,31 @@ impl CryptoRng for Numbers {}
 impl Numbers {
     pub(super) fn below(&mut self, end: usize) -> usize {
         (self.next_u64() % end as u64) as usize
+    }
+}
+
+/// The client's: it accepts every certificate and signature.
+pub(crate) struct Provider(pub(crate) Numbers);
+
+impl CryptoProvider for Provider {
+    type CipherSuite = Aes128GcmSha256;
+
+    fn rng(&mut self) -> impl CryptoRngCore {
+        &mut self.0
+    }
+
+    fn verifier(&mut self) -> &mut impl TlsVerifier<Aes128GcmSha256> {
+        self
+    }
+}
+
+impl TlsVerifier<Aes128GcmSha256> for Provider {
+    fn verify_certificate(&mut self, _: &Sha256, _: CertificateRef) -> Result<(), TlsError> {
+        Ok(())
+    }
+
+    fn verify_signature(&mut self, _: CertificateVerifyRef) -> Result<(), TlsError> {
+        Ok(())
     }
 }
 
@@ -338,11 +367,8 @@ impl Plan<'_> {
         }
         let (mut read, mut write) = ([0; 4096], [0; 1024]);
         let mut tls = TlsConnection::new(&mut server, &mut read, &mut write);
-        let config = TlsConfig::new().with_server_name("example.com");
-        let context = TlsContext::new(
-            &config,
-            UnsecureProvider::new::<Aes128GcmSha256>(Numbers(5)),
-        );
+        let config = TlsConfig::new("example.com");
+        let context = TlsContext::new(&config, Provider(Numbers(5)));
         let read = block_on(async {
             match (hello, flight) {
                 (true, _) => tls.open(context).await?,
