@@ -74,7 +74,7 @@ impl<'b> CryptoBuffer<'b> {
         &self.buf[self.offset..self.offset + self.len]
     }
 
-    fn extend_internal(&mut self, other: &[u8]) -> Result<(), TlsError> {
+    pub fn extend_from_slice(&mut self, other: &[u8]) -> Result<(), TlsError> {
         if self.space() < other.len() {
             error!(
                 "Failed to extend buffer. Space: {} required: {}",
@@ -94,18 +94,10 @@ impl<'b> CryptoBuffer<'b> {
         self.capacity() - (self.offset + self.len)
     }
 
-    pub fn extend_from_slice(&mut self, other: &[u8]) -> Result<(), TlsError> {
-        self.extend_internal(other)
-    }
-
-    fn truncate_internal(&mut self, len: usize) {
+    pub fn truncate(&mut self, len: usize) {
         if len <= self.capacity() - self.offset {
             self.len = len;
         }
-    }
-
-    pub fn truncate(&mut self, len: usize) {
-        self.truncate_internal(len);
     }
 
     pub fn len(&self) -> usize {
@@ -209,11 +201,11 @@ impl AsMut<[u8]> for CryptoBuffer<'_> {
 
 impl Buffer for CryptoBuffer<'_> {
     fn extend_from_slice(&mut self, other: &[u8]) -> Result<(), Error> {
-        self.extend_internal(other).map_err(|_| Error)
+        CryptoBuffer::extend_from_slice(self, other).map_err(|_| Error)
     }
 
     fn truncate(&mut self, len: usize) {
-        self.truncate_internal(len);
+        CryptoBuffer::truncate(self, len);
     }
 }
 

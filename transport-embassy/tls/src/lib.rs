@@ -25,7 +25,7 @@ mod record_reader;
 mod write_buffer;
 
 pub use extensions::extension_data::signature_algorithms::SignatureScheme;
-pub use rand_core::{CryptoRng, CryptoRngCore};
+pub use rand_core::CryptoRngCore;
 
 mod asynch;
 pub use asynch::*;
@@ -43,7 +43,6 @@ pub enum TlsError {
     IoError,
     InternalError,
     InvalidRecord,
-    UnknownContentType,
     InvalidNonceLength,
     InvalidTicketLength,
     UnknownExtensionType,
@@ -60,15 +59,12 @@ pub enum TlsError {
     InvalidSignature,
     InvalidExtensionsLength,
     InvalidSessionIdLength,
-    InvalidSupportedVersions,
     InvalidApplicationData,
     InvalidKeyShare,
     InvalidCertificate,
     InvalidCertificateEntry,
     InvalidCertificateRequest,
-    InvalidPrivateKey,
     ParseError(ParseError),
-    OutOfMemory,
     CryptoError,
     EncodeError,
     DecodeError,
@@ -93,8 +89,3 @@ impl core::fmt::Display for TlsError {
 }
 
 impl core::error::Error for TlsError {}
-
-/// An internal function to mark an unused value.
-///
-/// All calls to this should be removed before 1.x.
-fn unused<T>(_: T) {}

@@ -33,30 +33,23 @@ pub enum HandshakeType {
     ClientHello = 1,
     ServerHello = 2,
     NewSessionTicket = 4,
-    EndOfEarlyData = 5,
     EncryptedExtensions = 8,
     Certificate = 11,
     CertificateRequest = 13,
     CertificateVerify = 15,
     Finished = 20,
-    KeyUpdate = 24,
-    MessageHash = 254,
 }
 
 impl HandshakeType {
     pub fn parse(buf: &mut ParseBuffer) -> Result<Self, ParseError> {
         match buf.read_u8()? {
-            1 => Ok(HandshakeType::ClientHello),
             2 => Ok(HandshakeType::ServerHello),
             4 => Ok(HandshakeType::NewSessionTicket),
-            5 => Ok(HandshakeType::EndOfEarlyData),
             8 => Ok(HandshakeType::EncryptedExtensions),
             11 => Ok(HandshakeType::Certificate),
             13 => Ok(HandshakeType::CertificateRequest),
             15 => Ok(HandshakeType::CertificateVerify),
             20 => Ok(HandshakeType::Finished),
-            24 => Ok(HandshakeType::KeyUpdate),
-            254 => Ok(HandshakeType::MessageHash),
             _ => Err(ParseError::InvalidData),
         }
     }
@@ -109,8 +102,8 @@ where
 #[allow(clippy::large_enum_variant)]
 pub enum ServerHandshake<'a, CipherSuite: TlsCipherSuite> {
     ServerHello(ServerHello<'a>),
-    EncryptedExtensions(EncryptedExtensions<'a>),
-    NewSessionTicket(NewSessionTicket<'a>),
+    EncryptedExtensions(EncryptedExtensions),
+    NewSessionTicket(NewSessionTicket),
     Certificate(CertificateRef<'a>),
     CertificateRequest(CertificateRequestRef<'a>),
     CertificateVerify(CertificateVerifyRef<'a>),
@@ -154,15 +147,13 @@ impl<'a, CipherSuite: TlsCipherSuite> ServerHandshake<'a, CipherSuite> {
 
         trace!("handshake = {:?}", handshake_type);
 
-        let content_len = buf.read_u24().map_err(|_| TlsError::InvalidHandshake)?;
+        let _len = buf.read_u24().map_err(|_| TlsError::InvalidHandshake)?;
 
         let handshake = match handshake_type {
-            //HandshakeType::ClientHello => {}
             HandshakeType::ServerHello => ServerHandshake::ServerHello(ServerHello::parse(buf)?),
             HandshakeType::NewSessionTicket => {
                 ServerHandshake::NewSessionTicket(NewSessionTicket::parse(buf)?)
             }
-            //HandshakeType::EndOfEarlyData => {}
             HandshakeType::EncryptedExtensions => {
                 ServerHandshake::EncryptedExtensions(EncryptedExtensions::parse(buf)?)
             }
@@ -175,15 +166,9 @@ impl<'a, CipherSuite: TlsCipherSuite> ServerHandshake<'a, CipherSuite> {
             HandshakeType::CertificateVerify => {
                 ServerHandshake::CertificateVerify(CertificateVerifyRef::parse(buf)?)
             }
-            HandshakeType::Finished => {
-                ServerHandshake::Finished(Finished::parse(buf, content_len)?)
-            }
-            //HandshakeType::KeyUpdate => {}
-            //HandshakeType::MessageHash => {}
-            t => {
-                warn!("Unimplemented handshake type: {:?}", t);
-                return Err(TlsError::Unimplemented);
-            }
+            HandshakeType::Finished => ServerHandshake::Finished(Finished::parse(buf)?),
+            // `parse` does not return it: no server sends it.
+            HandshakeType::ClientHello => return Err(TlsError::InvalidHandshake),
         };
 
         Ok(handshake)
