@@ -242,7 +242,7 @@ where
         let slice = self.record_write_buf.write_record(
             &ClientRecord::close_notify(is_opened),
             write_key_schedule,
-            Some(read_key_schedule),
+            read_key_schedule,
         )?;
 
         self.delegate

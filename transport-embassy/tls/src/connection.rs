@@ -238,7 +238,7 @@ where
         let tx = tx_buf.write_record(
             &ClientRecord::Alert(Alert { level, description }, false),
             write_key_schedule,
-            Some(read_key_schedule),
+            read_key_schedule,
         )?;
 
         respond(tx, transport, key_schedule).await?;
@@ -283,7 +283,7 @@ where
     key_schedule.initialize_early_secret()?;
     let (write_key_schedule, read_key_schedule) = key_schedule.as_split();
     let client_hello = ClientRecord::client_hello(config, crypto_provider);
-    let slice = tx_buf.write_record(&client_hello, write_key_schedule, Some(read_key_schedule))?;
+    let slice = tx_buf.write_record(&client_hello, write_key_schedule, read_key_schedule)?;
 
     if let ClientRecord::Handshake(ClientHandshake::ClientHello(client_hello), _) = client_hello {
         handshake.secret.replace(client_hello.secret);
@@ -409,7 +409,7 @@ where
     buffer.write_record(
         &ClientRecord::Handshake(ClientHandshake::NoCertificate { request_context }, true),
         write_key_schedule,
-        Some(read_key_schedule),
+        read_key_schedule,
     )
 }
 
@@ -429,7 +429,7 @@ where
     buffer.write_record(
         &ClientRecord::Handshake(ClientHandshake::Finished(client_finished), true),
         write_key_schedule,
-        Some(read_key_schedule),
+        read_key_schedule,
     )
 }
 
