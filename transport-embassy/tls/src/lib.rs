@@ -19,7 +19,6 @@ mod extensions;
 mod handshake;
 mod key_schedule;
 mod parse_buffer;
-pub mod read_buffer;
 mod record;
 mod record_reader;
 mod write_buffer;

@@ -6,10 +6,7 @@ use crate::content_types::ContentType;
 use crate::handshake::client_hello::ClientHello;
 use crate::handshake::{ClientHandshake, ServerHandshake};
 use crate::{CryptoProvider, buffer::CryptoBuffer};
-use crate::{
-    alert::{Alert, AlertDescription, AlertLevel},
-    parse_buffer::ParseBuffer,
-};
+use crate::{alert::Alert, parse_buffer::ParseBuffer};
 use core::fmt::Debug;
 use digest::Digest;
 
@@ -99,13 +96,6 @@ where
         ClientRecord::Handshake(
             ClientHandshake::ClientHello(ClientHello::new(config, provider)),
             false,
-        )
-    }
-
-    pub fn close_notify(opened: bool) -> Self {
-        ClientRecord::Alert(
-            Alert::new(AlertLevel::Warning, AlertDescription::CloseNotify),
-            opened,
         )
     }
 
