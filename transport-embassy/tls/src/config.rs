@@ -1,14 +1,11 @@
 use crate::TlsError;
 use crate::cipher_suites::CipherSuite;
-use crate::extensions::extension_data::signature_algorithms::SignatureScheme;
-use crate::extensions::extension_data::supported_groups::NamedGroup;
 pub use crate::handshake::certificate::CertificateRef;
 pub use crate::handshake::certificate_verify::CertificateVerifyRef;
 use aes_gcm::{AeadInPlace, Aes128Gcm, KeyInit};
 use digest::core_api::BlockSizeUser;
 use digest::{Digest, FixedOutput, OutputSizeUser, Reset};
 use generic_array::ArrayLength;
-use heapless::Vec;
 use rand_core::CryptoRngCore;
 use sha2::Sha256;
 use typenum::{U12, U16};
@@ -66,8 +63,6 @@ where
 #[must_use = "TlsConfig does nothing unless consumed"]
 pub struct TlsConfig<'a> {
     pub(crate) server_name: &'a str,
-    pub(crate) signature_schemes: Vec<SignatureScheme, 25>,
-    pub(crate) named_groups: Vec<NamedGroup, 13>,
     pub(crate) max_fragment_length: Option<MaxFragmentLength>,
 }
 
@@ -116,30 +111,10 @@ where
 impl<'a> TlsConfig<'a> {
     /// Settings for a connection to the host `server_name`, which the ClientHello names.
     pub fn new(server_name: &'a str) -> Self {
-        let mut config = Self {
-            signature_schemes: Vec::new(),
-            named_groups: Vec::new(),
-            max_fragment_length: None,
+        Self {
             server_name,
-        };
-
-        unwrap!(
-            config
-                .signature_schemes
-                .push(SignatureScheme::EcdsaSecp256r1Sha256)
-                .ok()
-        );
-        unwrap!(
-            config
-                .signature_schemes
-                .push(SignatureScheme::EcdsaSecp384r1Sha384)
-                .ok()
-        );
-        unwrap!(config.signature_schemes.push(SignatureScheme::Ed25519).ok());
-
-        unwrap!(config.named_groups.push(NamedGroup::Secp256r1));
-
-        config
+            max_fragment_length: None,
+        }
     }
 
     /// Configures the maximum plaintext fragment size.

@@ -1,23 +1,41 @@
 use core::marker::PhantomData;
 
-use heapless::Vec;
 use p256::EncodedPoint;
 use p256::ecdh::EphemeralSecret;
 use p256::elliptic_curve::rand_core::RngCore;
 
 use crate::TlsError;
 use crate::config::{TlsCipherSuite, TlsConfig};
-use crate::extensions::extension_data::key_share::{KeyShareClientHello, KeyShareEntry};
-use crate::extensions::extension_data::psk_key_exchange_modes::{
-    PskKeyExchangeMode, PskKeyExchangeModes,
-};
-use crate::extensions::extension_data::server_name::ServerNameList;
-use crate::extensions::extension_data::signature_algorithms::SignatureAlgorithms;
-use crate::extensions::extension_data::supported_groups::{NamedGroup, SupportedGroups};
-use crate::extensions::extension_data::supported_versions::{SupportedVersionsClientHello, TLS13};
-use crate::extensions::messages::ClientHelloExtension;
+use crate::extensions::ExtensionType;
+use crate::extensions::extension_data::signature_algorithms::SignatureScheme;
+use crate::extensions::extension_data::supported_groups::NamedGroup;
 use crate::handshake::{LEGACY_VERSION, Random};
 use crate::{CryptoProvider, buffer::CryptoBuffer};
+
+/// The only version of TLS that is offered.
+const TLS13: u16 = 0x0304;
+
+const SIGNATURE_SCHEMES: [SignatureScheme; 3] = [
+    SignatureScheme::EcdsaSecp256r1Sha256,
+    SignatureScheme::EcdsaSecp384r1Sha384,
+    SignatureScheme::Ed25519,
+];
+
+/// RFC 8446, section 4.2.9: a pre-shared key only together with a key exchange.
+const PSK_DHE_KE: u8 = 1;
+
+/// RFC 6066, section 3: the type of a name that is a host's.
+const HOST_NAME: u8 = 0;
+
+/// Encodes an extension, whose content `data` encodes.
+fn extension<'b>(
+    buf: &mut CryptoBuffer<'b>,
+    extension_type: ExtensionType,
+    data: impl FnOnce(&mut CryptoBuffer<'b>) -> Result<(), TlsError>,
+) -> Result<(), TlsError> {
+    buf.push_u16(extension_type as u16)?;
+    buf.with_u16_length(data)
+}
 
 pub struct ClientHello<'config, CipherSuite>
 where
@@ -61,10 +79,6 @@ where
         buf.push(0).map_err(|_| TlsError::EncodeError)?;
 
         // cipher suites (2+)
-        //buf.extend_from_slice(&((self.config.cipher_suites.len() * 2) as u16).to_be_bytes());
-        //for c in self.config.cipher_suites.iter() {
-        //buf.extend_from_slice(&(*c as u16).to_be_bytes());
-        //}
         buf.push_u16(2).map_err(|_| TlsError::EncodeError)?;
         buf.push_u16(CipherSuite::CODE_POINT)
             .map_err(|_| TlsError::EncodeError)?;
@@ -79,41 +93,48 @@ where
             // Implementations of this specification MUST send this extension in the
             // ClientHello containing all versions of TLS which they are prepared to
             // negotiate
-            ClientHelloExtension::SupportedVersions(SupportedVersionsClientHello {
-                versions: Vec::from_slice(&[TLS13]).unwrap(),
-            })
-            .encode(buf)?;
+            extension(buf, ExtensionType::SupportedVersions, |buf| {
+                buf.with_u8_length(|buf| buf.push_u16(TLS13))
+            })?;
 
-            ClientHelloExtension::SignatureAlgorithms(SignatureAlgorithms {
-                supported_signature_algorithms: self.config.signature_schemes.clone(),
-            })
-            .encode(buf)?;
+            extension(buf, ExtensionType::SignatureAlgorithms, |buf| {
+                buf.with_u16_length(|buf| {
+                    for scheme in SIGNATURE_SCHEMES {
+                        buf.push_u16(scheme as u16)?;
+                    }
+                    Ok(())
+                })
+            })?;
 
             if let Some(max_fragment_length) = self.config.max_fragment_length {
-                ClientHelloExtension::MaxFragmentLength(max_fragment_length).encode(buf)?;
+                extension(buf, ExtensionType::MaxFragmentLength, |buf| {
+                    buf.push(max_fragment_length as u8)
+                })?;
             }
 
-            ClientHelloExtension::SupportedGroups(SupportedGroups {
-                supported_groups: self.config.named_groups.clone(),
-            })
-            .encode(buf)?;
+            extension(buf, ExtensionType::SupportedGroups, |buf| {
+                buf.with_u16_length(|buf| buf.push_u16(NamedGroup::Secp256r1 as u16))
+            })?;
 
-            ClientHelloExtension::PskKeyExchangeModes(PskKeyExchangeModes {
-                modes: Vec::from_slice(&[PskKeyExchangeMode::PskDheKe]).unwrap(),
-            })
-            .encode(buf)?;
+            extension(buf, ExtensionType::PskKeyExchangeModes, |buf| {
+                buf.with_u8_length(|buf| buf.push(PSK_DHE_KE))
+            })?;
 
-            ClientHelloExtension::KeyShare(KeyShareClientHello {
-                client_shares: Vec::from_slice(&[KeyShareEntry {
-                    group: NamedGroup::Secp256r1,
-                    opaque: public_key,
-                }])
-                .unwrap(),
-            })
-            .encode(buf)?;
+            extension(buf, ExtensionType::KeyShare, |buf| {
+                buf.with_u16_length(|buf| {
+                    buf.push_u16(NamedGroup::Secp256r1 as u16)?;
+                    buf.with_u16_length(|buf| buf.extend_from_slice(public_key))
+                })
+            })?;
 
-            ClientHelloExtension::ServerName(ServerNameList::single(self.config.server_name))
-                .encode(buf)?;
+            extension(buf, ExtensionType::ServerName, |buf| {
+                buf.with_u16_length(|buf| {
+                    buf.push(HOST_NAME)?;
+                    buf.with_u16_length(|buf| {
+                        buf.extend_from_slice(self.config.server_name.as_bytes())
+                    })
+                })
+            })?;
 
             Ok(())
         })?;
