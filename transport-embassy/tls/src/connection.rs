@@ -191,9 +191,7 @@ impl<'a> State {
                     .read(transport, key_schedule.read_state())
                     .await?;
 
-                let result = process_server_hello(handshake, key_schedule, record);
-
-                handle_processing_error(result, transport, key_schedule, tx_buf).await
+                process_server_hello(handshake, key_schedule, record)
             }
             State::ServerVerify => {
                 let record = record_reader
@@ -224,6 +222,7 @@ impl<'a> State {
     }
 }
 
+/// Tells the server why the client aborts the handshake, for which there must be keys.
 async fn handle_processing_error<CipherSuite>(
     result: Result<State, TlsError>,
     transport: &mut impl AsyncWrite,
@@ -236,7 +235,7 @@ where
     if let Err(TlsError::AbortHandshake(level, description)) = result {
         let (write_key_schedule, read_key_schedule) = key_schedule.as_split();
         let tx = tx_buf.write_record(
-            &ClientRecord::Alert(Alert { level, description }, false),
+            &ClientRecord::Alert(Alert { level, description }),
             write_key_schedule,
             read_key_schedule,
         )?;

@@ -19,31 +19,29 @@ where
     CipherSuite: TlsCipherSuite,
 {
     Handshake(ClientHandshake<'config, 'a, CipherSuite>, Encrypted),
-    Alert(Alert, Encrypted),
+    /// Always encrypted: the client has keys when it aborts a handshake.
+    Alert(Alert),
 }
 
 #[derive(Clone, Copy, PartialEq, Debug)]
 pub enum ClientRecordHeader {
     Handshake(Encrypted),
-    Alert(Encrypted),
+    Alert,
     ApplicationData,
 }
 
 impl ClientRecordHeader {
     pub fn is_encrypted(self) -> bool {
         match self {
-            ClientRecordHeader::Handshake(encrypted) | ClientRecordHeader::Alert(encrypted) => {
-                encrypted
-            }
-            ClientRecordHeader::ApplicationData => true,
+            ClientRecordHeader::Handshake(encrypted) => encrypted,
+            ClientRecordHeader::Alert | ClientRecordHeader::ApplicationData => true,
         }
     }
 
     pub fn header_content_type(self) -> ContentType {
         match self {
             Self::Handshake(false) => ContentType::Handshake,
-            Self::Alert(false) => ContentType::ChangeCipherSpec,
-            Self::Handshake(true) | Self::Alert(true) | Self::ApplicationData => {
+            Self::Handshake(true) | Self::Alert | Self::ApplicationData => {
                 ContentType::ApplicationData
             }
         }
@@ -52,15 +50,15 @@ impl ClientRecordHeader {
     pub fn trailer_content_type(self) -> ContentType {
         match self {
             Self::Handshake(_) => ContentType::Handshake,
-            Self::Alert(_) => ContentType::Alert,
+            Self::Alert => ContentType::Alert,
             Self::ApplicationData => ContentType::ApplicationData,
         }
     }
 
     pub fn version(self) -> [u8; 2] {
         match self {
-            Self::Handshake(true) | Self::Alert(true) | Self::ApplicationData => [0x03, 0x03],
-            Self::Handshake(false) | Self::Alert(false) => [0x03, 0x01],
+            Self::Handshake(true) | Self::Alert | Self::ApplicationData => [0x03, 0x03],
+            Self::Handshake(false) => [0x03, 0x01],
         }
     }
 
@@ -82,7 +80,7 @@ where
     pub fn header(&self) -> ClientRecordHeader {
         match self {
             ClientRecord::Handshake(_, encrypted) => ClientRecordHeader::Handshake(*encrypted),
-            ClientRecord::Alert(_, encrypted) => ClientRecordHeader::Alert(*encrypted),
+            ClientRecord::Alert(_) => ClientRecordHeader::Alert,
         }
     }
 
@@ -104,7 +102,7 @@ where
 
         match self {
             ClientRecord::Handshake(handshake, _) => handshake.encode(buf)?,
-            ClientRecord::Alert(alert, _) => alert.encode(buf)?,
+            ClientRecord::Alert(alert) => alert.encode(buf)?,
         };
 
         Ok(buf.len() - record_length_marker)

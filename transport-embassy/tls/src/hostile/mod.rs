@@ -6,7 +6,8 @@ mod server;
 
 use rand_core::RngCore;
 
-use crate::{TlsError, alert::AlertDescription};
+use crate::TlsError;
+use crate::alert::{AlertDescription, AlertLevel};
 use server::*;
 pub(crate) use server::{Numbers, Provider};
 
@@ -186,6 +187,34 @@ fn a_record_larger_than_the_buffer_is_told_in_numbers() {
         ),
         "{sent:?}"
     );
+}
+
+/// The client tells the server why it ends a handshake. It has keys by then, so it encrypts the
+/// alert (RFC 8446, section 6).
+#[test]
+fn the_alert_of_a_client_that_aborts() {
+    // key_share is not an extension of this message.
+    let extensions = message(ENCRYPTED_EXTENSIONS, &[0, 4, 0, 51, 0, 0]);
+    let flight = |_| vec![Record::Encrypted(HANDSHAKE, extensions.clone())];
+    for hello in [None, Some::<Change>(&|_| {})] {
+        let plan = Plan {
+            hello,
+            flight: Some(&flight),
+            ..Plan::after(vec![])
+        };
+        let (read, sent) = plan.run_and_tell();
+        assert!(
+            matches!(
+                read,
+                Err(TlsError::AbortHandshake(
+                    AlertLevel::Fatal,
+                    AlertDescription::IllegalParameter
+                ))
+            ),
+            "{read:?}"
+        );
+        assert_eq!(sent, [(ALERT, vec![2, 47])]);
+    }
 }
 
 /// Every message at every place of the flight, in a record of its own and together with the rest.
