@@ -9,8 +9,8 @@ use embedded_io_async::{ErrorType, Read, Write};
 use embedded_nal_async::TcpConnect;
 use embedded_tls::alert::AlertDescription;
 use embedded_tls::{
-    Aes128GcmSha256, CryptoProvider, CryptoRngCore, FlushPolicy, MaxFragmentLength, TlsConfig,
-    TlsConnection, TlsContext, TlsError, TlsVerifier,
+    Aes128GcmSha256, CryptoProvider, CryptoRngCore, MaxFragmentLength, TlsConfig, TlsConnection,
+    TlsContext, TlsError, TlsVerifier,
 };
 
 use toolrunner_core::error::{Capacity, CapacityKind};
@@ -74,7 +74,6 @@ pub async fn session<'b, T: TcpConnect, D: Lookup, C: WallClock, E: Entropy>(
         let small = read.len() < FULL_RECORD;
         let heard = Cell::new(false);
         let mut tls = TlsConnection::new(ReceiveMonitor { tcp, heard: &heard }, read, write);
-        tls.set_flush_policy(FlushPolicy::Relaxed);
         let opened = match select(
             handoff.closing(),
             handshake(&mut tls, name, small, &mut security),
@@ -190,7 +189,7 @@ async fn handshake<S: Read + Write, C: WallClock, E: Entropy>(
         random: random.map_err(|_| Error::Refused(Refusal::Entropy))?,
         verifier: Verifier::new(security.trust, host, security.clock.unix_seconds()),
     };
-    let mut config = TlsConfig::new().with_server_name(host);
+    let mut config = TlsConfig::new(host);
     if small {
         config = config.with_max_fragment_length(MaxFragmentLength::Bits12);
     }
@@ -216,14 +215,13 @@ struct Provider<'a, 'e, E> {
 
 impl<E: Entropy> CryptoProvider for Provider<'_, '_, E> {
     type CipherSuite = Aes128GcmSha256;
-    type Signature = p256::ecdsa::DerSignature;
 
     fn rng(&mut self) -> impl CryptoRngCore {
         &mut self.random
     }
 
-    fn verifier(&mut self) -> Result<&mut impl TlsVerifier<Aes128GcmSha256>, TlsError> {
-        Ok(&mut self.verifier)
+    fn verifier(&mut self) -> &mut impl TlsVerifier<Aes128GcmSha256> {
+        &mut self.verifier
     }
 }
 

@@ -16,8 +16,7 @@ use core::cell::Cell;
 use core::time::Duration;
 
 use embedded_tls::{
-    Aes128GcmSha256, CertificateEntryRef, CertificateRef, CertificateVerifyRef, SignatureScheme,
-    TlsError, TlsVerifier,
+    Aes128GcmSha256, CertificateRef, CertificateVerifyRef, SignatureScheme, TlsError, TlsVerifier,
     alert::{AlertDescription, AlertLevel},
 };
 use rustls_pki_types::{CertificateDer, ServerName, TrustAnchor, UnixTime};
@@ -82,10 +81,7 @@ impl<'a> Verifier<'a> {
             return Err(Refusal::Malformed);
         }
         let mut chain: heapless::Vec<CertificateDer<'_>, MAX_CERTIFICATES> = heapless::Vec::new();
-        for entry in &sent.entries {
-            let CertificateEntryRef::X509(der) = entry else {
-                return Err(Refusal::Malformed);
-            };
+        for der in &sent.entries {
             chain.push(CertificateDer::from(*der)).map_err(|_| Refusal::TooManyCertificates)?;
         }
         let leaf = check_chain(&self.trust, self.host, self.now, &chain)?;
@@ -125,11 +121,6 @@ impl<'a> Verifier<'a> {
 const CONTEXT: &[u8; 34] = b"TLS 1.3, server CertificateVerify\0";
 
 impl TlsVerifier<Aes128GcmSha256> for Verifier<'_> {
-    /// Does nothing: the name was passed to `new`.
-    fn set_hostname_verification(&mut self, _hostname: &str) -> Result<(), TlsError> {
-        Ok(())
-    }
-
     fn verify_certificate(
         &mut self,
         transcript: &Sha256,
@@ -295,9 +286,8 @@ mod tests {
             transcript: [0; 32],
         };
         assert_eq!(verifier.verdict(), Err(Refusal::NoSignature));
-        assert!(
-            verifier.verify_certificate(&Sha256::new(), CertificateRef::with_context(&[])).is_err()
-        );
+        let none = CertificateRef { entries: heapless::Vec::new() };
+        assert!(verifier.verify_certificate(&Sha256::new(), none).is_err());
         assert_eq!(verifier.verdict(), Err(Refusal::Malformed));
     }
 }

@@ -175,6 +175,18 @@ fn verdicts_of_a_handshake() {
 }
 
 #[test]
+fn a_refused_server_receives_an_alert() {
+    let setup = Setup { host: "www.example.com", ..Setup::good() };
+    let script = vec![vec![Act::Request]];
+    let (outcome, seen) = setup.run::<16_640, _>(Wire::default(), script, async |transport| {
+        exchange(transport, URL, "[]").await.map(|(_, text)| text)
+    });
+    assert_eq!(outcome, Err(Error::Refused(Refusal::Name)));
+    let alert = rustls::Error::AlertReceived(rustls::AlertDescription::BadCertificate);
+    assert_eq!(seen.borrow().tls_error, Some(alert));
+}
+
+#[test]
 fn one_session_for_all_turns_and_fresh_entropy_for_each_connection() {
     let setup = Setup::good();
     let turns = vec![Act::Request, say(OK), Act::Request, say(OK), Act::Close];

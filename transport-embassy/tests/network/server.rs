@@ -42,6 +42,8 @@ pub(crate) struct Seen {
     pub(crate) requests: Vec<String>,
     /// The client's address on each connection.
     pub(crate) peers: Vec<IpAddress>,
+    /// Why the last session of TLS ended early.
+    pub(crate) tls_error: Option<rustls::Error>,
 }
 
 /// Serves each connection by its list of acts. A connection is held open after them until the
@@ -61,11 +63,10 @@ pub(crate) async fn serve(
         seen.borrow_mut().peers.push(peer);
         let tls =
             tls.clone().map(|config| rustls::ServerConnection::new(config).expect("a session"));
-        let mut stream = Stream { socket, tls };
-        let seen = Rc::clone(&seen);
+        let mut stream = Stream { socket, tls, seen: Rc::clone(&seen) };
         spawner.spawn(async move {
             for act in acts {
-                if stream.act(act, &seen).await.is_none() {
+                if stream.act(act).await.is_none() {
                     break;
                 }
             }
@@ -77,15 +78,16 @@ pub(crate) async fn serve(
 struct Stream {
     socket: TcpSocket<'static>,
     tls: Option<rustls::ServerConnection>,
+    seen: Rc<RefCell<Seen>>,
 }
 
 impl Stream {
     /// `None` when the connection is gone.
-    async fn act(&mut self, act: Act, seen: &RefCell<Seen>) -> Option<()> {
+    async fn act(&mut self, act: Act) -> Option<()> {
         match act {
             Act::Request => {
                 let request = self.read_request().await?;
-                seen.borrow_mut().requests.push(request);
+                self.seen.borrow_mut().requests.push(request);
             }
             Act::Say(bytes) => self.write(&bytes).await?,
             Act::Wait(time) => Timer::after(time).await,
@@ -136,13 +138,14 @@ impl Stream {
             let mut wire = [0; 1024];
             let len = self.socket.read(&mut wire).await.ok()?;
             tls.read_tls(&mut &wire[..len]).ok()?;
-            let processed = tls.process_new_packets().is_ok();
+            let processed = tls.process_new_packets();
             let mut out = Vec::new();
             while tls.wants_write() {
                 tls.write_tls(&mut out).ok()?;
             }
             write_all(&mut self.socket, &out).await?;
-            if !processed {
+            if let Err(error) = processed {
+                self.seen.borrow_mut().tls_error = Some(error);
                 return None;
             }
         }

@@ -93,11 +93,6 @@ pub struct Alert {
 }
 
 impl Alert {
-    #[must_use]
-    pub fn new(level: AlertLevel, description: AlertDescription) -> Self {
-        Self { level, description }
-    }
-
     pub fn parse(buf: &mut ParseBuffer<'_>) -> Result<Alert, TlsError> {
         let level = buf.read_u8()?;
         let desc = buf.read_u8()?;

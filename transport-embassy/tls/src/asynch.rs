@@ -2,21 +2,19 @@ use crate::TlsError;
 use crate::common::decrypted_buffer_info::DecryptedBufferInfo;
 use crate::common::decrypted_read_handler::DecryptedReadHandler;
 use crate::connection::{Handshake, State, decrypt_record};
-use crate::flush_policy::FlushPolicy;
 use crate::key_schedule::KeySchedule;
-use crate::read_buffer::ReadBuffer;
-use crate::record::{ClientRecord, ClientRecordHeader};
+use crate::record::ClientRecordHeader;
 use crate::record_reader::RecordReader;
 use crate::write_buffer::WriteBuffer;
 use embedded_io::Error as _;
 use embedded_io::ErrorType;
-use embedded_io_async::{BufRead, Read as AsyncRead, Write as AsyncWrite};
+use embedded_io_async::{Read as AsyncRead, Write as AsyncWrite};
 
 pub use crate::config::*;
 
 /// Type representing an async TLS connection. An instance of this type can
-/// be used to establish a TLS connection, write and read encrypted data over this connection,
-/// and closing to free up the underlying resources.
+/// be used to establish a TLS connection, and to write and read encrypted data over this
+/// connection. It sends no `close_notify`: who drops it closes the transport.
 pub struct TlsConnection<'a, Socket, CipherSuite>
 where
     Socket: AsyncRead + AsyncWrite + 'a,
@@ -28,7 +26,6 @@ where
     record_reader: RecordReader<'a>,
     record_write_buf: WriteBuffer<'a>,
     decrypted: DecryptedBufferInfo,
-    flush_policy: FlushPolicy,
 }
 
 impl<'a, Socket, CipherSuite> TlsConnection<'a, Socket, CipherSuite>
@@ -62,26 +59,7 @@ where
             record_reader: RecordReader::new(record_read_buf),
             record_write_buf: WriteBuffer::new(record_write_buf),
             decrypted: DecryptedBufferInfo::default(),
-            flush_policy: FlushPolicy::default(),
         }
-    }
-
-    /// Returns a reference to the current flush policy.
-    ///
-    /// The flush policy controls whether the underlying transport is flushed
-    /// (via its `flush()` method) after writing a TLS record.
-    #[inline]
-    pub fn flush_policy(&self) -> FlushPolicy {
-        self.flush_policy
-    }
-
-    /// Replace the current flush policy with the provided one.
-    ///
-    /// This sets how and when the connection will call `flush()` on the
-    /// underlying transport after writing records.
-    #[inline]
-    pub fn set_flush_policy(&mut self, policy: FlushPolicy) {
-        self.flush_policy = policy;
     }
 
     /// Open a TLS connection, performing the handshake with the configuration provided when
@@ -91,17 +69,11 @@ where
     /// instance must be recreated.
     pub async fn open<Provider>(
         &mut self,
-        mut context: TlsContext<'_, Provider>,
+        context: TlsContext<'_, Provider>,
     ) -> Result<(), TlsError>
     where
         Provider: CryptoProvider<CipherSuite = CipherSuite>,
     {
-        if let (Ok(verifier), Some(server_name)) = (
-            context.crypto_provider.verifier(),
-            context.config.server_name,
-        ) {
-            verifier.set_hostname_verification(server_name)?;
-        }
         self.proceed(State::ClientHello, context).await
     }
 
@@ -183,7 +155,7 @@ where
     }
 
     /// Force all previously written, buffered bytes to be encoded into a tls record and written
-    /// to the connection.
+    /// to the connection, which is not flushed.
     pub async fn flush(&mut self) -> Result<(), TlsError> {
         if !self.record_write_buf.is_empty() {
             let key_schedule = self.key_schedule.write_state();
@@ -195,51 +167,28 @@ where
                 .map_err(|e| TlsError::Io(e.kind()))?;
 
             key_schedule.increment_counter();
-
-            if self.flush_policy.flush_transport() {
-                self.flush_transport().await?;
-            }
         }
 
         Ok(())
     }
 
-    #[inline]
-    async fn flush_transport(&mut self) -> Result<(), TlsError> {
-        self.delegate
-            .flush()
-            .await
-            .map_err(|e| TlsError::Io(e.kind()))
-    }
-
-    fn create_read_buffer(&mut self) -> ReadBuffer<'_> {
-        self.decrypted.create_read_buffer(self.record_reader.buf)
-    }
-
-    /// Read and decrypt data filling the provided slice.
+    /// Reads decrypted data into the provided slice. If nothing is in memory, it'll wait for a TLS
+    /// record and process it.
     pub async fn read(&mut self, buf: &mut [u8]) -> Result<usize, TlsError> {
         if buf.is_empty() {
             return Ok(0);
         }
-        let mut buffer = self.read_buffered().await?;
+        if !self.is_opened() {
+            return Err(TlsError::MissingHandshake);
+        }
+        while self.decrypted.is_empty() {
+            self.read_application_data().await?;
+        }
 
-        let len = buffer.pop_into(buf);
+        let len = self.decrypted.pop_into(self.record_reader.buf, buf);
         trace!("Copied {} bytes", len);
 
         Ok(len)
-    }
-
-    /// Reads buffered data. If nothing is in memory, it'll wait for a TLS record and process it.
-    pub async fn read_buffered(&mut self) -> Result<ReadBuffer<'_>, TlsError> {
-        if self.is_opened() {
-            while self.decrypted.is_empty() {
-                self.read_application_data().await?;
-            }
-
-            Ok(self.create_read_buffer())
-        } else {
-            Err(TlsError::MissingHandshake)
-        }
     }
 
     async fn read_application_data(&mut self) -> Result<(), TlsError> {
@@ -262,37 +211,6 @@ where
 
         Ok(())
     }
-
-    /// Close a connection instance, returning the ownership of the config, random generator and the
-    /// async I/O provider.
-    async fn close_internal(&mut self) -> Result<(), TlsError> {
-        self.flush().await?;
-
-        let is_opened = self.is_opened();
-        let (write_key_schedule, read_key_schedule) = self.key_schedule.as_split();
-        let slice = self.record_write_buf.write_record(
-            &ClientRecord::close_notify(is_opened),
-            write_key_schedule,
-            Some(read_key_schedule),
-        )?;
-
-        self.delegate
-            .write_all(slice)
-            .await
-            .map_err(|e| TlsError::Io(e.kind()))?;
-
-        self.key_schedule.write_state().increment_counter();
-
-        self.flush_transport().await
-    }
-
-    /// Close a connection instance, returning the ownership of the async I/O provider.
-    pub async fn close(mut self) -> Result<Socket, (Socket, TlsError)> {
-        match self.close_internal().await {
-            Ok(()) => Ok(self.delegate),
-            Err(e) => Err((self.delegate, e)),
-        }
-    }
 }
 
 impl<'a, Socket, CipherSuite> ErrorType for TlsConnection<'a, Socket, CipherSuite>
@@ -310,20 +228,6 @@ where
 {
     async fn read(&mut self, buf: &mut [u8]) -> Result<usize, Self::Error> {
         TlsConnection::read(self, buf).await
-    }
-}
-
-impl<'a, Socket, CipherSuite> BufRead for TlsConnection<'a, Socket, CipherSuite>
-where
-    Socket: AsyncRead + AsyncWrite + 'a,
-    CipherSuite: TlsCipherSuite + 'static,
-{
-    async fn fill_buf(&mut self) -> Result<&[u8], Self::Error> {
-        self.read_buffered().await.map(|mut buf| buf.peek_all())
-    }
-
-    fn consume(&mut self, amt: usize) {
-        self.create_read_buffer().pop(amt);
     }
 }
 

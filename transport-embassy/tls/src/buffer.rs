@@ -9,14 +9,6 @@ pub struct CryptoBuffer<'b> {
 }
 
 impl<'b> CryptoBuffer<'b> {
-    pub(crate) fn wrap(buf: &'b mut [u8]) -> Self {
-        Self {
-            buf,
-            offset: 0,
-            len: 0,
-        }
-    }
-
     pub(crate) fn wrap_with_pos(buf: &'b mut [u8], pos: usize) -> Self {
         Self {
             buf,
@@ -44,11 +36,6 @@ impl<'b> CryptoBuffer<'b> {
     pub fn push_u24(&mut self, num: u32) -> Result<(), TlsError> {
         let data = num.to_be_bytes();
         self.extend_from_slice(&[data[1], data[2], data[3]])
-    }
-
-    pub fn push_u32(&mut self, num: u32) -> Result<(), TlsError> {
-        let data = num.to_be_bytes();
-        self.extend_from_slice(&data)
     }
 
     fn set(&mut self, idx: usize, val: u8) -> Result<(), TlsError> {
@@ -87,7 +74,7 @@ impl<'b> CryptoBuffer<'b> {
         &self.buf[self.offset..self.offset + self.len]
     }
 
-    fn extend_internal(&mut self, other: &[u8]) -> Result<(), TlsError> {
+    pub fn extend_from_slice(&mut self, other: &[u8]) -> Result<(), TlsError> {
         if self.space() < other.len() {
             error!(
                 "Failed to extend buffer. Space: {} required: {}",
@@ -107,18 +94,10 @@ impl<'b> CryptoBuffer<'b> {
         self.capacity() - (self.offset + self.len)
     }
 
-    pub fn extend_from_slice(&mut self, other: &[u8]) -> Result<(), TlsError> {
-        self.extend_internal(other)
-    }
-
-    fn truncate_internal(&mut self, len: usize) {
+    pub fn truncate(&mut self, len: usize) {
         if len <= self.capacity() - self.offset {
             self.len = len;
         }
-    }
-
-    pub fn truncate(&mut self, len: usize) {
-        self.truncate_internal(len);
     }
 
     pub fn len(&self) -> usize {
@@ -222,11 +201,11 @@ impl AsMut<[u8]> for CryptoBuffer<'_> {
 
 impl Buffer for CryptoBuffer<'_> {
     fn extend_from_slice(&mut self, other: &[u8]) -> Result<(), Error> {
-        self.extend_internal(other).map_err(|_| Error)
+        CryptoBuffer::extend_from_slice(self, other).map_err(|_| Error)
     }
 
     fn truncate(&mut self, len: usize) {
-        self.truncate_internal(len);
+        CryptoBuffer::truncate(self, len);
     }
 }
 
@@ -237,11 +216,11 @@ mod test {
     #[test]
     fn encode() {
         let mut buf1 = [0; 4];
-        let mut c = CryptoBuffer::wrap(&mut buf1);
+        let mut c = CryptoBuffer::wrap_with_pos(&mut buf1, 0);
         c.push_u24(1027).unwrap();
 
         let mut buf2 = [0; 4];
-        let mut c = CryptoBuffer::wrap(&mut buf2);
+        let mut c = CryptoBuffer::wrap_with_pos(&mut buf2, 0);
         c.push_u24(0).unwrap();
         c.set_u24(0, 1027).unwrap();
 
@@ -254,7 +233,7 @@ mod test {
     #[test]
     fn offset_calc() {
         let mut buf = [0; 8];
-        let mut c = CryptoBuffer::wrap(&mut buf);
+        let mut c = CryptoBuffer::wrap_with_pos(&mut buf, 0);
         c.push(1).unwrap();
         c.push(2).unwrap();
         c.push(3).unwrap();

@@ -4,13 +4,9 @@ use crate::key_schedule::{KeySchedule, ReadKeySchedule, WriteKeySchedule};
 use crate::record::{ClientRecord, ServerRecord};
 use crate::record_reader::RecordReader;
 use crate::write_buffer::WriteBuffer;
-use crate::{CertificateVerify, CryptoProvider, TlsError, TlsVerifier};
-use crate::{
-    alert::{Alert, AlertDescription, AlertLevel},
-    handshake::{certificate::CertificateRef, certificate_request::CertificateRequest},
-};
+use crate::{CryptoProvider, TlsError, TlsVerifier};
+use crate::{alert::Alert, handshake::certificate_request::CertificateRequest};
 use core::fmt::Debug;
-use digest::Digest;
 use embedded_io::Error as _;
 use embedded_io_async::{Read as AsyncRead, Write as AsyncWrite};
 
@@ -18,7 +14,6 @@ use crate::application_data::ApplicationData;
 use crate::buffer::CryptoBuffer;
 use digest::generic_array::typenum::Unsigned;
 use p256::ecdh::EphemeralSecret;
-use signature::SignerMut;
 
 use crate::content_types::ContentType;
 use crate::parse_buffer::ParseBuffer;
@@ -162,7 +157,6 @@ pub enum State {
     ServerHello,
     ServerVerify,
     ClientCert,
-    ClientCertVerify,
     ClientFinished,
     ApplicationData,
 }
@@ -197,9 +191,7 @@ impl<'a> State {
                     .read(transport, key_schedule.read_state())
                     .await?;
 
-                let result = process_server_hello(handshake, key_schedule, record);
-
-                handle_processing_error(result, transport, key_schedule, tx_buf).await
+                process_server_hello(handshake, key_schedule, record)
             }
             State::ServerVerify => {
                 let record = record_reader
@@ -212,18 +204,11 @@ impl<'a> State {
                 handle_processing_error(result, transport, key_schedule, tx_buf).await
             }
             State::ClientCert => {
-                let (state, tx) = client_cert(handshake, key_schedule, crypto_provider, tx_buf)?;
+                let tx = client_cert(handshake, key_schedule, tx_buf)?;
 
                 respond(tx, transport, key_schedule).await?;
 
-                Ok(state)
-            }
-            State::ClientCertVerify => {
-                let (result, tx) = client_cert_verify(key_schedule, crypto_provider, tx_buf)?;
-
-                respond(tx, transport, key_schedule).await?;
-
-                result
+                Ok(State::ClientFinished)
             }
             State::ClientFinished => {
                 let tx = client_finished(key_schedule, tx_buf)?;
@@ -237,6 +222,7 @@ impl<'a> State {
     }
 }
 
+/// Tells the server why the client aborts the handshake, for which there must be keys.
 async fn handle_processing_error<CipherSuite>(
     result: Result<State, TlsError>,
     transport: &mut impl AsyncWrite,
@@ -249,9 +235,9 @@ where
     if let Err(TlsError::AbortHandshake(level, description)) = result {
         let (write_key_schedule, read_key_schedule) = key_schedule.as_split();
         let tx = tx_buf.write_record(
-            &ClientRecord::Alert(Alert { level, description }, false),
+            &ClientRecord::Alert(Alert { level, description }),
             write_key_schedule,
-            Some(read_key_schedule),
+            read_key_schedule,
         )?;
 
         respond(tx, transport, key_schedule).await?;
@@ -293,10 +279,10 @@ fn client_hello<'r, Provider>(
 where
     Provider: CryptoProvider,
 {
-    key_schedule.initialize_early_secret(config.psk.as_ref().map(|p| p.0))?;
+    key_schedule.initialize_early_secret()?;
     let (write_key_schedule, read_key_schedule) = key_schedule.as_split();
     let client_hello = ClientRecord::client_hello(config, crypto_provider);
-    let slice = tx_buf.write_record(&client_hello, write_key_schedule, Some(read_key_schedule))?;
+    let slice = tx_buf.write_record(&client_hello, write_key_schedule, read_key_schedule)?;
 
     if let ClientRecord::Handshake(ClientHandshake::ClientHello(client_hello), _) = client_hello {
         handshake.secret.replace(client_hello.secret);
@@ -355,20 +341,14 @@ where
                     ServerHandshake::EncryptedExtensions(_) => {}
                     ServerHandshake::Certificate(certificate) => {
                         let transcript = key_schedule.transcript_hash();
-                        if let Ok(verifier) = crypto_provider.verifier() {
-                            verifier.verify_certificate(transcript, certificate)?;
-                            debug!("Certificate verified!");
-                        } else {
-                            debug!("Certificate verification skipped due to no verifier!");
-                        }
+                        crypto_provider
+                            .verifier()
+                            .verify_certificate(transcript, certificate)?;
+                        debug!("Certificate verified!");
                     }
                     ServerHandshake::CertificateVerify(verify) => {
-                        if let Ok(verifier) = crypto_provider.verifier() {
-                            verifier.verify_signature(verify)?;
-                            debug!("Signature verified!");
-                        } else {
-                            debug!("Signature verification skipped due to no verifier!");
-                        }
+                        crypto_provider.verifier().verify_signature(verify)?;
+                        debug!("Signature verified!");
                     }
                     ServerHandshake::CertificateRequest(request) => {
                         handshake.certificate_request.replace(request.try_into()?);
@@ -404,14 +384,14 @@ where
     Ok(state)
 }
 
-fn client_cert<'r, Provider>(
-    handshake: &mut Handshake<Provider::CipherSuite>,
-    key_schedule: &mut KeySchedule<Provider::CipherSuite>,
-    crypto_provider: &mut Provider,
+/// Answers a request for a certificate: the client has none.
+fn client_cert<'r, CipherSuite>(
+    handshake: &mut Handshake<CipherSuite>,
+    key_schedule: &mut KeySchedule<CipherSuite>,
     buffer: &'r mut WriteBuffer,
-) -> Result<(State, &'r [u8]), TlsError>
+) -> Result<&'r [u8], TlsError>
 where
-    Provider: CryptoProvider,
+    CipherSuite: TlsCipherSuite,
 {
     handshake
         .traffic_hash
@@ -423,85 +403,13 @@ where
         .ok_or(TlsError::InvalidHandshake)?
         .request_context;
 
-    // Declare cert before certificate so owned data outlives the CertificateRef that borrows it
-    let cert = crypto_provider.client_cert();
-    let mut certificate = CertificateRef::with_context(request_context);
-    let next_state = if let Some(ref cert) = cert {
-        certificate.add(cert.into())?;
-        State::ClientCertVerify
-    } else {
-        State::ClientFinished
-    };
     let (write_key_schedule, read_key_schedule) = key_schedule.as_split();
 
-    buffer
-        .write_record(
-            &ClientRecord::Handshake(ClientHandshake::ClientCert(certificate), true),
-            write_key_schedule,
-            Some(read_key_schedule),
-        )
-        .map(|slice| (next_state, slice))
-}
-
-fn client_cert_verify<'r, Provider>(
-    key_schedule: &mut KeySchedule<Provider::CipherSuite>,
-    crypto_provider: &mut Provider,
-    buffer: &'r mut WriteBuffer,
-) -> Result<(Result<State, TlsError>, &'r [u8]), TlsError>
-where
-    Provider: CryptoProvider,
-{
-    let (result, record) = match crypto_provider.signer() {
-        Ok((mut signing_key, signature_scheme)) => {
-            let ctx_str = b"TLS 1.3, client CertificateVerify\x00";
-
-            // 64 (pad) + 34 (ctx) + 48 (SHA-384) = 146 bytes required
-            let mut msg: heapless::Vec<u8, 146> = heapless::Vec::new();
-            msg.resize(64, 0x20).map_err(|_| TlsError::EncodeError)?;
-            msg.extend_from_slice(ctx_str)
-                .map_err(|_| TlsError::EncodeError)?;
-            msg.extend_from_slice(&key_schedule.transcript_hash().clone().finalize())
-                .map_err(|_| TlsError::EncodeError)?;
-
-            let signature = signing_key.sign(&msg);
-
-            trace!(
-                "Signature: {:?} ({})",
-                signature.as_ref(),
-                signature.as_ref().len()
-            );
-
-            let certificate_verify = CertificateVerify {
-                signature_scheme,
-                signature: heapless::Vec::from_slice(signature.as_ref())
-                    .map_err(|_| TlsError::EncodeError)?,
-            };
-
-            (
-                Ok(State::ClientFinished),
-                ClientRecord::Handshake(
-                    ClientHandshake::ClientCertVerify(certificate_verify),
-                    true,
-                ),
-            )
-        }
-        Err(e) => {
-            error!("Failed to obtain signing key: {:?}", e);
-            (
-                Err(e),
-                ClientRecord::Alert(
-                    Alert::new(AlertLevel::Warning, AlertDescription::CloseNotify),
-                    true,
-                ),
-            )
-        }
-    };
-
-    let (write_key_schedule, read_key_schedule) = key_schedule.as_split();
-
-    buffer
-        .write_record(&record, write_key_schedule, Some(read_key_schedule))
-        .map(|slice| (result, slice))
+    buffer.write_record(
+        &ClientRecord::Handshake(ClientHandshake::NoCertificate { request_context }, true),
+        write_key_schedule,
+        read_key_schedule,
+    )
 }
 
 fn client_finished<'r, CipherSuite>(
@@ -520,7 +428,7 @@ where
     buffer.write_record(
         &ClientRecord::Handshake(ClientHandshake::Finished(client_finished), true),
         write_key_schedule,
-        Some(read_key_schedule),
+        read_key_schedule,
     )
 }
 

@@ -1,4 +1,3 @@
-use crate::handshake::binder::PskBinder;
 use crate::handshake::finished::Finished;
 use crate::{TlsError, config::TlsCipherSuite};
 use digest::OutputSizeUser;
@@ -236,7 +235,6 @@ where
             shared: SharedState::new(),
             client_state: WriteKeySchedule {
                 state: KeyScheduleState::new(),
-                binder_key: Secret::Uninitialized,
             },
             server_state: ReadKeySchedule {
                 state: KeyScheduleState::new(),
@@ -334,19 +332,9 @@ where
         GenericArray::default()
     }
 
-    // Initializes the early secrets with a callback for any PSK binders
-    pub fn initialize_early_secret(&mut self, psk: Option<&[u8]>) -> Result<(), TlsError> {
-        self.shared.initialize(
-            #[allow(clippy::or_fun_call)]
-            psk.unwrap_or(Self::zero().as_slice()),
-        );
-
-        let binder_key = self
-            .shared
-            .derive_secret(b"ext binder", ContextType::empty_hash())?;
-        self.client_state.binder_key.replace(
-            Hkdf::<CipherSuite>::from_prk(&binder_key).map_err(|_| TlsError::InternalError)?,
-        );
+    /// Initializes the early secret, without a pre-shared key.
+    pub fn initialize_early_secret(&mut self) -> Result<(), TlsError> {
+        self.shared.initialize(Self::zero().as_slice());
         self.shared.derived()
     }
 
@@ -402,7 +390,6 @@ where
     CipherSuite: TlsCipherSuite,
 {
     state: KeyScheduleState<CipherSuite>,
-    binder_key: Secret<CipherSuite>,
 }
 impl<CipherSuite> WriteKeySchedule<CipherSuite>
 where
@@ -418,24 +405,6 @@ where
 
     pub(crate) fn get_nonce(&self) -> Result<IvArray<CipherSuite>, TlsError> {
         self.state.get_nonce()
-    }
-
-    pub fn create_psk_binder(
-        &self,
-        transcript_hash: &CipherSuite::Hash,
-    ) -> Result<PskBinder<HashOutputSize<CipherSuite>>, TlsError> {
-        let key = self
-            .binder_key
-            .make_expanded_hkdf_label::<HashOutputSize<CipherSuite>>(
-                b"finished",
-                ContextType::None,
-            )?;
-
-        let mut hmac = SimpleHmac::<CipherSuite::Hash>::new_from_slice(&key)
-            .map_err(|_| TlsError::CryptoError)?;
-        Mac::update(&mut hmac, &transcript_hash.clone().finalize());
-        let verify = hmac.finalize().into_bytes();
-        Ok(PskBinder { verify })
     }
 }
 

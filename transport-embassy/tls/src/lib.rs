@@ -16,27 +16,21 @@ mod config;
 mod connection;
 mod content_types;
 mod extensions;
-pub mod flush_policy;
 mod handshake;
 mod key_schedule;
 mod parse_buffer;
-pub mod read_buffer;
 mod record;
 mod record_reader;
 mod write_buffer;
 
-pub use config::UnsecureProvider;
 pub use extensions::extension_data::signature_algorithms::SignatureScheme;
-pub use handshake::certificate_verify::CertificateVerify;
-pub use rand_core::{CryptoRng, CryptoRngCore};
+pub use rand_core::CryptoRngCore;
 
 mod asynch;
 pub use asynch::*;
 
 #[cfg(test)]
 mod hostile;
-
-pub use flush_policy::*;
 
 #[derive(Debug, Copy, Clone)]
 pub enum TlsError {
@@ -48,7 +42,6 @@ pub enum TlsError {
     IoError,
     InternalError,
     InvalidRecord,
-    UnknownContentType,
     InvalidNonceLength,
     InvalidTicketLength,
     UnknownExtensionType,
@@ -65,15 +58,12 @@ pub enum TlsError {
     InvalidSignature,
     InvalidExtensionsLength,
     InvalidSessionIdLength,
-    InvalidSupportedVersions,
     InvalidApplicationData,
     InvalidKeyShare,
     InvalidCertificate,
     InvalidCertificateEntry,
     InvalidCertificateRequest,
-    InvalidPrivateKey,
     ParseError(ParseError),
-    OutOfMemory,
     CryptoError,
     EncodeError,
     DecodeError,
@@ -98,8 +88,3 @@ impl core::fmt::Display for TlsError {
 }
 
 impl core::error::Error for TlsError {}
-
-/// An internal function to mark an unused value.
-///
-/// All calls to this should be removed before 1.x.
-fn unused<T>(_: T) {}

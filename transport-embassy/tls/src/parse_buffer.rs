@@ -1,5 +1,5 @@
 use crate::TlsError;
-use heapless::{CapacityError, Vec};
+use heapless::Vec;
 
 #[derive(Debug, Copy, Clone)]
 pub enum ParseError {
@@ -11,18 +11,6 @@ pub enum ParseError {
 pub struct ParseBuffer<'b> {
     pos: usize,
     buffer: &'b [u8],
-}
-
-impl<'b> From<&'b [u8]> for ParseBuffer<'b> {
-    fn from(val: &'b [u8]) -> Self {
-        ParseBuffer::new(val)
-    }
-}
-
-impl<'b, const N: usize> From<ParseBuffer<'b>> for Result<Vec<u8, N>, CapacityError> {
-    fn from(val: ParseBuffer<'b>) -> Self {
-        Vec::from_slice(&val.buffer[val.pos..])
-    }
 }
 
 impl<'b> ParseBuffer<'b> {
@@ -112,34 +100,6 @@ impl<'b> ParseBuffer<'b> {
             dest.copy_from_slice(&self.buffer[self.pos..self.pos + dest.len()]);
             self.pos += dest.len();
             // info!("Copied {} bytes", dest.len());
-            Ok(())
-        } else {
-            Err(ParseError::InsufficientBytes)
-        }
-    }
-
-    pub fn copy<const N: usize>(
-        &mut self,
-        dest: &mut Vec<u8, N>,
-        num_bytes: usize,
-    ) -> Result<(), ParseError> {
-        let space = dest.capacity() - dest.len();
-        if space < num_bytes {
-            error!(
-                "Insufficient space in destination buffer. Space: {} required: {}",
-                space, num_bytes
-            );
-            Err(ParseError::InsufficientSpace)
-        } else if self.pos + num_bytes <= self.buffer.len() {
-            dest.extend_from_slice(&self.buffer[self.pos..self.pos + num_bytes])
-                .map_err(|_| {
-                    error!(
-                        "Failed to extend destination buffer. Space: {} required: {}",
-                        space, num_bytes
-                    );
-                    ParseError::InsufficientSpace
-                })?;
-            self.pos += num_bytes;
             Ok(())
         } else {
             Err(ParseError::InsufficientBytes)

@@ -5,13 +5,10 @@ use crate::config::{TlsCipherSuite, TlsConfig};
 use crate::content_types::ContentType;
 use crate::handshake::client_hello::ClientHello;
 use crate::handshake::{ClientHandshake, ServerHandshake};
-use crate::key_schedule::WriteKeySchedule;
 use crate::{CryptoProvider, buffer::CryptoBuffer};
-use crate::{
-    alert::{Alert, AlertDescription, AlertLevel},
-    parse_buffer::ParseBuffer,
-};
+use crate::{alert::Alert, parse_buffer::ParseBuffer};
 use core::fmt::Debug;
+use digest::Digest;
 
 pub type Encrypted = bool;
 
@@ -22,31 +19,29 @@ where
     CipherSuite: TlsCipherSuite,
 {
     Handshake(ClientHandshake<'config, 'a, CipherSuite>, Encrypted),
-    Alert(Alert, Encrypted),
+    /// Always encrypted: the client has keys when it aborts a handshake.
+    Alert(Alert),
 }
 
 #[derive(Clone, Copy, PartialEq, Debug)]
 pub enum ClientRecordHeader {
     Handshake(Encrypted),
-    Alert(Encrypted),
+    Alert,
     ApplicationData,
 }
 
 impl ClientRecordHeader {
     pub fn is_encrypted(self) -> bool {
         match self {
-            ClientRecordHeader::Handshake(encrypted) | ClientRecordHeader::Alert(encrypted) => {
-                encrypted
-            }
-            ClientRecordHeader::ApplicationData => true,
+            ClientRecordHeader::Handshake(encrypted) => encrypted,
+            ClientRecordHeader::Alert | ClientRecordHeader::ApplicationData => true,
         }
     }
 
     pub fn header_content_type(self) -> ContentType {
         match self {
             Self::Handshake(false) => ContentType::Handshake,
-            Self::Alert(false) => ContentType::ChangeCipherSpec,
-            Self::Handshake(true) | Self::Alert(true) | Self::ApplicationData => {
+            Self::Handshake(true) | Self::Alert | Self::ApplicationData => {
                 ContentType::ApplicationData
             }
         }
@@ -55,15 +50,15 @@ impl ClientRecordHeader {
     pub fn trailer_content_type(self) -> ContentType {
         match self {
             Self::Handshake(_) => ContentType::Handshake,
-            Self::Alert(_) => ContentType::Alert,
+            Self::Alert => ContentType::Alert,
             Self::ApplicationData => ContentType::ApplicationData,
         }
     }
 
     pub fn version(self) -> [u8; 2] {
         match self {
-            Self::Handshake(true) | Self::Alert(true) | Self::ApplicationData => [0x03, 0x03],
-            Self::Handshake(false) | Self::Alert(false) => [0x03, 0x01],
+            Self::Handshake(true) | Self::Alert | Self::ApplicationData => [0x03, 0x03],
+            Self::Handshake(false) => [0x03, 0x01],
         }
     }
 
@@ -85,7 +80,7 @@ where
     pub fn header(&self) -> ClientRecordHeader {
         match self {
             ClientRecord::Handshake(_, encrypted) => ClientRecordHeader::Handshake(*encrypted),
-            ClientRecord::Alert(_, encrypted) => ClientRecordHeader::Alert(*encrypted),
+            ClientRecord::Alert(_) => ClientRecordHeader::Alert,
         }
     }
 
@@ -102,39 +97,21 @@ where
         )
     }
 
-    pub fn close_notify(opened: bool) -> Self {
-        ClientRecord::Alert(
-            Alert::new(AlertLevel::Warning, AlertDescription::CloseNotify),
-            opened,
-        )
-    }
-
     pub(crate) fn encode_payload(&self, buf: &mut CryptoBuffer) -> Result<usize, TlsError> {
         let record_length_marker = buf.len();
 
         match self {
             ClientRecord::Handshake(handshake, _) => handshake.encode(buf)?,
-            ClientRecord::Alert(alert, _) => alert.encode(buf)?,
+            ClientRecord::Alert(alert) => alert.encode(buf)?,
         };
 
         Ok(buf.len() - record_length_marker)
     }
 
-    pub fn finish_record(
-        &self,
-        buf: &mut CryptoBuffer,
-        transcript: &mut CipherSuite::Hash,
-        write_key_schedule: &mut WriteKeySchedule<CipherSuite>,
-    ) -> Result<(), TlsError> {
-        match self {
-            ClientRecord::Handshake(handshake, false) => {
-                handshake.finalize(buf, transcript, write_key_schedule)
-            }
-            ClientRecord::Handshake(_, true) => {
-                ClientHandshake::<CipherSuite>::finalize_encrypted(buf, transcript);
-                Ok(())
-            }
-            _ => Ok(()),
+    /// Adds the encoded message in `buf` to the transcript.
+    pub fn finish_record(&self, buf: &CryptoBuffer, transcript: &mut CipherSuite::Hash) {
+        if let ClientRecord::Handshake(..) = self {
+            transcript.update(buf.as_slice());
         }
     }
 }

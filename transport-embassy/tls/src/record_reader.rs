@@ -33,34 +33,65 @@ impl<'a> RecordReader<'a> {
         transport: &mut impl AsyncRead,
         key_schedule: &mut ReadKeySchedule<CipherSuite>,
     ) -> Result<ServerRecord<'m, CipherSuite>, TlsError> {
-        read(
-            self.buf,
-            &mut self.decoded,
-            &mut self.pending,
-            transport,
-            key_schedule,
-        )
-        .await
+        let header: RecordHeader = next_record_header(transport).await?;
+
+        self.advance(transport, header.content_length()).await?;
+        self.consume(header, key_schedule.transcript_hash())
     }
-}
 
-pub async fn read<'m, CipherSuite: TlsCipherSuite>(
-    buf: &'m mut [u8],
-    decoded: &mut usize,
-    pending: &mut usize,
-    transport: &mut impl AsyncRead,
-    key_schedule: &mut ReadKeySchedule<CipherSuite>,
-) -> Result<ServerRecord<'m, CipherSuite>, TlsError> {
-    let header: RecordHeader = next_record_header(transport).await?;
+    async fn advance(
+        &mut self,
+        transport: &mut impl AsyncRead,
+        amount: usize,
+    ) -> Result<(), TlsError> {
+        self.ensure_contiguous(amount)?;
 
-    advance(buf, decoded, pending, transport, header.content_length()).await?;
-    consume(
-        buf,
-        decoded,
-        pending,
-        header,
-        key_schedule.transcript_hash(),
-    )
+        let mut remain: usize = amount;
+        while self.pending < amount {
+            let read = transport
+                .read(&mut self.buf[self.decoded + self.pending..][..remain])
+                .await
+                .map_err(|e| TlsError::Io(e.kind()))?;
+            if read == 0 {
+                return Err(TlsError::IoError);
+            }
+            remain -= read;
+            self.pending += read;
+        }
+
+        Ok(())
+    }
+
+    fn consume<'m, CipherSuite: TlsCipherSuite>(
+        &'m mut self,
+        header: RecordHeader,
+        digest: &mut CipherSuite::Hash,
+    ) -> Result<ServerRecord<'m, CipherSuite>, TlsError> {
+        let content_len = header.content_length();
+
+        let slice = &mut self.buf[self.decoded..][..content_len];
+
+        self.decoded += content_len;
+        self.pending -= content_len;
+
+        ServerRecord::decode(header, slice, digest)
+    }
+
+    fn ensure_contiguous(&mut self, len: usize) -> Result<(), TlsError> {
+        if self.decoded + len > self.buf.len() {
+            if len > self.buf.len() {
+                return Err(TlsError::RecordTooLarge {
+                    needed: len,
+                    free: self.buf.len(),
+                });
+            }
+            self.buf
+                .copy_within(self.decoded..self.decoded + self.pending, 0);
+            self.decoded = 0;
+        }
+
+        Ok(())
+    }
 }
 
 async fn next_record_header(transport: &mut impl AsyncRead) -> Result<RecordHeader, TlsError> {
@@ -77,68 +108,6 @@ async fn next_record_header(transport: &mut impl AsyncRead) -> Result<RecordHead
         total_read += read;
     }
     RecordHeader::decode(buf)
-}
-
-async fn advance(
-    buf: &mut [u8],
-    decoded: &mut usize,
-    pending: &mut usize,
-    transport: &mut impl AsyncRead,
-    amount: usize,
-) -> Result<(), TlsError> {
-    ensure_contiguous(buf, decoded, pending, amount)?;
-
-    let mut remain: usize = amount;
-    while *pending < amount {
-        let read = transport
-            .read(&mut buf[*decoded + *pending..][..remain])
-            .await
-            .map_err(|e| TlsError::Io(e.kind()))?;
-        if read == 0 {
-            return Err(TlsError::IoError);
-        }
-        remain -= read;
-        *pending += read;
-    }
-
-    Ok(())
-}
-
-fn consume<'m, CipherSuite: TlsCipherSuite>(
-    buf: &'m mut [u8],
-    decoded: &mut usize,
-    pending: &mut usize,
-    header: RecordHeader,
-    digest: &mut CipherSuite::Hash,
-) -> Result<ServerRecord<'m, CipherSuite>, TlsError> {
-    let content_len = header.content_length();
-
-    let slice = &mut buf[*decoded..][..content_len];
-
-    *decoded += content_len;
-    *pending -= content_len;
-
-    ServerRecord::decode(header, slice, digest)
-}
-
-fn ensure_contiguous(
-    buf: &mut [u8],
-    decoded: &mut usize,
-    pending: &mut usize,
-    len: usize,
-) -> Result<(), TlsError> {
-    if *decoded + len > buf.len() {
-        if len > buf.len() {
-            return Err(TlsError::RecordTooLarge {
-                needed: len,
-                free: buf.len(),
-            });
-        }
-        buf.copy_within(*decoded..*decoded + *pending, 0);
-        *decoded = 0;
-    }
-
-    Ok(())
 }
 
 #[cfg(test)]

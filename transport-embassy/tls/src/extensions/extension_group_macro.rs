@@ -2,28 +2,13 @@ macro_rules! extension_group {
     (pub enum $name:ident$(<$lt:lifetime>)? {
         $($extension:ident($extension_data:ty)),+
     }) => {
-        #[derive(Debug, Clone)]
-        #[allow(dead_code, reason = "not every group reads the data of each extension")]
+        #[derive(Debug)]
+        #[allow(dead_code, reason = "most extensions are only validated")]
         pub enum $name$(<$lt>)? {
             $($extension($extension_data)),+
         }
 
-        #[allow(dead_code, reason = "a group is only parsed or only encoded")]
         impl$(<$lt>)? $name$(<$lt>)? {
-            pub fn extension_type(&self) -> crate::extensions::ExtensionType {
-                match self {
-                    $(Self::$extension(_) => crate::extensions::ExtensionType::$extension),+
-                }
-            }
-
-            pub fn encode(&self, buf: &mut crate::buffer::CryptoBuffer) -> Result<(), crate::TlsError> {
-                self.extension_type().encode(buf)?;
-
-                buf.with_u16_length(|buf| match self {
-                    $(Self::$extension(ext_data) => ext_data.encode(buf)),+
-                })
-            }
-
             pub fn parse(buf: &mut crate::parse_buffer::ParseBuffer$(<$lt>)?) -> Result<Self, crate::TlsError> {
                 // Consume extension data even if we don't recognize the extension
                 let extension_type = crate::extensions::ExtensionType::parse(buf);

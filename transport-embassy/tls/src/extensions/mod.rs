@@ -1,8 +1,4 @@
-use crate::{
-    TlsError,
-    buffer::CryptoBuffer,
-    parse_buffer::{ParseBuffer, ParseError},
-};
+use crate::parse_buffer::{ParseBuffer, ParseError};
 
 mod extension_group_macro;
 
@@ -71,9 +67,5 @@ impl ExtensionType {
                 Err(ParseError::InvalidData)
             }
         }
-    }
-
-    pub fn encode(self, buf: &mut CryptoBuffer) -> Result<(), TlsError> {
-        buf.push_u16(self as u16).map_err(|_| TlsError::EncodeError)
     }
 }

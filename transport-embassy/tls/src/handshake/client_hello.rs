@@ -1,28 +1,41 @@
 use core::marker::PhantomData;
 
-use digest::{Digest, OutputSizeUser};
-use heapless::Vec;
 use p256::EncodedPoint;
 use p256::ecdh::EphemeralSecret;
 use p256::elliptic_curve::rand_core::RngCore;
-use typenum::Unsigned;
 
 use crate::TlsError;
 use crate::config::{TlsCipherSuite, TlsConfig};
-use crate::extensions::extension_data::alpn::AlpnProtocolNameList;
-use crate::extensions::extension_data::key_share::{KeyShareClientHello, KeyShareEntry};
-use crate::extensions::extension_data::pre_shared_key::PreSharedKeyClientHello;
-use crate::extensions::extension_data::psk_key_exchange_modes::{
-    PskKeyExchangeMode, PskKeyExchangeModes,
-};
-use crate::extensions::extension_data::server_name::ServerNameList;
-use crate::extensions::extension_data::signature_algorithms::SignatureAlgorithms;
-use crate::extensions::extension_data::supported_groups::{NamedGroup, SupportedGroups};
-use crate::extensions::extension_data::supported_versions::{SupportedVersionsClientHello, TLS13};
-use crate::extensions::messages::ClientHelloExtension;
+use crate::extensions::ExtensionType;
+use crate::extensions::extension_data::signature_algorithms::SignatureScheme;
+use crate::extensions::extension_data::supported_groups::NamedGroup;
 use crate::handshake::{LEGACY_VERSION, Random};
-use crate::key_schedule::{HashOutputSize, WriteKeySchedule};
 use crate::{CryptoProvider, buffer::CryptoBuffer};
+
+/// The only version of TLS that is offered.
+const TLS13: u16 = 0x0304;
+
+const SIGNATURE_SCHEMES: [SignatureScheme; 3] = [
+    SignatureScheme::EcdsaSecp256r1Sha256,
+    SignatureScheme::EcdsaSecp384r1Sha384,
+    SignatureScheme::Ed25519,
+];
+
+/// RFC 8446, section 4.2.9: a pre-shared key only together with a key exchange.
+const PSK_DHE_KE: u8 = 1;
+
+/// RFC 6066, section 3: the type of a name that is a host's.
+const HOST_NAME: u8 = 0;
+
+/// Encodes an extension, whose content `data` encodes.
+fn extension<'b>(
+    buf: &mut CryptoBuffer<'b>,
+    extension_type: ExtensionType,
+    data: impl FnOnce(&mut CryptoBuffer<'b>) -> Result<(), TlsError>,
+) -> Result<(), TlsError> {
+    buf.push_u16(extension_type as u16)?;
+    buf.with_u16_length(data)
+}
 
 pub struct ClientHello<'config, CipherSuite>
 where
@@ -66,10 +79,6 @@ where
         buf.push(0).map_err(|_| TlsError::EncodeError)?;
 
         // cipher suites (2+)
-        //buf.extend_from_slice(&((self.config.cipher_suites.len() * 2) as u16).to_be_bytes());
-        //for c in self.config.cipher_suites.iter() {
-        //buf.extend_from_slice(&(*c as u16).to_be_bytes());
-        //}
         buf.push_u16(2).map_err(|_| TlsError::EncodeError)?;
         buf.push_u16(CipherSuite::CODE_POINT)
             .map_err(|_| TlsError::EncodeError)?;
@@ -84,105 +93,103 @@ where
             // Implementations of this specification MUST send this extension in the
             // ClientHello containing all versions of TLS which they are prepared to
             // negotiate
-            ClientHelloExtension::SupportedVersions(SupportedVersionsClientHello {
-                versions: Vec::from_slice(&[TLS13]).unwrap(),
-            })
-            .encode(buf)?;
+            extension(buf, ExtensionType::SupportedVersions, |buf| {
+                buf.with_u8_length(|buf| buf.push_u16(TLS13))
+            })?;
 
-            ClientHelloExtension::SignatureAlgorithms(SignatureAlgorithms {
-                supported_signature_algorithms: self.config.signature_schemes.clone(),
-            })
-            .encode(buf)?;
+            extension(buf, ExtensionType::SignatureAlgorithms, |buf| {
+                buf.with_u16_length(|buf| {
+                    for scheme in SIGNATURE_SCHEMES {
+                        buf.push_u16(scheme as u16)?;
+                    }
+                    Ok(())
+                })
+            })?;
 
             if let Some(max_fragment_length) = self.config.max_fragment_length {
-                ClientHelloExtension::MaxFragmentLength(max_fragment_length).encode(buf)?;
+                extension(buf, ExtensionType::MaxFragmentLength, |buf| {
+                    buf.push(max_fragment_length as u8)
+                })?;
             }
 
-            ClientHelloExtension::SupportedGroups(SupportedGroups {
-                supported_groups: self.config.named_groups.clone(),
-            })
-            .encode(buf)?;
+            extension(buf, ExtensionType::SupportedGroups, |buf| {
+                buf.with_u16_length(|buf| buf.push_u16(NamedGroup::Secp256r1 as u16))
+            })?;
 
-            ClientHelloExtension::PskKeyExchangeModes(PskKeyExchangeModes {
-                modes: Vec::from_slice(&[PskKeyExchangeMode::PskDheKe]).unwrap(),
-            })
-            .encode(buf)?;
+            extension(buf, ExtensionType::PskKeyExchangeModes, |buf| {
+                buf.with_u8_length(|buf| buf.push(PSK_DHE_KE))
+            })?;
 
-            ClientHelloExtension::KeyShare(KeyShareClientHello {
-                client_shares: Vec::from_slice(&[KeyShareEntry {
-                    group: NamedGroup::Secp256r1,
-                    opaque: public_key,
-                }])
-                .unwrap(),
-            })
-            .encode(buf)?;
-
-            if let Some(server_name) = self.config.server_name {
-                ClientHelloExtension::ServerName(ServerNameList::single(server_name))
-                    .encode(buf)?;
-            }
-
-            if let Some(alpn_protocols) = self.config.alpn_protocols {
-                ClientHelloExtension::ApplicationLayerProtocolNegotiation(AlpnProtocolNameList {
-                    protocols: alpn_protocols,
+            extension(buf, ExtensionType::KeyShare, |buf| {
+                buf.with_u16_length(|buf| {
+                    buf.push_u16(NamedGroup::Secp256r1 as u16)?;
+                    buf.with_u16_length(|buf| buf.extend_from_slice(public_key))
                 })
-                .encode(buf)?;
-            }
+            })?;
 
-            // Section 4.2
-            // When multiple extensions of different types are present, the
-            // extensions MAY appear in any order, with the exception of
-            // "pre_shared_key" which MUST be the last extension in
-            // the ClientHello.
-            if let Some((_, identities)) = &self.config.psk {
-                ClientHelloExtension::PreSharedKey(PreSharedKeyClientHello {
-                    identities: identities.clone(),
-                    hash_size: <CipherSuite::Hash as OutputSizeUser>::output_size(),
+            extension(buf, ExtensionType::ServerName, |buf| {
+                buf.with_u16_length(|buf| {
+                    buf.push(HOST_NAME)?;
+                    buf.with_u16_length(|buf| {
+                        buf.extend_from_slice(self.config.server_name.as_bytes())
+                    })
                 })
-                .encode(buf)?;
-            }
+            })?;
 
             Ok(())
         })?;
 
         Ok(())
     }
+}
 
-    pub fn finalize(
-        &self,
-        enc_buf: &mut [u8],
-        transcript: &mut CipherSuite::Hash,
-        write_key_schedule: &mut WriteKeySchedule<CipherSuite>,
-    ) -> Result<(), TlsError> {
-        // Special case for PSK which needs to:
-        //
-        // 1. Add the client hello without the binders to the transcript
-        // 2. Create the binders for each identity using the transcript
-        // 3. Add the rest of the client hello.
-        //
-        // This causes a few issues since lengths must be correctly inside the payload,
-        // but won't actually be added to the record buffer until the end.
-        if let Some((_, identities)) = &self.config.psk {
-            let binders_len = identities.len() * (1 + HashOutputSize::<CipherSuite>::to_usize());
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::config::{Aes128GcmSha256, MaxFragmentLength};
+    use crate::hostile::{Numbers, Provider};
 
-            let binders_pos = enc_buf.len() - binders_len;
-
-            // NOTE: Exclude the binders_len itself from the digest
-            transcript.update(&enc_buf[0..binders_pos - 2]);
-
-            // Append after the client hello data. Sizes have already been set.
-            let mut buf = CryptoBuffer::wrap(&mut enc_buf[binders_pos..]);
-            // Create a binder and encode for each identity
-            for _id in identities {
-                let binder = write_key_schedule.create_psk_binder(transcript)?;
-                binder.encode(&mut buf)?;
+    /// Every byte of the message, without its header of four bytes.
+    #[test]
+    fn the_bytes_of_a_client_hello() {
+        let name = "example.com";
+        for small in [false, true] {
+            let mut config = TlsConfig::new(name);
+            if small {
+                config = config.with_max_fragment_length(MaxFragmentLength::Bits12);
             }
+            let hello = ClientHello::<Aes128GcmSha256>::new(&config, Provider(Numbers(5)));
+            let mut bytes = [0; 512];
+            let mut buf = CryptoBuffer::wrap_with_pos(&mut bytes, 0);
+            hello.encode(&mut buf).unwrap();
 
-            transcript.update(&enc_buf[binders_pos - 2..]);
-        } else {
-            transcript.update(enc_buf);
+            let point = EncodedPoint::from(&hello.secret.public_key());
+            let extensions = [
+                &[0, 43, 0, 3, 2, 3, 4][..],                // supported_versions: TLS 1.3
+                &[0, 13, 0, 8, 0, 6, 4, 3, 5, 3, 8, 7],     // signature_algorithms
+                if small { &[0, 1, 0, 1, 4] } else { &[] }, // max_fragment_length: 4096
+                &[0, 10, 0, 4, 0, 2, 0, 23],                // supported_groups: secp256r1
+                &[0, 45, 0, 2, 1, 1],                       // psk_key_exchange_modes: psk_dhe_ke
+                &[0, 51, 0, 71, 0, 69, 0, 23, 0, 65],       // key_share
+                point.as_bytes(),
+                &[0, 0, 0, 16, 0, 14, 0, 0, 11], // server_name
+                name.as_bytes(),
+            ]
+            .concat();
+            let expected = [
+                &[3, 3][..],
+                &hello.random,
+                &[0, 0, 2, 0x13, 1, 1, 0], // session, cipher suites, compression methods
+                &(extensions.len() as u16).to_be_bytes(),
+                &extensions,
+            ]
+            .concat();
+            assert_eq!(buf.as_slice(), expected);
+            // With the headers of the record and the message: `HELLO` in toolrunner-embassy.
+            assert_eq!(
+                5 + 4 + buf.len(),
+                if small { 174 } else { 169 } + name.len()
+            );
         }
-
-        Ok(())
     }
 }

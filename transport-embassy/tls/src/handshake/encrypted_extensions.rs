@@ -1,18 +1,14 @@
-use core::marker::PhantomData;
-
 use crate::extensions::messages::EncryptedExtensionsExtension;
 
 use crate::TlsError;
 use crate::parse_buffer::ParseBuffer;
 
 #[derive(Debug)]
-pub struct EncryptedExtensions<'a> {
-    _todo: PhantomData<&'a ()>,
-}
+pub struct EncryptedExtensions;
 
-impl<'a> EncryptedExtensions<'a> {
-    pub fn parse(buf: &mut ParseBuffer<'a>) -> Result<EncryptedExtensions<'a>, TlsError> {
+impl EncryptedExtensions {
+    pub fn parse(buf: &mut ParseBuffer) -> Result<EncryptedExtensions, TlsError> {
         EncryptedExtensionsExtension::parse_vector::<16>(buf)?;
-        Ok(EncryptedExtensions { _todo: PhantomData })
+        Ok(EncryptedExtensions)
     }
 }

@@ -1,9 +1,10 @@
 //use p256::elliptic_curve::AffinePoint;
 use crate::TlsError;
+use crate::buffer::CryptoBuffer;
 use crate::config::TlsCipherSuite;
 use crate::handshake::certificate::CertificateRef;
 use crate::handshake::certificate_request::CertificateRequestRef;
-use crate::handshake::certificate_verify::{CertificateVerify, CertificateVerifyRef};
+use crate::handshake::certificate_verify::CertificateVerifyRef;
 use crate::handshake::client_hello::ClientHello;
 use crate::handshake::encrypted_extensions::EncryptedExtensions;
 use crate::handshake::finished::Finished;
@@ -11,11 +12,9 @@ use crate::handshake::new_session_ticket::NewSessionTicket;
 use crate::handshake::server_hello::ServerHello;
 use crate::key_schedule::HashOutputSize;
 use crate::parse_buffer::{ParseBuffer, ParseError};
-use crate::{buffer::CryptoBuffer, key_schedule::WriteKeySchedule};
 use core::fmt::{Debug, Formatter};
 use sha2::Digest;
 
-pub mod binder;
 pub mod certificate;
 pub mod certificate_request;
 pub mod certificate_verify;
@@ -34,30 +33,23 @@ pub enum HandshakeType {
     ClientHello = 1,
     ServerHello = 2,
     NewSessionTicket = 4,
-    EndOfEarlyData = 5,
     EncryptedExtensions = 8,
     Certificate = 11,
     CertificateRequest = 13,
     CertificateVerify = 15,
     Finished = 20,
-    KeyUpdate = 24,
-    MessageHash = 254,
 }
 
 impl HandshakeType {
     pub fn parse(buf: &mut ParseBuffer) -> Result<Self, ParseError> {
         match buf.read_u8()? {
-            1 => Ok(HandshakeType::ClientHello),
             2 => Ok(HandshakeType::ServerHello),
             4 => Ok(HandshakeType::NewSessionTicket),
-            5 => Ok(HandshakeType::EndOfEarlyData),
             8 => Ok(HandshakeType::EncryptedExtensions),
             11 => Ok(HandshakeType::Certificate),
             13 => Ok(HandshakeType::CertificateRequest),
             15 => Ok(HandshakeType::CertificateVerify),
             20 => Ok(HandshakeType::Finished),
-            24 => Ok(HandshakeType::KeyUpdate),
-            254 => Ok(HandshakeType::MessageHash),
             _ => Err(ParseError::InvalidData),
         }
     }
@@ -68,8 +60,10 @@ pub enum ClientHandshake<'config, 'a, CipherSuite>
 where
     CipherSuite: TlsCipherSuite,
 {
-    ClientCert(CertificateRef<'a>),
-    ClientCertVerify(CertificateVerify),
+    /// A Certificate message without certificates.
+    NoCertificate {
+        request_context: &'a [u8],
+    },
     ClientHello(ClientHello<'config, CipherSuite>),
     Finished(Finished<HashOutputSize<CipherSuite>>),
 }
@@ -82,8 +76,7 @@ where
         match self {
             ClientHandshake::ClientHello(_) => HandshakeType::ClientHello,
             ClientHandshake::Finished(_) => HandshakeType::Finished,
-            ClientHandshake::ClientCert(_) => HandshakeType::Certificate,
-            ClientHandshake::ClientCertVerify(_) => HandshakeType::CertificateVerify,
+            ClientHandshake::NoCertificate { .. } => HandshakeType::Certificate,
         }
     }
 
@@ -91,8 +84,10 @@ where
         match self {
             ClientHandshake::ClientHello(inner) => inner.encode(buf),
             ClientHandshake::Finished(inner) => inner.encode(buf),
-            ClientHandshake::ClientCert(inner) => inner.encode(buf),
-            ClientHandshake::ClientCertVerify(inner) => inner.encode(buf),
+            ClientHandshake::NoCertificate { request_context } => {
+                buf.with_u8_length(|buf| buf.extend_from_slice(request_context))?;
+                buf.push_u24(0)
+            }
         }
     }
 
@@ -102,34 +97,13 @@ where
 
         buf.with_u24_length(|buf| self.encode_inner(buf))
     }
-
-    pub fn finalize(
-        &self,
-        buf: &mut CryptoBuffer,
-        transcript: &mut CipherSuite::Hash,
-        write_key_schedule: &mut WriteKeySchedule<CipherSuite>,
-    ) -> Result<(), TlsError> {
-        let enc_buf = buf.as_mut_slice();
-        if let ClientHandshake::ClientHello(hello) = self {
-            hello.finalize(enc_buf, transcript, write_key_schedule)
-        } else {
-            transcript.update(enc_buf);
-            Ok(())
-        }
-    }
-
-    pub fn finalize_encrypted(buf: &mut CryptoBuffer, transcript: &mut CipherSuite::Hash) {
-        let enc_buf = buf.as_slice();
-        let end = enc_buf.len();
-        transcript.update(&enc_buf[0..end]);
-    }
 }
 
 #[allow(clippy::large_enum_variant)]
 pub enum ServerHandshake<'a, CipherSuite: TlsCipherSuite> {
     ServerHello(ServerHello<'a>),
-    EncryptedExtensions(EncryptedExtensions<'a>),
-    NewSessionTicket(NewSessionTicket<'a>),
+    EncryptedExtensions(EncryptedExtensions),
+    NewSessionTicket(NewSessionTicket),
     Certificate(CertificateRef<'a>),
     CertificateRequest(CertificateRequestRef<'a>),
     CertificateVerify(CertificateVerifyRef<'a>),
@@ -173,15 +147,13 @@ impl<'a, CipherSuite: TlsCipherSuite> ServerHandshake<'a, CipherSuite> {
 
         trace!("handshake = {:?}", handshake_type);
 
-        let content_len = buf.read_u24().map_err(|_| TlsError::InvalidHandshake)?;
+        let _len = buf.read_u24().map_err(|_| TlsError::InvalidHandshake)?;
 
         let handshake = match handshake_type {
-            //HandshakeType::ClientHello => {}
             HandshakeType::ServerHello => ServerHandshake::ServerHello(ServerHello::parse(buf)?),
             HandshakeType::NewSessionTicket => {
                 ServerHandshake::NewSessionTicket(NewSessionTicket::parse(buf)?)
             }
-            //HandshakeType::EndOfEarlyData => {}
             HandshakeType::EncryptedExtensions => {
                 ServerHandshake::EncryptedExtensions(EncryptedExtensions::parse(buf)?)
             }
@@ -194,15 +166,9 @@ impl<'a, CipherSuite: TlsCipherSuite> ServerHandshake<'a, CipherSuite> {
             HandshakeType::CertificateVerify => {
                 ServerHandshake::CertificateVerify(CertificateVerifyRef::parse(buf)?)
             }
-            HandshakeType::Finished => {
-                ServerHandshake::Finished(Finished::parse(buf, content_len)?)
-            }
-            //HandshakeType::KeyUpdate => {}
-            //HandshakeType::MessageHash => {}
-            t => {
-                warn!("Unimplemented handshake type: {:?}", t);
-                return Err(TlsError::Unimplemented);
-            }
+            HandshakeType::Finished => ServerHandshake::Finished(Finished::parse(buf)?),
+            // `parse` does not return it: no server sends it.
+            HandshakeType::ClientHello => return Err(TlsError::InvalidHandshake),
         };
 
         Ok(handshake)

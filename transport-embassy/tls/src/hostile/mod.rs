@@ -6,8 +6,10 @@ mod server;
 
 use rand_core::RngCore;
 
-use crate::{TlsError, alert::AlertDescription};
+use crate::TlsError;
+use crate::alert::{AlertDescription, AlertLevel};
 use server::*;
+pub(crate) use server::{Numbers, Provider};
 
 #[test]
 fn a_server_that_does_as_it_should() {
@@ -29,7 +31,18 @@ fn a_server_that_does_as_it_should() {
             request,
             ..Plan::after(vec![data("hello")])
         };
-        assert_eq!(plan.run().expect("data"), b"hello");
+        let (read, mut sent) = plan.run_and_tell();
+        assert_eq!(read.expect("data"), b"hello");
+        let (kind, finished) = sent.pop().expect("a message");
+        assert_eq!((kind, finished[0]), (HANDSHAKE, FINISHED));
+        // The answer to the request repeats its context, and has no certificates.
+        let none = message(CERTIFICATE, &[2, 9, 9, 0, 0, 0]);
+        let expected = if request {
+            vec![(HANDSHAKE, none)]
+        } else {
+            vec![]
+        };
+        assert_eq!(sent, expected);
     }
     // All messages in one record.
     let flight = |messages: Vec<Vec<u8>>| vec![Record::Encrypted(HANDSHAKE, messages.concat())];
@@ -174,6 +187,34 @@ fn a_record_larger_than_the_buffer_is_told_in_numbers() {
         ),
         "{sent:?}"
     );
+}
+
+/// The client tells the server why it ends a handshake. It has keys by then, so it encrypts the
+/// alert (RFC 8446, section 6).
+#[test]
+fn the_alert_of_a_client_that_aborts() {
+    // key_share is not an extension of this message.
+    let extensions = message(ENCRYPTED_EXTENSIONS, &[0, 4, 0, 51, 0, 0]);
+    let flight = |_| vec![Record::Encrypted(HANDSHAKE, extensions.clone())];
+    for hello in [None, Some::<Change>(&|_| {})] {
+        let plan = Plan {
+            hello,
+            flight: Some(&flight),
+            ..Plan::after(vec![])
+        };
+        let (read, sent) = plan.run_and_tell();
+        assert!(
+            matches!(
+                read,
+                Err(TlsError::AbortHandshake(
+                    AlertLevel::Fatal,
+                    AlertDescription::IllegalParameter
+                ))
+            ),
+            "{read:?}"
+        );
+        assert_eq!(sent, [(ALERT, vec![2, 47])]);
+    }
 }
 
 /// Every message at every place of the flight, in a record of its own and together with the rest.

@@ -8,10 +8,14 @@ use embedded_io_async::{ErrorKind, ErrorType, Read, Write};
 use p256::ecdh::EphemeralSecret;
 use p256::{EncodedPoint, PublicKey};
 use rand_core::{CryptoRng, RngCore};
+use sha2::Sha256;
 
 use crate::connection::State;
 use crate::key_schedule::KeySchedule;
-use crate::{Aes128GcmSha256, TlsConfig, TlsConnection, TlsContext, TlsError, UnsecureProvider};
+use crate::{
+    Aes128GcmSha256, CertificateRef, CertificateVerifyRef, CryptoProvider, CryptoRngCore,
+    TlsConfig, TlsConnection, TlsContext, TlsError, TlsVerifier,
+};
 
 pub(super) const ALERT: u8 = 21;
 pub(super) const HANDSHAKE: u8 = 22;
@@ -27,7 +31,7 @@ pub(super) const FINISHED: u8 = 20;
 
 /// Numbers that look random and are the same in each run (xorshift64*).
 #[derive(Clone)]
-pub(super) struct Numbers(pub(super) u64);
+pub(crate) struct Numbers(pub(crate) u64);
 
 impl RngCore for Numbers {
     fn next_u32(&mut self) -> u32 {
@@ -59,6 +63,31 @@ impl Numbers {
     }
 }
 
+/// The client's: it accepts every certificate and signature.
+pub(crate) struct Provider(pub(crate) Numbers);
+
+impl CryptoProvider for Provider {
+    type CipherSuite = Aes128GcmSha256;
+
+    fn rng(&mut self) -> impl CryptoRngCore {
+        &mut self.0
+    }
+
+    fn verifier(&mut self) -> &mut impl TlsVerifier<Aes128GcmSha256> {
+        self
+    }
+}
+
+impl TlsVerifier<Aes128GcmSha256> for Provider {
+    fn verify_certificate(&mut self, _: &Sha256, _: CertificateRef) -> Result<(), TlsError> {
+        Ok(())
+    }
+
+    fn verify_signature(&mut self, _: CertificateVerifyRef) -> Result<(), TlsError> {
+        Ok(())
+    }
+}
+
 pub(super) type Change<'p> = &'p dyn Fn(&mut Vec<u8>);
 pub(super) type Flight<'p> = &'p dyn Fn(Vec<Vec<u8>>) -> Vec<Record>;
 
@@ -83,6 +112,9 @@ pub(super) enum Record {
     Nothing,
 }
 
+/// The type of a content, and the content.
+pub(super) type Content = (u8, Vec<u8>);
+
 pub(super) struct Server<'p> {
     plan: Plan<'p>,
     keys: KeySchedule<Aes128GcmSha256>,
@@ -90,6 +122,8 @@ pub(super) struct Server<'p> {
     /// Received and not read yet.
     wire: Vec<u8>,
     to_client: Vec<u8>,
+    /// What the client sent encrypted.
+    heard: Vec<Content>,
 }
 
 pub(super) fn message(kind: u8, body: &[u8]) -> Vec<u8> {
@@ -149,6 +183,21 @@ impl Server<'_> {
         content
     }
 
+    /// What the client says in a record, if it is encrypted with the keys of the handshake.
+    fn decrypt(&mut self, payload: &[u8]) -> Option<Content> {
+        let keys = self.keys.write_state();
+        let cipher = Aes128Gcm::new(keys.get_key().expect("a key"));
+        let nonce = keys.get_nonce().expect("a nonce");
+        let header = [&[DATA, 3, 3][..], &(payload.len() as u16).to_be_bytes()].concat();
+        let (content, tag) = payload.split_at(payload.len().checked_sub(16)?);
+        let mut content = content.to_vec();
+        cipher
+            .decrypt_in_place_detached(&nonce, &header, &mut content, tag.into())
+            .ok()?;
+        keys.increment_counter();
+        Some((content.pop()?, content))
+    }
+
     fn hashed(&mut self, message: &[u8]) {
         self.keys.transcript_hash().update(message);
     }
@@ -185,7 +234,7 @@ impl Server<'_> {
 
     fn received(&mut self, kind: u8, payload: &[u8]) {
         if kind == HANDSHAKE && !self.has_keys {
-            self.keys.initialize_early_secret(None).expect("a secret");
+            self.keys.initialize_early_secret().expect("a secret");
             self.hashed(payload);
             // The client's key share is the only point in its hello.
             let share = payload
@@ -217,9 +266,12 @@ impl Server<'_> {
             self.has_keys = true;
             self.send_flight();
         } else if kind == DATA && self.has_keys {
-            // The client's Finished, or its certificate before it, which needs no key to be told
-            // by.
-            if !self.plan.after.is_empty() {
+            let Some((kind, content)) = self.decrypt(payload) else {
+                return;
+            };
+            let finished = kind == HANDSHAKE && content[0] == FINISHED;
+            self.heard.push((kind, content));
+            if finished {
                 self.keys.initialize_master_secret().expect("a secret");
                 self.send_after();
             }
@@ -262,7 +314,7 @@ impl Write for Server<'_> {
 /// The keys of both sides at the beginning of the flight, without a key exchange.
 pub(super) fn first_keys() -> KeySchedule<Aes128GcmSha256> {
     let mut keys = KeySchedule::<Aes128GcmSha256>::new();
-    keys.initialize_early_secret(None).expect("a secret");
+    keys.initialize_early_secret().expect("a secret");
     keys.transcript_hash().update(b"hello");
     keys.initialize_handshake_secret(&[9; 32])
         .expect("a secret");
@@ -289,6 +341,11 @@ impl Plan<'_> {
 
     /// Connects, and reads what comes once.
     pub(super) fn run(self) -> Result<Vec<u8>, TlsError> {
+        self.run_and_tell().0
+    }
+
+    /// The same, and what the client sent in the handshake after its hello.
+    pub(super) fn run_and_tell(self) -> (Result<Vec<u8>, TlsError>, Vec<Content>) {
         let (hello, flight) = (self.hello.is_some(), self.flight.is_some());
         let keys = || match (hello, flight) {
             (true, _) => KeySchedule::new(),
@@ -301,6 +358,7 @@ impl Plan<'_> {
             has_keys: !hello,
             wire: vec![],
             to_client: vec![],
+            heard: vec![],
         };
         if !hello && flight {
             server.send_flight();
@@ -308,23 +366,24 @@ impl Plan<'_> {
             server.send_after();
         }
         let (mut read, mut write) = ([0; 4096], [0; 1024]);
-        let mut tls = TlsConnection::new(server, &mut read, &mut write);
-        let config = TlsConfig::new().with_server_name("example.com");
-        let context = TlsContext::new(
-            &config,
-            UnsecureProvider::new::<Aes128GcmSha256>(Numbers(5)),
-        );
-        block_on(async {
+        let mut tls = TlsConnection::new(&mut server, &mut read, &mut write);
+        let config = TlsConfig::new("example.com");
+        let context = TlsContext::new(&config, Provider(Numbers(5)));
+        let read = block_on(async {
             match (hello, flight) {
-                (true, _) => tls.open(context).await,
-                (false, true) => tls.open_from(State::ServerVerify, keys(), context).await,
-                (false, false) => tls.open_from(State::ApplicationData, keys(), context).await,
+                (true, _) => tls.open(context).await?,
+                (false, true) => tls.open_from(State::ServerVerify, keys(), context).await?,
+                (false, false) => {
+                    tls.open_from(State::ApplicationData, keys(), context)
+                        .await?
+                }
             }
-        })?;
-        let mut data = vec![0; 64];
-        let len = block_on(tls.read(&mut data))?;
-        data.truncate(len);
-        Ok(data)
+            let mut data = vec![0; 64];
+            let len = tls.read(&mut data).await?;
+            data.truncate(len);
+            Ok(data)
+        });
+        (read, server.heard)
     }
 }
 

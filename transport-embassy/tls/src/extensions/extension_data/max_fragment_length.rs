@@ -1,8 +1,4 @@
-use crate::{
-    TlsError,
-    buffer::CryptoBuffer,
-    parse_buffer::{ParseBuffer, ParseError},
-};
+use crate::parse_buffer::{ParseBuffer, ParseError};
 
 /// Maximum plaintext fragment length
 ///
@@ -35,9 +31,5 @@ impl MaxFragmentLength {
                 Err(ParseError::InvalidData)
             }
         }
-    }
-
-    pub fn encode(&self, buf: &mut CryptoBuffer) -> Result<(), TlsError> {
-        buf.push(*self as u8).map_err(|_| TlsError::EncodeError)
     }
 }

@@ -1,54 +1,48 @@
-use crate::{
-    TlsError,
-    buffer::CryptoBuffer,
-    parse_buffer::{ParseBuffer, ParseError},
-};
-
-use heapless::Vec;
+use crate::parse_buffer::{ParseBuffer, ParseError};
 
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub enum SignatureScheme {
     /* RSASSA-PKCS1-v1_5 algorithms */
-    RsaPkcs1Sha256,
-    RsaPkcs1Sha384,
-    RsaPkcs1Sha512,
+    RsaPkcs1Sha256 = 0x0401,
+    RsaPkcs1Sha384 = 0x0501,
+    RsaPkcs1Sha512 = 0x0601,
 
     /* ECDSA algorithms */
-    EcdsaSecp256r1Sha256,
-    EcdsaSecp384r1Sha384,
-    EcdsaSecp521r1Sha512,
+    EcdsaSecp256r1Sha256 = 0x0403,
+    EcdsaSecp384r1Sha384 = 0x0503,
+    EcdsaSecp521r1Sha512 = 0x0603,
 
     /* RSASSA-PSS algorithms with public key OID rsaEncryption */
-    RsaPssRsaeSha256,
-    RsaPssRsaeSha384,
-    RsaPssRsaeSha512,
+    RsaPssRsaeSha256 = 0x0804,
+    RsaPssRsaeSha384 = 0x0805,
+    RsaPssRsaeSha512 = 0x0806,
 
     /* EdDSA algorithms */
-    Ed25519,
-    Ed448,
+    Ed25519 = 0x0807,
+    Ed448 = 0x0808,
 
     /* RSASSA-PSS algorithms with public key OID RSASSA-PSS */
-    RsaPssPssSha256,
-    RsaPssPssSha384,
-    RsaPssPssSha512,
+    RsaPssPssSha256 = 0x0809,
+    RsaPssPssSha384 = 0x080a,
+    RsaPssPssSha512 = 0x080b,
 
-    Sha224Ecdsa,
-    Sha224Rsa,
-    Sha224Dsa,
+    Sha224Ecdsa = 0x0303,
+    Sha224Rsa = 0x0301,
+    Sha224Dsa = 0x0302,
 
     /* Legacy algorithms */
-    RsaPkcs1Sha1,
-    EcdsaSha1,
+    RsaPkcs1Sha1 = 0x0201,
+    EcdsaSha1 = 0x0203,
 
     /* Brainpool */
-    Sha256BrainpoolP256r1,
-    Sha384BrainpoolP384r1,
-    Sha512BrainpoolP512r1,
+    Sha256BrainpoolP256r1 = 0x081A,
+    Sha384BrainpoolP384r1 = 0x081B,
+    Sha512BrainpoolP512r1 = 0x081C,
 
     /* ML-DSA */
-    MlDsa44,
-    MlDsa65,
-    MlDsa87,
+    MlDsa44 = 0x0904,
+    MlDsa65 = 0x0905,
+    MlDsa87 = 0x0906,
     /* Reserved Code Points */
     //private_use(0xFE00..0xFFFF),
     //(0xFFFF)
@@ -94,69 +88,16 @@ impl SignatureScheme {
             _ => Err(ParseError::InvalidData),
         }
     }
-
-    #[must_use]
-    pub fn as_u16(self) -> u16 {
-        match self {
-            Self::RsaPkcs1Sha256 => 0x0401,
-            Self::RsaPkcs1Sha384 => 0x0501,
-            Self::RsaPkcs1Sha512 => 0x0601,
-
-            Self::EcdsaSecp256r1Sha256 => 0x0403,
-            Self::EcdsaSecp384r1Sha384 => 0x0503,
-            Self::EcdsaSecp521r1Sha512 => 0x0603,
-
-            Self::RsaPssRsaeSha256 => 0x0804,
-            Self::RsaPssRsaeSha384 => 0x0805,
-            Self::RsaPssRsaeSha512 => 0x0806,
-
-            Self::Ed25519 => 0x0807,
-            Self::Ed448 => 0x0808,
-
-            Self::RsaPssPssSha256 => 0x0809,
-            Self::RsaPssPssSha384 => 0x080a,
-            Self::RsaPssPssSha512 => 0x080b,
-
-            Self::Sha224Ecdsa => 0x0303,
-            Self::Sha224Rsa => 0x0301,
-            Self::Sha224Dsa => 0x0302,
-
-            Self::RsaPkcs1Sha1 => 0x0201,
-            Self::EcdsaSha1 => 0x0203,
-
-            Self::Sha256BrainpoolP256r1 => 0x081A,
-            Self::Sha384BrainpoolP384r1 => 0x081B,
-            Self::Sha512BrainpoolP512r1 => 0x081C,
-
-            Self::MlDsa44 => 0x0904,
-            Self::MlDsa65 => 0x0905,
-            Self::MlDsa87 => 0x0906,
-        }
-    }
 }
 
-#[derive(Debug, Clone, PartialEq)]
-pub struct SignatureAlgorithms<const N: usize> {
-    pub supported_signature_algorithms: Vec<SignatureScheme, N>,
-}
+#[derive(Debug)]
+pub struct SignatureAlgorithms;
 
-impl<const N: usize> SignatureAlgorithms<N> {
+impl SignatureAlgorithms {
     pub fn parse(buf: &mut ParseBuffer) -> Result<Self, ParseError> {
         let data_length = buf.read_u16()? as usize;
 
-        Ok(Self {
-            supported_signature_algorithms: buf
-                .read_list::<_, N>(data_length, SignatureScheme::parse)?,
-        })
-    }
-
-    pub fn encode(&self, buf: &mut CryptoBuffer) -> Result<(), TlsError> {
-        buf.with_u16_length(|buf| {
-            for &a in &self.supported_signature_algorithms {
-                buf.push_u16(a.as_u16())
-                    .map_err(|_| TlsError::EncodeError)?;
-            }
-            Ok(())
-        })
+        buf.read_list::<_, 25>(data_length, SignatureScheme::parse)?;
+        Ok(Self)
     }
 }

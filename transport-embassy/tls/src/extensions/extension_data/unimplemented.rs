@@ -1,23 +1,12 @@
-use crate::{
-    TlsError,
-    buffer::CryptoBuffer,
-    parse_buffer::{ParseBuffer, ParseError},
-};
+use crate::parse_buffer::{ParseBuffer, ParseError};
 
-#[derive(Debug, Clone, PartialEq)]
-pub struct Unimplemented<'a> {
-    pub data: &'a [u8],
-}
+/// An extension whose content is not read.
+#[derive(Debug)]
+pub struct Unimplemented;
 
-impl<'a> Unimplemented<'a> {
+impl Unimplemented {
     #[allow(clippy::unnecessary_wraps)]
-    pub fn parse(buf: &mut ParseBuffer<'a>) -> Result<Self, ParseError> {
-        Ok(Self {
-            data: buf.as_slice(),
-        })
-    }
-
-    pub fn encode(&self, buf: &mut CryptoBuffer) -> Result<(), TlsError> {
-        buf.extend_from_slice(self.data)
+    pub fn parse(_buf: &mut ParseBuffer) -> Result<Self, ParseError> {
+        Ok(Self)
     }
 }
