@@ -214,9 +214,10 @@ pub(crate) fn short_string_end(bytes: &[u8], from: usize) -> Option<usize> {
 }
 
 /// Returns the name of a member, still escaped, and the index at which its value begins. Recognizes
-/// `"name":value` at `quote` only if it contains no white space and no escape, and on a large machine
-/// only. Most members have this form.
-#[inline]
+/// `"name":value` at `quote` only if it contains no white space and no escape, and only on a large
+/// machine. Most members have this form.
+#[cfg_attr(target_os = "none", inline)]
+#[cfg_attr(not(target_os = "none"), inline(always))]
 pub(crate) fn plain_key(bytes: &[u8], quote: usize) -> Option<(&[u8], usize)> {
     if bytes.get(quote) != Some(&b'"') {
         return None;

@@ -197,6 +197,7 @@ impl<'a> Value<'a> {
 }
 
 /// Returns the index of the name that the unescaped form of `raw`, the content of a string, equals.
+#[cfg_attr(not(target_os = "none"), inline)]
 pub(crate) fn meant(raw: &[u8], names: &[&str]) -> Option<usize> {
     let plain = names.iter().position(|name| name.as_bytes() == raw);
     if plain.is_some() || !raw.contains(&b'\\') {

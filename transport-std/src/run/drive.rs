@@ -186,8 +186,9 @@ impl Run {
         self.notes.is_wound_down |= self.is_cancelled();
         let turns = self.machine.turns();
         let done = {
-            let progress = self.turns.progress(&mut self.machine, &mut self.exchange, stop);
-            self.notes.fairness.watch(pin!(progress)).await
+            let (machine, exchange) = (&mut self.machine, &mut self.exchange);
+            let progress = pin!(self.turns.progress(machine, exchange, stop));
+            self.notes.fairness.watch(progress).await
         };
         match done {
             Ok(what) => Ok(self.recorded(what)),
