@@ -30,9 +30,9 @@ enum AnswerState {
 impl Function {
     pub(super) fn new(
         answer: Arc<dyn Fn(String) -> BoxFuture<'static, Result<String, String>> + Send + Sync>,
-        transcript: &str,
+        transcript: String,
     ) -> Self {
-        Self { answer, transcript: transcript.to_owned(), state: AnswerState::Held }
+        Self { answer, transcript, state: AnswerState::Held }
     }
 
     pub(super) fn proceed(&mut self) {

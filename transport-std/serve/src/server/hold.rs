@@ -145,7 +145,7 @@ impl<'s> Hold<'s> {
         let runner = Runner::new(
             &server.agent,
             &session,
-            &transcript,
+            transcript,
             &document,
             &results,
             watcher,
