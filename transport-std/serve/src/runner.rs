@@ -72,11 +72,7 @@ impl Runner {
         match &agent.kind {
             Kind::Run(build) => {
                 let Ok(builder) = catch_unwind(AssertUnwindSafe(|| build(session))) else {
-                    return Self::Broken(Some(ErrorDetail {
-                        kind: "agent_error".to_owned(),
-                        message: PANIC.to_owned(),
-                        status: None,
-                    }));
+                    return Self::Broken(Some(ErrorDetail::new("agent_error", PANIC)));
                 };
                 let mut builder = builder.conversation_id(session.id);
                 let parent =
@@ -514,8 +510,7 @@ impl Loop {
     }
 
     fn failed_with(&mut self, kind: &str, text: &str) {
-        let error = ErrorDetail { kind: kind.to_owned(), message: text.to_owned(), status: None };
-        let fact = self.ended(End::Failed(error));
+        let fact = self.ended(End::Failed(ErrorDetail::new(kind, text)));
         self.facts.push_back(fact);
     }
 

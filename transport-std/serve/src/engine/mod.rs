@@ -38,7 +38,7 @@ pub(crate) use command::{
     Answer, Change, Message, cancel, delivered, nothing, release, resume, send, take_over,
 };
 pub(crate) use document::{Active, CallState, DELIVERIES, Delivery, Document, Interrupt, Webhook};
-pub(crate) use event::{ErrorDetail, Patch, SeenError, Stop, StoredEvent, Usage};
+pub(crate) use event::{ErrorDetail, Patch, Stop, StoredEvent, Usage};
 pub(crate) use fact::{Continuation, End, Fact, NewCall, Reply, blocks_of};
 pub(crate) use worker::{Effect, Input, Worker};
 

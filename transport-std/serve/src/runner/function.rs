@@ -100,7 +100,7 @@ impl Function {
                 })
             }
             Err(message) => {
-                let error = ErrorDetail { kind: "agent_error".to_owned(), message, status: None };
+                let error = ErrorDetail::new("agent_error", message);
                 Fact::Ended { end: End::Failed(error), patch: None }
             }
         }
