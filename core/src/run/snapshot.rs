@@ -78,11 +78,7 @@ impl<'b> Run<'b> {
     /// # Errors
     /// `Misuse` while a summary is in progress; `Capacity` if the sink is full.
     pub fn snapshot(&self, out: &mut (impl Sink + ?Sized)) -> Result<(), Error> {
-        if self.is_compacting() {
-            return Err(
-                Misuse::State("cannot take a snapshot while a summary is in progress").into()
-            );
-        }
+        self.check_can_snapshot()?;
         #[cfg(feature = "alloc")]
         if let Some(kept) = self.as_if_broken() {
             return kept.write_snapshot(out);
@@ -90,11 +86,52 @@ impl<'b> Run<'b> {
         self.write_snapshot(out)
     }
 
+    /// Writes a [`snapshot`](Self::snapshot) up to its messages, for a caller that stores them
+    /// elsewhere. The cost does not depend on the length of the conversation.
+    ///
+    /// # Errors
+    /// As for [`snapshot`](Self::snapshot).
+    #[doc(hidden)]
+    #[cfg(feature = "alloc")]
+    pub fn snapshot_frame(&self, out: &mut (impl Sink + ?Sized)) -> Result<(), Error> {
+        self.check_can_snapshot()?;
+        match self.as_if_broken() {
+            Some(kept) => Ok(kept.write_frame(out)?),
+            None => Ok(self.write_frame(out)?),
+        }
+    }
+
+    fn check_can_snapshot(&self) -> Result<(), Error> {
+        if self.is_compacting() {
+            return Err(
+                Misuse::State("cannot take a snapshot while a summary is in progress").into()
+            );
+        }
+        Ok(())
+    }
+
     fn write_snapshot(&self, out: &mut (impl Sink + ?Sized)) -> Result<(), Error> {
+        let out = &mut HashSink { out, sum: sum(&[]) };
+        self.write_frame(out)?;
+        out.put(b",\"messages\":[")?;
+        out.put(self.messages())?;
+        out.put(b"]")?;
+        #[cfg(feature = "alloc")]
+        if self.has_tool_changes() {
+            name(out, TOOL_CHANGES)?;
+            out.put(self.changes.unsent.as_bytes())?;
+        }
+        let sum = out.sum;
+        out.put(SUM)?;
+        number(out, u64::from(sum))?;
+        Ok(out.put(b"}")?)
+    }
+
+    /// Writes the members of a snapshot before its messages.
+    fn write_frame(&self, out: &mut (impl Sink + ?Sized)) -> Result<(), Capacity> {
         let (state, detail) = words_of(self.machine.state());
         let Turn { mark, start, end, results_end, first, calls, ref states, ref bad, .. } =
             self.turn;
-        let out = &mut HashSink { out, sum: sum(&[]) };
         out.put(b"{\"toolrunner_snapshot\":")?;
         number(out, u64::from(self.snapshot_version()))?;
         text(out, "state", state)?;
@@ -147,18 +184,7 @@ impl<'b> Run<'b> {
             out.put(b"\"")?;
             numbers(out, THREAD, &values)?;
         }
-        out.put(b",\"messages\":[")?;
-        out.put(self.messages())?;
-        out.put(b"]")?;
-        #[cfg(feature = "alloc")]
-        if self.has_tool_changes() {
-            name(out, TOOL_CHANGES)?;
-            out.put(self.changes.unsent.as_bytes())?;
-        }
-        let sum = out.sum;
-        out.put(SUM)?;
-        number(out, u64::from(sum))?;
-        Ok(out.put(b"}")?)
+        Ok(())
     }
 
     /// Writes the run in its current state to `memory`, and returns the length of the snapshot. A

@@ -5,6 +5,8 @@ mod failure;
 mod function;
 mod gate;
 mod preview;
+#[cfg(test)]
+mod tests;
 
 use core::panic::AssertUnwindSafe;
 use core::time::Duration;
@@ -61,7 +63,7 @@ impl Runner {
     pub(crate) fn new(
         agent: &Agent,
         session: &Session,
-        transcript: &str,
+        transcript: String,
         document: &Document,
         results: &Results,
         watcher: Arc<dyn Watcher>,
@@ -70,11 +72,7 @@ impl Runner {
         match &agent.kind {
             Kind::Run(build) => {
                 let Ok(builder) = catch_unwind(AssertUnwindSafe(|| build(session))) else {
-                    return Self::Broken(Some(ErrorDetail {
-                        kind: "agent_error".to_owned(),
-                        message: PANIC.to_owned(),
-                        status: None,
-                    }));
+                    return Self::Broken(Some(ErrorDetail::new("agent_error", PANIC)));
                 };
                 let mut builder = builder.conversation_id(session.id);
                 let parent =
@@ -218,7 +216,7 @@ struct ReplyCall {
 impl Loop {
     fn new(
         builder: toolrunner_std::RunBuilder,
-        transcript: &str,
+        transcript: String,
         document: &Document,
         results: &Results,
         watcher: Arc<dyn Watcher>,
@@ -239,7 +237,7 @@ impl Loop {
             run,
             gate,
             watcher,
-            transcript: transcript.to_owned(),
+            transcript,
             phase: Phase::Held,
             is_cancelled: false,
             is_at_stop: false,
@@ -398,11 +396,7 @@ impl Loop {
         for call in calls.iter().filter(|call| call.needs_approval) {
             self.gate.decide(&call.id, Decision::Suspend);
         }
-        let frame = if then == Continuation::More {
-            self.run.snapshot().ok().and_then(|json| frame_of(&json))
-        } else {
-            None
-        };
+        let frame = if then == Continuation::More { self.frame() } else { None };
         if then != Continuation::More {
             // Calls that will not run are answered, so that the next turn finds a valid
             // conversation.
@@ -411,7 +405,7 @@ impl Loop {
         } else if self.calls.is_empty() && !self.is_cancelled {
             self.phase = Phase::Held;
         }
-        let patch = self.patch(self.conversation());
+        let patch = self.patch("");
         self.facts.push_back(Fact::Reply(Reply {
             event: core::mem::take(&mut self.reply.event),
             has_thinking,
@@ -516,43 +510,45 @@ impl Loop {
     }
 
     fn failed_with(&mut self, kind: &str, text: &str) {
-        let error = ErrorDetail { kind: kind.to_owned(), message: text.to_owned(), status: None };
-        let fact = self.ended(End::Failed(error));
+        let fact = self.ended(End::Failed(ErrorDetail::new(kind, text)));
         self.facts.push_back(fact);
     }
 
     fn ended(&mut self, end: End) -> Fact {
         self.phase = Phase::Over;
         let is_closed = self.run.close_open_calls().is_ok();
-        let mut conversation = self.conversation();
-        if let End::Cancelled { partial: Some((_, text)) } = &end {
-            let message = json!({"role": "assistant", "content": [{"type": "text", "text": text}]});
-            conversation = format!("{conversation},{message}");
-        }
-        let patch = if is_closed { self.patch(conversation) } else { None };
+        let added = match &end {
+            End::Cancelled { partial: Some((_, text)) } => {
+                let content = json!([{"type": "text", "text": text}]);
+                format!(",{}", json!({"role": "assistant", "content": content}))
+            }
+            _ => String::new(),
+        };
+        let patch = if is_closed { self.patch(&added) } else { None };
         Fact::Ended { end, patch }
     }
 
-    /// Returns the run's conversation.
-    fn conversation(&self) -> String {
-        String::from_utf8_lossy(self.run.machine().messages()).into_owned()
+    /// Returns the run's state without its messages, which are in the log.
+    fn frame(&self) -> Option<String> {
+        let mut frame = Vec::new();
+        self.run.machine().snapshot_frame(&mut frame).ok()?;
+        String::from_utf8(frame).ok()
     }
 
-    /// Returns the difference between the last conversation and this one; `None` if there is none.
-    fn patch(&mut self, conversation: String) -> Option<Patch> {
-        let same = self
-            .transcript
-            .bytes()
-            .zip(conversation.bytes())
-            .take_while(|(old, new)| old == new)
-            .count();
-        let from = conversation.floor_char_boundary(same);
-        if from == conversation.len() && from == self.transcript.len() {
+    /// Returns the change from the last conversation to the run's, with `added` after it; `None` if
+    /// there is none.
+    fn patch(&mut self, added: &str) -> Option<Patch> {
+        let conversation = self.run.machine().messages();
+        let same = common_prefix(self.transcript.as_bytes(), conversation);
+        // The bytes before it are the same, so this is a boundary of both.
+        let from = self.transcript.floor_char_boundary(same);
+        let text = String::from_utf8_lossy(&conversation[from..]) + added;
+        if text.is_empty() && from == self.transcript.len() {
             return None;
         }
-        let patch = Patch { from: from as u64, text: conversation[from..].to_owned() };
-        self.transcript = conversation;
-        Some(patch)
+        self.transcript.truncate(from);
+        self.transcript.push_str(&text);
+        Some(Patch { from: from as u64, text: text.into_owned() })
     }
 
     fn allow(&mut self, i: usize) {
@@ -589,7 +585,11 @@ fn json_of(value: Value<'_>) -> Box<RawValue> {
     RawValue::from_string(value.as_json().to_owned()).unwrap_or_else(|_| raw(value.as_json()))
 }
 
-/// Returns a snapshot without its messages, which are in the log.
-fn frame_of(snapshot: &str) -> Option<String> {
-    Some(snapshot.split_once(",\"messages\":[")?.0.to_owned())
+/// Returns the length of the common beginning. Conversations are long, and blocks are compared much
+/// faster than single bytes.
+fn common_prefix(old: &[u8], new: &[u8]) -> usize {
+    const BLOCK: usize = 4096;
+    let blocks = old.chunks_exact(BLOCK).zip(new.chunks_exact(BLOCK));
+    let at = blocks.take_while(|(old, new)| old == new).count() * BLOCK;
+    at + old[at..].iter().zip(&new[at..]).take_while(|(old, new)| old == new).count()
 }

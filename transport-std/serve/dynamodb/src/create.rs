@@ -9,7 +9,7 @@ use crate::item::{
     Place, answer_key, key, n, read_answer, s, session_key, uuid, write_answer, write_metadata,
 };
 use crate::session::TOMBSTONE;
-use crate::table::{DUE, LIST, failed, is_refused};
+use crate::table::{DUE, LIST, applied};
 use crate::{DynamoStore, LastCommit};
 
 /// How often the claim of another creation is checked, before that creation is made impossible.
@@ -29,20 +29,16 @@ impl DynamoStore {
             (&created, &new.idempotent)
         {
             // A refused creation does not use up its key.
-            let delete = self.table.client.delete_item().table_name(&self.table.name);
-            let delete = delete.set_key(Some(key(&answer_key(&one.scope, &one.key), "-")));
+            let delete = self.table.delete_item(key(&answer_key(&one.scope, &one.key), "-"));
             let delete = delete
                 .condition_expression("life = :life")
                 .expression_attribute_values(":life", s(life));
-            match delete.send().await {
-                Ok(_) => {}
-                // Another creation holds the claim and has stopped this one: its answer counts.
-                Err(error) if is_refused(&error) => {
-                    if let Some(answer) = self.claim_creation(one, new.id, life, new.now).await? {
-                        return Ok(CreateResult::Replay(answer));
-                    }
-                }
-                Err(error) => return Err(failed(error)),
+            // If it is refused, another creation holds the claim and has stopped this one: its
+            // answer counts.
+            if !applied(delete.send().await)?
+                && let Some(answer) = self.claim_creation(one, new.id, life, new.now).await?
+            {
+                return Ok(CreateResult::Replay(answer));
             }
         }
         created
@@ -91,13 +87,8 @@ impl DynamoStore {
             let mut item = key(&session_key(session), "META");
             item.extend([("gone".into(), n(1)), ("life".into(), s(Uuid::new_v4()))]);
             item.extend([(DUE.into(), s("1")), ("expires".into(), n(now.after(TOMBSTONE).0))]);
-            let put =
-                self.table.client.put_item().table_name(&self.table.name).set_item(Some(item));
-            match put.condition_expression("attribute_not_exists(pk)").send().await {
-                Ok(_) => {}
-                Err(error) if is_refused(&error) => {}
-                Err(error) => return Err(failed(error)),
-            }
+            let put = self.table.put_item(item).condition_expression("attribute_not_exists(pk)");
+            applied(put.send().await)?;
             // If the other creation was faster, its session exists now.
             if self.meta(session).await?.is_none_or(|meta| meta.life != other)
                 && self.claim(one, id, life, Some(Some(other))).await?
@@ -161,17 +152,13 @@ impl DynamoStore {
         if let Some(answer) = &new.idempotent {
             item.insert("answer".into(), AttributeValue::M(write_answer(answer)));
         }
-        let put = self.table.client.put_item().table_name(&self.table.name).set_item(Some(item));
-        match put.condition_expression("attribute_not_exists(pk)").send().await {
-            Ok(_) => {}
-            Err(error) if is_refused(&error) => {
-                // The SDK repeats requests without a reply, so the item may be our own.
-                let item = self.table.read(&session_key(id), "META").await?;
-                if item.and_then(|item| uuid(&item, "life")) != Some(life) {
-                    return Ok(CreateResult::Exists);
-                }
+        let put = self.table.put_item(item).condition_expression("attribute_not_exists(pk)");
+        if !applied(put.send().await)? {
+            // The SDK repeats requests without a reply, so the item may be our own.
+            let item = self.table.read(&session_key(id), "META").await?;
+            if item.and_then(|item| uuid(&item, "life")) != Some(life) {
+                return Ok(CreateResult::Exists);
             }
-            Err(error) => return Err(failed(error)),
         }
         // If this fails, the next commit repeats it.
         if self.settle_parts(id, life, 0, None, new.idempotent.as_ref()).await.is_ok() {

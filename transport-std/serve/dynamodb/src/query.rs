@@ -11,7 +11,7 @@ use uuid::Uuid;
 use crate::DynamoStore;
 use crate::item::{Item, Meta, key, n, number, s, session_key, text, uuid};
 use crate::session::expiry;
-use crate::table::{DUE, LIST, RUN, failed, is_refused};
+use crate::table::{DUE, LIST, RUN, applied, failed};
 
 /// The number of sessions that are removed at the same time.
 const REMOVALS: usize = 16;
@@ -73,8 +73,7 @@ impl DynamoStore {
         let mut item = key(&format!("SERVER#{server}"), "-");
         item.insert("until".into(), n(until.0));
         item.extend(expiry(until.after(IDEMPOTENCY_TTL)));
-        let put = self.table.client.put_item().table_name(&self.table.name).set_item(Some(item));
-        put.send().await.map(|_| ()).map_err(failed)
+        self.table.put_item(item).send().await.map(|_| ()).map_err(failed)
     }
 
     async fn is_alive(&self, server: Uuid, now: Timestamp) -> Result<(Uuid, bool), StoreError> {
@@ -171,16 +170,12 @@ impl DynamoStore {
 
     async fn remove_item(&self, item: &Item, now: Timestamp) -> Result<(), StoreError> {
         let (Some(pk), Some(sk)) = (text(item, "pk"), text(item, "sk")) else { return Ok(()) };
-        let delete =
-            self.table.client.delete_item().table_name(&self.table.name).set_key(Some(key(pk, sk)));
-        let delete = delete
+        let delete = self
+            .table
+            .delete_item(key(pk, sk))
             .condition_expression("expires <= :now")
             .expression_attribute_values(":now", n(now.0));
-        match delete.send().await {
-            Ok(_) => Ok(()),
-            Err(error) if is_refused(&error) => Ok(()),
-            Err(error) => Err(failed(error)),
-        }
+        applied(delete.send().await).map(|_| ())
     }
 }
 

@@ -14,7 +14,7 @@ use crate::item::{
     Item, Meta, Place, answer_key, key, n, read_answer, read_rows, row_key, s, session_key, text,
     uuid, write_answer, write_rows,
 };
-use crate::table::{DUE, RUN, failed, is_refused};
+use crate::table::{DUE, RUN, applied, failed, is_refused};
 use crate::{DynamoStore, LastCommit};
 
 /// How long a tombstone is kept, so that a creation that it stopped cannot succeed later.
@@ -98,20 +98,15 @@ impl DynamoStore {
         let mut item = key(&answer_key(&one.scope, &one.key), "-");
         item.extend([("claim".into(), s(session)), ("life".into(), s(life))]);
         item.extend(expiry(one.expires));
-        let mut put =
-            self.table.client.put_item().table_name(&self.table.name).set_item(Some(item));
-        put = match expect {
+        let put = self.table.put_item(item);
+        let put = match expect {
             None => put.condition_expression("attribute_not_exists(pk) OR attribute_exists(claim)"),
             Some(None) => put.condition_expression("attribute_not_exists(pk)"),
             Some(Some(life)) => put
                 .condition_expression("life = :life")
                 .expression_attribute_values(":life", s(life)),
         };
-        match put.send().await {
-            Ok(_) => Ok(true),
-            Err(error) if is_refused(&error) => Ok(false),
-            Err(error) => Err(failed(error)),
-        }
+        applied(put.send().await)
     }
 
     /// Copies the rows and the answer of the last commit to separate items.
@@ -271,12 +266,7 @@ impl DynamoStore {
                 remove.push(RUN);
             }
         }
-        let mut update = self
-            .table
-            .client
-            .update_item()
-            .table_name(&self.table.name)
-            .set_key(Some(key(&session_key(commit.id), "META")));
+        let mut update = self.table.update_item(key(&session_key(commit.id), "META"));
         let mut assignments = vec!["#head = #head + :rows".to_owned()];
         for (name, value) in set {
             assignments.push(format!("#{name} = :{name}"));
@@ -373,20 +363,13 @@ impl DynamoStore {
         ]);
         let put = self
             .table
-            .client
-            .put_item()
-            .table_name(&self.table.name)
-            .set_item(Some(tombstone.clone()));
-        let put = put
+            .put_item(tombstone.clone())
             .condition_expression("#version = :version AND life = :life")
-            .expression_attribute_names("#version", "version");
-        let put = put
+            .expression_attribute_names("#version", "version")
             .expression_attribute_values(":version", n(meta.record.version))
             .expression_attribute_values(":life", s(meta.life));
-        match put.send().await {
-            Ok(_) => {}
-            Err(error) if is_refused(&error) => return Ok(false),
-            Err(error) => return Err(failed(error)),
+        if !applied(put.send().await)? {
+            return Ok(false);
         }
         self.forget(id);
         self.table.add_to_count(-1, None).await?;
@@ -399,16 +382,7 @@ impl DynamoStore {
     pub(crate) async fn bury(&self, id: Uuid, tombstone: &Item) -> Result<(), StoreError> {
         let mut start = None;
         loop {
-            let query = self
-                .table
-                .client
-                .query()
-                .table_name(&self.table.name)
-                .consistent_read(true)
-                .set_exclusive_start_key(start);
-            let query = query
-                .key_condition_expression("pk = :pk")
-                .expression_attribute_values(":pk", s(session_key(id)));
+            let query = self.table.query_session(id, start).key_condition_expression("pk = :pk");
             let answer = query.projection_expression("pk, sk").send().await.map_err(failed)?;
             let keys = answer
                 .items
@@ -425,18 +399,10 @@ impl DynamoStore {
         let life = tombstone.get("life").cloned().unwrap_or_else(|| s(""));
         let delete = self
             .table
-            .client
-            .delete_item()
-            .table_name(&self.table.name)
-            .set_key(Some(key(&session_key(id), "META")));
-        let delete = delete
+            .delete_item(key(&session_key(id), "META"))
             .condition_expression("attribute_exists(gone) AND life = :life")
             .expression_attribute_values(":life", life);
-        match delete.send().await {
-            Ok(_) => Ok(()),
-            Err(error) if is_refused(&error) => Ok(()),
-            Err(error) => Err(failed(error)),
-        }
+        applied(delete.send().await).map(|_| ())
     }
 
     pub(crate) async fn read_log(
@@ -481,14 +447,8 @@ impl DynamoStore {
         while after < last && !is_whole {
             let query = self
                 .table
-                .client
-                .query()
-                .table_name(&self.table.name)
-                .consistent_read(true)
-                .set_exclusive_start_key(start.take());
-            let query = query
+                .query_session(id, start.take())
                 .key_condition_expression("pk = :pk AND sk BETWEEN :from AND :to")
-                .expression_attribute_values(":pk", s(session_key(id)))
                 .expression_attribute_values(":from", s(row_key(life, after + 1)))
                 .expression_attribute_values(":to", s(row_key(life, last)));
             let answer = query.send().await.map_err(failed)?;

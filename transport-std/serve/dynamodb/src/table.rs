@@ -4,6 +4,10 @@ use core::time::Duration;
 
 use aws_sdk_dynamodb::Client;
 use aws_sdk_dynamodb::error::{ProvideErrorMetadata, SdkError};
+use aws_sdk_dynamodb::operation::delete_item::builders::DeleteItemFluentBuilder;
+use aws_sdk_dynamodb::operation::put_item::builders::PutItemFluentBuilder;
+use aws_sdk_dynamodb::operation::query::builders::QueryFluentBuilder;
+use aws_sdk_dynamodb::operation::update_item::builders::UpdateItemFluentBuilder;
 use aws_sdk_dynamodb::types::{
     AttributeDefinition, BillingMode, DeleteRequest, GlobalSecondaryIndex, KeySchemaElement,
     KeyType, KeysAndAttributes, Projection, ProjectionType, PutRequest, ScalarAttributeType,
@@ -71,6 +75,19 @@ pub(crate) fn is_refused<E: ProvideErrorMetadata>(error: &SdkError<E>) -> bool {
         == Some("ConditionalCheckFailedException")
 }
 
+/// Returns whether a conditional write was applied: `false` if it was refused.
+pub(crate) fn applied<T, E>(result: Result<T, SdkError<E>>) -> Result<bool, StoreError>
+where
+    E: ProvideErrorMetadata + core::error::Error + 'static,
+    SdkError<E>: core::error::Error,
+{
+    match result {
+        Ok(_) => Ok(true),
+        Err(error) if is_refused(&error) => Ok(false),
+        Err(error) => Err(failed(error)),
+    }
+}
+
 impl Table {
     /// Creates the table if it does not exist, and waits until it can be used.
     pub(crate) async fn prepare(&self) -> Result<(), StoreError> {
@@ -103,16 +120,9 @@ impl Table {
             tries += 1;
             pause = (pause * 2).min(Duration::from_secs(2));
         }
-        let put = self
-            .client
-            .put_item()
-            .table_name(&self.name)
-            .set_item(Some(key("SCHEMA", "-")))
-            .item("version", n(SCHEMA));
-        match put.condition_expression("attribute_not_exists(pk)").send().await {
-            Ok(_) => return Ok(()),
-            Err(error) if is_refused(&error) => {}
-            Err(error) => return Err(failed(error)),
+        let put = self.put_item(key("SCHEMA", "-")).item("version", n(SCHEMA));
+        if applied(put.condition_expression("attribute_not_exists(pk)").send().await)? {
+            return Ok(());
         }
         let found = self
             .read("SCHEMA", "-")
@@ -198,6 +208,25 @@ impl Table {
             .send()
             .await;
         Ok(())
+    }
+
+    pub(crate) fn put_item(&self, item: Item) -> PutItemFluentBuilder {
+        self.client.put_item().table_name(&self.name).set_item(Some(item))
+    }
+
+    pub(crate) fn update_item(&self, key: Item) -> UpdateItemFluentBuilder {
+        self.client.update_item().table_name(&self.name).set_key(Some(key))
+    }
+
+    pub(crate) fn delete_item(&self, key: Item) -> DeleteItemFluentBuilder {
+        self.client.delete_item().table_name(&self.name).set_key(Some(key))
+    }
+
+    /// Returns a query for the current items of a session, whose `pk` is `:pk`. `start` is the end
+    /// of the previous page.
+    pub(crate) fn query_session(&self, id: Uuid, start: Option<Item>) -> QueryFluentBuilder {
+        let query = self.client.query().table_name(&self.name).consistent_read(true);
+        query.set_exclusive_start_key(start).expression_attribute_values(":pk", s(session_key(id)))
     }
 
     /// Reads the current state of one item.
@@ -370,8 +399,7 @@ impl Table {
         difference: i64,
         limit: Option<u64>,
     ) -> Result<bool, StoreError> {
-        let update =
-            self.client.update_item().table_name(&self.name).set_key(Some(key("COUNT", "-")));
+        let update = self.update_item(key("COUNT", "-"));
         let update = update.update_expression("ADD sessions :difference, changes :one");
         let update = update.expression_attribute_values(
             ":difference",
@@ -388,11 +416,7 @@ impl Table {
                 .condition_expression(condition)
                 .expression_attribute_values(":limit", n(limit));
         }
-        match update.send().await {
-            Ok(_) => Ok(true),
-            Err(error) if is_refused(&error) => Ok(false),
-            Err(error) => Err(failed(error)),
-        }
+        applied(update.send().await)
     }
 
     /// Returns a page of keys of an index. `after` is the end of the previous page.

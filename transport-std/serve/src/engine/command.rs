@@ -1,6 +1,5 @@
 //! Commands that change a session from outside.
 
-use serde::Deserialize;
 use serde_json::Value;
 use serde_json::value::RawValue;
 use toolrunner_std::run::TraceParent;
@@ -149,10 +148,8 @@ pub(crate) fn resume(
     Ok(Change::of(&edit, record, context))
 }
 
-#[derive(Deserialize)]
 struct Approval {
     approved: bool,
-    #[serde(default)]
     reason: Option<String>,
 }
 
@@ -236,24 +233,19 @@ pub(crate) fn take_over(record: &Record, document: Document, context: &mut Conte
     let mut edit = Edit::of(record, document);
     edit.holder = Holder::Take(context.server);
     if record.status != Status::Running {
-        return match (record.holder, edit.document.deliveries.is_empty()) {
-            (None, _) => Change::Nothing,
-            (Some(_), true) => {
-                edit.holder = Holder::Release;
-                Change::of(&edit, record, context)
-            }
-            (Some(_), false) => Change::of(&edit, record, context),
-        };
+        if record.holder.is_none() {
+            return Change::Nothing;
+        }
+        if edit.document.deliveries.is_empty() {
+            edit.holder = Holder::Release;
+        }
+        return Change::of(&edit, record, context);
     }
     let calls = edit.document.active.as_ref().map_or(0, |active| active.calls.len());
     for i in 0..calls {
-        let Some(call) = edit.document.active.as_mut().and_then(|active| active.calls.get_mut(i))
-        else {
+        let Some(call) = edit.call(i).filter(|call| call.state == CallState::Started) else {
             continue;
         };
-        if call.state != CallState::Started {
-            continue;
-        }
         if call.idempotent {
             call.state = CallState::Open;
         } else {

@@ -103,26 +103,28 @@ pub(crate) enum Stop {
 }
 
 /// Why a turn failed.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) struct ErrorDetail {
     #[serde(rename = "type")]
     pub(crate) kind: String,
     pub(crate) message: String,
     /// The HTTP status of the model's API, if the API reported the error.
-    #[serde(skip_serializing_if = "Option::is_none")]
+    #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(crate) status: Option<u16>,
 }
 
 impl ErrorDetail {
-    /// Returns the error as the text of the session's `error` field.
-    pub(crate) fn line(&self) -> String {
-        Self::line_of(&self.kind, self.status, &self.message)
+    /// Creates an error that the model's API did not report.
+    pub(crate) fn new(kind: &str, message: impl Into<String>) -> Self {
+        Self { kind: kind.to_owned(), message: message.into(), status: None }
     }
 
-    fn line_of(kind: &str, status: Option<u16>, message: &str) -> String {
+    /// Returns the error as the text of the session's `error` field.
+    pub(crate) fn line(&self) -> String {
+        let Self { kind, message, status } = self;
         match status {
             Some(status) => format!("{kind} ({status}): {message}"),
-            None => message.to_owned(),
+            None => message.clone(),
         }
     }
 }
@@ -241,7 +243,7 @@ pub(crate) struct StoredEvent<'a> {
     #[serde(default)]
     pub(crate) stop_reason: Option<SeenStop>,
     #[serde(default)]
-    pub(crate) error: Option<SeenError>,
+    pub(crate) error: Option<ErrorDetail>,
 }
 
 /// A stop reason: an object for a session, a string for a model request. The string is ignored.
@@ -253,21 +255,6 @@ pub(crate) enum SeenStop {
         kind: Stop,
     },
     Model(serde::de::IgnoredAny),
-}
-
-#[derive(Debug, Deserialize)]
-pub(crate) struct SeenError {
-    #[serde(rename = "type")]
-    kind: String,
-    message: String,
-    #[serde(default)]
-    status: Option<u16>,
-}
-
-impl SeenError {
-    pub(crate) fn line(&self) -> String {
-        ErrorDetail::line_of(&self.kind, self.status, &self.message)
-    }
 }
 
 impl<'a> StoredEvent<'a> {

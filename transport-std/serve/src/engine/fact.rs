@@ -126,10 +126,6 @@ impl Edit {
         }
     }
 
-    fn call(&mut self, i: usize) -> Option<&mut Call> {
-        self.document.active.as_mut()?.calls.get_mut(i)
-    }
-
     fn reply(&mut self, reply: &Reply, context: &mut Context<'_>) {
         if reply.has_thinking {
             self.tell(context.ids, Detail::Thinking {});

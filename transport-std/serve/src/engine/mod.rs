@@ -38,11 +38,12 @@ pub(crate) use command::{
     Answer, Change, Message, cancel, delivered, nothing, release, resume, send, take_over,
 };
 pub(crate) use document::{Active, CallState, DELIVERIES, Delivery, Document, Interrupt, Webhook};
-pub(crate) use event::{ErrorDetail, Patch, SeenError, Stop, StoredEvent, Usage};
+pub(crate) use event::{ErrorDetail, Patch, Stop, StoredEvent, Usage};
 pub(crate) use fact::{Continuation, End, Fact, NewCall, Reply, blocks_of};
 pub(crate) use worker::{Effect, Input, Worker};
 
 use crate::store::{Commit, Holder, Record, Status, Timestamp};
+use document::Call;
 use event::{Detail, Draft};
 
 /// What every change needs.
@@ -136,6 +137,11 @@ impl Edit {
         }
     }
 
+    /// Returns a call of the turn's last reply.
+    fn call(&mut self, i: usize) -> Option<&mut Call> {
+        self.document.active.as_mut()?.calls.get_mut(i)
+    }
+
     /// Adds an event.
     fn tell(&mut self, ids: &mut dyn Ids, detail: Detail) -> &mut Draft {
         let id = event_id(ids);
@@ -183,10 +189,7 @@ impl Edit {
     }
 
     fn finish_call(&mut self, ids: &mut dyn Ids, i: usize, content: Box<RawValue>, is_error: bool) {
-        let Some(call) = self.document.active.as_mut().and_then(|active| active.calls.get_mut(i))
-        else {
-            return;
-        };
+        let Some(call) = self.call(i) else { return };
         call.state = CallState::Done;
         call.interrupt = None;
         let tool_use_id = call.event.clone();

@@ -19,7 +19,7 @@ pub(super) fn check(run: &Run) -> Result<(), Error> {
 
 /// Converts an error into the form that the log stores.
 pub(super) fn detail(error: &Error) -> ErrorDetail {
-    let kind = |kind: &str| kind.to_owned();
+    let other = |kind| ErrorDetail::new(kind, error.to_string());
     match error {
         Error::Api(failure) => ErrorDetail {
             kind: if failure.kind.is_empty() {
@@ -30,12 +30,8 @@ pub(super) fn detail(error: &Error) -> ErrorDetail {
             message: failure.message.clone(),
             status: Some(failure.error.status),
         },
-        Error::Transport(_) => {
-            ErrorDetail { kind: kind("connection_error"), message: error.to_string(), status: None }
-        }
-        Error::Protocol(_) => {
-            ErrorDetail { kind: kind("protocol_error"), message: error.to_string(), status: None }
-        }
-        _ => ErrorDetail { kind: kind("agent_error"), message: error.to_string(), status: None },
+        Error::Transport(_) => other("connection_error"),
+        Error::Protocol(_) => other("protocol_error"),
+        _ => other("agent_error"),
     }
 }

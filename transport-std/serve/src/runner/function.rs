@@ -30,9 +30,9 @@ enum AnswerState {
 impl Function {
     pub(super) fn new(
         answer: Arc<dyn Fn(String) -> BoxFuture<'static, Result<String, String>> + Send + Sync>,
-        transcript: &str,
+        transcript: String,
     ) -> Self {
-        Self { answer, transcript: transcript.to_owned(), state: AnswerState::Held }
+        Self { answer, transcript, state: AnswerState::Held }
     }
 
     pub(super) fn proceed(&mut self) {
@@ -100,7 +100,7 @@ impl Function {
                 })
             }
             Err(message) => {
-                let error = ErrorDetail { kind: "agent_error".to_owned(), message, status: None };
+                let error = ErrorDetail::new("agent_error", message);
                 Fact::Ended { end: End::Failed(error), patch: None }
             }
         }

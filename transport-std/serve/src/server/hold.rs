@@ -145,7 +145,7 @@ impl<'s> Hold<'s> {
         let runner = Runner::new(
             &server.agent,
             &session,
-            &transcript,
+            transcript,
             &document,
             &results,
             watcher,
@@ -256,7 +256,7 @@ impl<'s> Hold<'s> {
             })),
             () = past(&mut self.deadline) => {
                 self.deadline = None;
-                let error = ErrorDetail { kind: "timeout".to_owned(), message: "Agent timed out".to_owned(), status: None };
+                let error = ErrorDetail::new("timeout", "Agent timed out");
                 Some(Input::Fact(self.runner.fail(error)))
             }
         }

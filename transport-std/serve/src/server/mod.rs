@@ -25,7 +25,7 @@ use uuid::Uuid;
 use crate::agent::Agent;
 use crate::chat::{ChatMessage, ChatRole};
 use crate::engine::{
-    Change, Context, Document, Patch, RandomIds, Refusal, Rules, SeenError, Stop, StoredEvent,
+    Change, Context, Document, ErrorDetail, Patch, RandomIds, Refusal, Rules, Stop, StoredEvent,
 };
 use crate::store::{
     CommitResult, DeleteResult, Holder, IdempotencyRecord, Part, Record, Row, Status, Store,
@@ -385,7 +385,7 @@ impl Server {
                     "agent.message" => {
                         text = seen.content.and_then(crate::chat::text_of).unwrap_or_default();
                     }
-                    "session.error" => document.error = seen.error.as_ref().map(SeenError::line),
+                    "session.error" => document.error = seen.error.as_ref().map(ErrorDetail::line),
                     _ => {}
                 }
                 match seen.stop() {

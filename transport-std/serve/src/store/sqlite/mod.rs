@@ -13,7 +13,7 @@ use std::thread::JoinHandle;
 use bytes::Bytes;
 use futures_util::future::BoxFuture;
 use rusqlite::Connection;
-use tokio::sync::Semaphore;
+use tokio::sync::{Semaphore, SemaphorePermit};
 use uuid::Uuid;
 
 use super::{
@@ -99,12 +99,7 @@ impl SqliteStore {
         F: FnOnce(&Connection) -> rusqlite::Result<T> + Send + 'static,
     {
         Box::pin(async move {
-            let _permit = self
-                .readers
-                .permits
-                .acquire()
-                .await
-                .map_err(|_| StoreError::new("the SQLite database is closed"))?;
+            let _permit = self.readers.permit().await?;
             let readers = Arc::clone(&self.readers);
             let task = tokio::task::spawn_blocking(move || {
                 let connection = readers.take()?;
@@ -119,9 +114,7 @@ impl SqliteStore {
                 .map_err(failed)
         })
     }
-}
 
-impl SqliteStore {
     /// Reads a few rows by their key on the current thread: their pages are usually in memory, and
     /// a switch to another thread would cost more than the read.
     fn look<T, F>(&self, read: F) -> Answer<'_, T>
@@ -130,12 +123,7 @@ impl SqliteStore {
         F: FnOnce(&Connection) -> rusqlite::Result<T> + Send + 'static,
     {
         Box::pin(async move {
-            let _permit = self
-                .readers
-                .permits
-                .acquire()
-                .await
-                .map_err(|_| StoreError::new("the SQLite database is closed"))?;
+            let _permit = self.readers.permit().await?;
             let connection = self.readers.take().map_err(failed)?;
             let result = read(&connection).map_err(failed)?;
             self.readers.put(connection);
@@ -145,6 +133,12 @@ impl SqliteStore {
 }
 
 impl Readers {
+    /// Waits until another read may run.
+    async fn permit(&self) -> Result<SemaphorePermit<'_>, StoreError> {
+        let permit = self.permits.acquire().await;
+        permit.map_err(|_| StoreError::new("the SQLite database is closed"))
+    }
+
     fn take(&self) -> rusqlite::Result<Connection> {
         let idle = self.idle.lock().unwrap_or_else(PoisonError::into_inner).pop();
         idle.map_or_else(|| schema::reader(&self.path), Ok)
