@@ -19,7 +19,7 @@ where
     CipherSuite: TlsCipherSuite,
 {
     Handshake(ClientHandshake<'config, 'a, CipherSuite>, Encrypted),
-    /// Always encrypted: the client has keys when it aborts a handshake.
+    /// Always encrypted: the client sends one only after the ServerHello, when it has keys.
     Alert(Alert),
 }
 

@@ -12,7 +12,6 @@ use crate::extensions::{
 extension_group! {
     pub enum ServerHelloExtension<'a> {
         KeyShare(KeyShareServerHello<'a>),
-        PreSharedKey(Unimplemented),
         Cookie(Unimplemented), // temporary so we don't trip up on HelloRetryRequests
         SupportedVersions(SupportedVersionsServerHello)
     }

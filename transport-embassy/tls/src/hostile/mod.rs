@@ -93,6 +93,34 @@ fn a_change_cipher_spec_with_another_content() {
     }
 }
 
+/// An extension that the client did not offer (RFC 8446, section 4.2).
+#[test]
+fn a_pre_shared_key_that_was_not_offered() {
+    let hello = |hello: &mut Vec<u8>| {
+        hello.extend([0, 41, 0, 2, 0, 0]);
+        // The lengths of the message and of its extensions.
+        for at in [3, 43] {
+            hello[at] += 6;
+        }
+    };
+    let plan = Plan {
+        hello: Some(&hello),
+        flight: Some(&separate),
+        ..Plan::after(vec![data("hello")])
+    };
+    let sent = plan.run();
+    assert!(
+        matches!(
+            sent,
+            Err(TlsError::AbortHandshake(
+                _,
+                AlertDescription::IllegalParameter
+            ))
+        ),
+        "{sent:?}"
+    );
+}
+
 /// Every message of the handshake after its end, encrypted as only the server can, and in the clear
 /// as anyone on the way can.
 #[test]
