@@ -3,7 +3,6 @@
 use toolrunner_core::__private::{Decimal, Piece, Sink};
 use toolrunner_core::error::{Capacity, Error, Misuse};
 use toolrunner_core::json::Text;
-use toolrunner_core::policy::Limit;
 use toolrunner_core::run::Run;
 
 use crate::machine::{Machine, code};
@@ -180,19 +179,6 @@ pub(crate) fn info(error: Option<Error>) -> toolrunner_error_info {
         _ => {}
     }
     info
-}
-
-pub(crate) const fn limit_name(limit: Limit) -> &'static str {
-    match limit {
-        Limit::Calls => "calls",
-        Limit::InputTokens => "input tokens",
-        Limit::OutputTokens => "output tokens",
-        Limit::Repeats => "repeats",
-        Limit::Time => "time",
-        Limit::Transcript => "transcript",
-        Limit::Turns => "turns",
-        _ => "",
-    }
 }
 
 #[cfg(test)]
