@@ -205,6 +205,7 @@ pub mod __private {
         pub use crate::__of_delta as of_delta;
         pub use crate::__params as params;
         pub use crate::__run_options as run_options;
+        pub use crate::__secret as secret;
         pub use crate::__tool_results as tool_results;
         pub use crate::client::envelope::Envelope;
         pub use crate::client::open_call;

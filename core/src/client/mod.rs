@@ -8,6 +8,7 @@ pub(crate) mod gate;
 pub(crate) mod owned_call;
 pub(crate) mod params;
 pub(crate) mod results;
+mod secret;
 
 use crate::error::Misuse;
 use crate::run::{CallIndex, Run};
