@@ -10,7 +10,10 @@ pub(crate) mod params;
 pub(crate) mod results;
 mod secret;
 
+use alloc::vec::Vec;
+
 use crate::error::Misuse;
+use crate::json::write::quoted;
 use crate::run::{CallIndex, Run};
 
 /// Returns the unanswered call with this id.
@@ -21,4 +24,12 @@ pub fn open_call(run: &Run<'_>, id: &str) -> Result<CallIndex, Misuse> {
     run.calls()
         .find(|&i| run.call(i).is_some_and(|call| !call.is_answered && call.id == *id))
         .ok_or(Misuse::NoSuchCall)
+}
+
+/// Adds a member to an object whose closing brace is not yet written.
+pub fn push_member(object: &mut Vec<u8>, name: &str, value: &[u8]) {
+    object.push(if object.is_empty() { b'{' } else { b',' });
+    object.extend_from_slice(quoted(name).as_bytes());
+    object.push(b':');
+    object.extend_from_slice(value);
 }
