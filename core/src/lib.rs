@@ -207,6 +207,7 @@ pub mod __private {
         pub use crate::__run_options as run_options;
         pub use crate::__secret as secret;
         pub use crate::__tool_results as tool_results;
+        pub use crate::__turn as turn;
         pub use crate::client::envelope::Envelope;
         pub use crate::client::owned_call::OwnedCall;
         pub use crate::client::params::{

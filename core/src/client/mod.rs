@@ -9,6 +9,7 @@ pub(crate) mod owned_call;
 pub(crate) mod params;
 pub(crate) mod results;
 mod secret;
+mod turn;
 
 use alloc::vec::Vec;
 
