@@ -214,7 +214,7 @@ pub mod __private {
             check_beside_options, check_param, is_counted, is_settable,
         };
         pub use crate::client::results::{answered_call, results_message, text_of_result};
-        pub use crate::client::{open_call, push_member};
+        pub use crate::client::{OwnTools, open_call, push_member};
         pub use crate::error::escaped::EscapedText;
     }
 

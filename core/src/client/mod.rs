@@ -12,10 +12,23 @@ mod secret;
 mod turn;
 
 use alloc::vec::Vec;
+use core::ops::Deref;
 
 use crate::error::Misuse;
 use crate::json::write::quoted;
 use crate::run::{CallIndex, Run};
+
+/// A run's tools, which the run owns, as the loop takes them.
+#[derive(Debug)]
+pub struct OwnTools<T>(pub T);
+
+impl<T> Deref for OwnTools<T> {
+    type Target = T;
+
+    fn deref(&self) -> &T {
+        &self.0
+    }
+}
 
 /// Returns the unanswered call with this id.
 ///

@@ -70,7 +70,7 @@ use concurrent::Concurrent;
 use hooks::Hooks;
 use notes::Notes;
 use retried::RetryCause;
-use tools::OwnTools;
+use tools::{OwnTools, Toolset};
 
 pub use build::{DEFAULT_MAX_TOKENS, RunBuilder};
 pub use events::OwnedEvent;
@@ -187,7 +187,7 @@ pub struct Run {
     /// What requests contain besides the conversation and the tools.
     request: Request,
     /// The loop, with the tools, the clock, the hooks and the running calls.
-    turns: Loop<OwnTools, SharedClock, Hooks, Concurrent>,
+    turns: Loop<OwnTools<Toolset>, SharedClock, Hooks, Concurrent>,
     /// The request under way. It is kept beside the machine, never in it.
     exchange: Exchange<HttpBody, HttpError>,
     /// The error in the run's configuration, reported at its first use.
