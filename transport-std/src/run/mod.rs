@@ -266,7 +266,6 @@ impl Run {
     pub fn append(&mut self, message: impl ToMessages) -> Result<&mut Self, Error> {
         self.render_prefix();
         self.machine.append(message::unbracketed(&message.to_messages()?))?;
-        self.drop_answered_jobs();
         self.go_on();
         Ok(self)
     }
@@ -334,7 +333,6 @@ impl Run {
     /// asked to continue.
     pub fn resume(&mut self) -> &mut Self {
         self.machine.resume();
-        self.drop_answered_jobs();
         self.go_on();
         self
     }
@@ -500,8 +498,14 @@ impl Run {
         self.turns.hooks.is_cancelled()
     }
 
-    /// Ends a cancellation that has taken effect.
+    /// Ends a cancellation that has taken effect, and drops running calls that the machine has
+    /// answered itself: a message after the end of a run closes its open calls.
     fn go_on(&mut self) {
+        for call in self.turns.executor.calls() {
+            if self.machine.is_answered(call) || !self.machine.has_call(call) {
+                self.turns.executor.drop_call(call);
+            }
+        }
         if core::mem::take(&mut self.notes.is_wound_down) {
             self.turns.hooks.renew();
         }
