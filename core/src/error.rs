@@ -125,7 +125,9 @@ impl TransportKind {
         matches!(self, Self::Closed | Self::Connect | Self::Dns | Self::Timeout | Self::Other)
     }
 
-    const fn text(self) -> &'static str {
+    /// Returns the text of the error. Hidden: it is for the C interface, which has no `core::fmt`.
+    #[doc(hidden)]
+    pub const fn text(self) -> &'static str {
         match self {
             Self::Closed => "the connection was closed",
             Self::Connect => "could not connect",
@@ -344,25 +346,35 @@ impl fmt::Display for ApiError {
     }
 }
 
+impl Protocol {
+    /// Returns the text of the error, and what was expected. Hidden: it is for the C interface,
+    /// which has no `core::fmt`.
+    #[doc(hidden)]
+    pub const fn text(self) -> (&'static str, Option<Phrase>) {
+        let text = match self {
+            Self::EndedEarly => "the reply ended before it was complete",
+            Self::NotAMessage => "the reply is a JSON object, but not a message: it has no content",
+            Self::NotAReply => "the reply is neither an event stream nor a JSON object",
+            Self::Json { expected, .. } => return ("invalid JSON", Some(expected)),
+            Self::Event { expected } => return ("unexpected event", Some(expected)),
+            Self::ThreadIgnored => {
+                "the server ignored the message thread: it reported fewer input tokens than the \
+                 thread contains"
+            }
+            Self::Utf8 => "the reply is not valid UTF-8",
+        };
+        (text, None)
+    }
+}
+
 impl fmt::Display for Protocol {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::EndedEarly => f.write_str("the reply ended before it was complete"),
-            Self::NotAMessage => {
-                f.write_str("the reply is a JSON object, but not a message: it has no content")
-            }
-            Self::NotAReply => {
-                f.write_str("the reply is neither an event stream nor a JSON object")
-            }
-            Self::Json { at, expected } => {
-                write!(f, "invalid JSON at byte {at}: expected {expected}")
-            }
-            Self::Event { expected } => write!(f, "unexpected event: expected {expected}"),
-            Self::ThreadIgnored => f.write_str(
-                "the server ignored the message thread: it reported fewer input tokens than the thread contains",
-            ),
-            Self::Utf8 => f.write_str("the reply is not valid UTF-8"),
+        let (text, expected) = self.text();
+        f.write_str(text)?;
+        if let Self::Json { at, .. } = self {
+            write!(f, " at byte {at}")?;
         }
+        expected.map_or(Ok(()), |expected| write!(f, ": expected {expected}"))
     }
 }
 

@@ -205,14 +205,16 @@ pub mod __private {
         pub use crate::__of_delta as of_delta;
         pub use crate::__params as params;
         pub use crate::__run_options as run_options;
+        pub use crate::__secret as secret;
         pub use crate::__tool_results as tool_results;
+        pub use crate::__turn as turn;
         pub use crate::client::envelope::Envelope;
-        pub use crate::client::open_call;
         pub use crate::client::owned_call::OwnedCall;
         pub use crate::client::params::{
             check_beside_options, check_param, is_counted, is_settable,
         };
         pub use crate::client::results::{answered_call, results_message, text_of_result};
+        pub use crate::client::{OwnTools, open_call, push_member};
         pub use crate::error::escaped::EscapedText;
     }
 

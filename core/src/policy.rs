@@ -63,10 +63,12 @@ pub enum Limit {
     Turns,
 }
 
-/// Writes what is limited, in words.
-impl core::fmt::Display for Limit {
-    fn fmt(&self, f: &mut core::fmt::Formatter<'_>) -> core::fmt::Result {
-        f.write_str(match self {
+impl Limit {
+    /// Returns what is limited, in words. Hidden: it is for the C interface, which has no
+    /// `core::fmt`.
+    #[doc(hidden)]
+    pub const fn text(self) -> &'static str {
+        match self {
             Self::Calls => "calls",
             Self::InputTokens => "input tokens",
             Self::OutputTokens => "output tokens",
@@ -74,7 +76,14 @@ impl core::fmt::Display for Limit {
             Self::Time => "time",
             Self::Transcript => "transcript",
             Self::Turns => "turns",
-        })
+        }
+    }
+}
+
+/// Writes what is limited, in words.
+impl core::fmt::Display for Limit {
+    fn fmt(&self, f: &mut core::fmt::Formatter<'_>) -> core::fmt::Result {
+        f.write_str(self.text())
     }
 }
 

@@ -21,6 +21,7 @@ use core::ops::Range;
 use embassy_time::{Duration, Instant, with_deadline};
 use toolrunner_core::transport::{Body, Head, ReplyHead};
 
+use crate::transport::end_of;
 use crate::{Error, Link, Target};
 
 /// What remains to be read of a reply's body.
@@ -90,7 +91,7 @@ impl<L: Link> Http<L> {
 
     /// Returns the time by which the next piece must arrive.
     fn patience(&self) -> Instant {
-        Instant::now().checked_add(self.idle).unwrap_or(Instant::MAX).min(self.deadline)
+        end_of(self.idle, self.deadline)
     }
 
     /// Marks the connection as dirty and sends the request.

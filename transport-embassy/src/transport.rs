@@ -43,13 +43,18 @@ impl Timeouts {
 impl Timeouts {
     /// Returns the end of a turn that begins now.
     pub(crate) fn turn_end(&self) -> Instant {
-        Instant::now().checked_add(self.turn).unwrap_or(Instant::MAX)
+        end_of(self.turn, Instant::MAX)
     }
 
     /// Returns the end of an attempt to connect that begins now, in a turn that ends at `deadline`.
     pub(crate) fn connect_end(&self, deadline: Instant) -> Instant {
-        Instant::now().checked_add(self.connect).unwrap_or(Instant::MAX).min(deadline)
+        end_of(self.connect, deadline)
     }
+}
+
+/// Returns the end of `time` that begins now, at the latest `deadline`.
+pub(crate) fn end_of(time: Duration, deadline: Instant) -> Instant {
+    Instant::now().checked_add(time).unwrap_or(Instant::MAX).min(deadline)
 }
 
 impl Default for Timeouts {

@@ -217,7 +217,7 @@ impl Http {
                 }
             }
             State::ChunkSize => {
-                let size = hexadecimal(line).ok_or(WRONG)?;
+                let size = chunk_size(line).ok_or(WRONG)?;
                 self.state = if size == 0 { State::Trailer } else { State::Chunk(size) };
             }
             State::ChunkEnd if line.is_empty() => self.state = State::ChunkSize,
@@ -239,7 +239,7 @@ impl Http {
             return Some(if is_chunked { Ok(Framing::Chunked) } else { Err(WRONG) });
         }
         if name.eq_ignore_ascii_case(b"content-length") {
-            let len = decimal(value).ok_or(WRONG);
+            let len = number::<10>(value).ok_or(WRONG);
             return Some(match (self.framing, len) {
                 (_, Err(error)) => Err(error),
                 (Framing::Chunked, _) => Ok(Framing::Chunked),
@@ -269,30 +269,25 @@ fn status(line: &[u8]) -> Option<(u16, bool)> {
     let (version, rest) = rest.split_first()?;
     let digits = rest.strip_prefix(b" ")?;
     let is_end = matches!(digits.get(3), None | Some(b' '));
-    let status = decimal(digits.get(..3)?).and_then(|status| u16::try_from(status).ok())?;
+    let status = number::<10>(digits.get(..3)?).and_then(|status| u16::try_from(status).ok())?;
     (is_end && status >= 100 && version.is_ascii_digit()).then_some((status, *version > b'0'))
 }
 
-fn decimal(digits: &[u8]) -> Option<u64> {
-    if digits.is_empty() {
-        return None;
-    }
-    digits.iter().try_fold(0_u64, |number, digit| match digit {
-        b'0'..=b'9' => number.checked_mul(10)?.checked_add(u64::from(*digit - b'0')),
-        _ => None,
-    })
+/// Returns the size of a chunk. Extensions after it are ignored.
+fn chunk_size(line: &[u8]) -> Option<u64> {
+    let end = line.iter().position(|byte| *byte == b';').unwrap_or(line.len());
+    number::<16>(line.get(..end)?.trim_ascii())
 }
 
-/// Returns the size of a chunk. Extensions after it are ignored.
-fn hexadecimal(line: &[u8]) -> Option<u64> {
-    let end = line.iter().position(|byte| *byte == b';').unwrap_or(line.len());
-    let digits = line.get(..end)?.trim_ascii();
+/// Parses an unsigned number without a sign or spaces. The base is a constant, because for others
+/// `to_digit` can panic.
+fn number<const BASE: u32>(digits: &[u8]) -> Option<u64> {
     if digits.is_empty() {
         return None;
     }
     digits.iter().try_fold(0_u64, |number, digit| {
-        let digit = char::from(*digit).to_digit(16)?;
-        number.checked_mul(16)?.checked_add(u64::from(digit))
+        let digit = char::from(*digit).to_digit(BASE)?;
+        number.checked_mul(u64::from(BASE))?.checked_add(u64::from(digit))
     })
 }
 

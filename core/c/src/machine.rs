@@ -74,7 +74,7 @@ impl Machine {
     }
 
     /// Creates a machine that can only report why its initialization failed.
-    fn void(error: Error) -> Self {
+    pub(crate) fn void(error: Error) -> Self {
         let setup =
             Setup { config: Config::new("", 0), system: None, tools: Tools(Value::default()) };
         let mut this = Self::new(setup, Run::new(Transcript::new(&mut [])));

@@ -2,7 +2,6 @@
 //! event.
 
 use core::ffi::c_char;
-use toolrunner_core::__private::{Piece, Sink};
 
 use toolrunner_core::json::{Kind, Text, Value};
 use toolrunner_core::tool::{Decoder, ToolInput};
@@ -23,7 +22,8 @@ pub unsafe extern "C" fn toolrunner_member(
     // a zero byte.
     unsafe {
         let name = raw::constant(name).ok().flatten().unwrap_or_default();
-        let found = read(raw::bytes(object.ptr, object.len)).and_then(|object| object.member(name));
+        let found =
+            Value::first(raw::bytes(object.ptr, object.len)).and_then(|object| object.member(name));
         raw::give(value, found.map_or(toolrunner_text::EMPTY, |value| raw::lend(value.raw())));
         i32::from(found.is_some())
     }
@@ -39,7 +39,7 @@ pub unsafe extern "C" fn toolrunner_element(
 ) -> i32 {
     // SAFETY: the caller upholds the contract in the crate's documentation.
     unsafe {
-        let found = read(raw::bytes(array.ptr, array.len))
+        let found = Value::first(raw::bytes(array.ptr, array.len))
             .filter(|array| array.kind() == Kind::Array)
             .and_then(|array| array.elements().nth(i));
         raw::give(value, found.map_or(toolrunner_text::EMPTY, |value| raw::lend(value.raw())));
@@ -53,7 +53,7 @@ pub unsafe extern "C" fn toolrunner_element(
 pub unsafe extern "C" fn toolrunner_integer(json: toolrunner_text, number: *mut i64) -> i32 {
     // SAFETY: the caller upholds the contract in the crate's documentation.
     unsafe {
-        let found = read(raw::bytes(json.ptr, json.len))
+        let found = Value::first(raw::bytes(json.ptr, json.len))
             .and_then(|json| i64::decode(json, &mut Decoder::new(json, &mut [])).ok());
         raw::give(number, found.unwrap_or(0));
         i32::from(found.is_some())
@@ -65,7 +65,7 @@ pub unsafe extern "C" fn toolrunner_integer(json: toolrunner_text, number: *mut 
 pub unsafe extern "C" fn toolrunner_number(json: toolrunner_text, number: *mut f64) -> i32 {
     // SAFETY: the caller upholds the contract in the crate's documentation.
     unsafe {
-        let found = read(raw::bytes(json.ptr, json.len))
+        let found = Value::first(raw::bytes(json.ptr, json.len))
             .filter(|json| json.kind() == Kind::Number)
             .and_then(|json| toolrunner_core::__private::parse_f64(json.raw()));
         raw::give(number, found.unwrap_or(0.0));
@@ -89,18 +89,5 @@ pub unsafe extern "C" fn toolrunner_unescape(
     let out = unsafe { raw::memory(out, cap) };
     let inside = bytes.strip_prefix(b"\"").and_then(|rest| rest.strip_suffix(b"\""));
     let text = core::str::from_utf8(inside.unwrap_or(bytes)).unwrap_or_default();
-    written(out, |out| {
-        let mut utf8 = [0; 4];
-        for piece in Text::from_raw(text).pieces() {
-            match piece {
-                Piece::Plain(text) => out.put(text.as_bytes())?,
-                Piece::Char(c) => out.put(c.encode_utf8(&mut utf8).as_bytes())?,
-            }
-        }
-        Ok(())
-    })
-}
-
-fn read(json: &[u8]) -> Option<Value<'_>> {
-    Value::first(json)
+    written(out, |out| out.put_meaning(Text::from_raw(text)))
 }

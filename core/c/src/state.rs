@@ -124,9 +124,7 @@ pub unsafe extern "C" fn toolrunner_outcome(
                 Some(Outcome::Ended(reason)) => {
                     (TOOLRUNNER_OUTCOME_ENDED, reason.map_or("", |reason| reason.name()))
                 }
-                Some(Outcome::Limit(limit)) => {
-                    (TOOLRUNNER_OUTCOME_LIMIT, crate::words::limit_name(limit))
-                }
+                Some(Outcome::Limit(limit)) => (TOOLRUNNER_OUTCOME_LIMIT, limit.text()),
                 Some(Outcome::NeedsAnswer) => (TOOLRUNNER_OUTCOME_NEEDS_ANSWER, ""),
                 Some(Outcome::Stopped) => (TOOLRUNNER_OUTCOME_STOPPED, ""),
                 Some(_) => (TOOLRUNNER_OUTCOME_OTHER, ""),

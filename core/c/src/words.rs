@@ -1,9 +1,8 @@
 //! Error messages and texts for people, without `core::fmt`, which is large and can panic.
 
 use toolrunner_core::__private::{Decimal, Piece, Sink};
-use toolrunner_core::error::{Capacity, Error, Misuse, Protocol, TransportKind};
+use toolrunner_core::error::{Capacity, Error, Misuse};
 use toolrunner_core::json::Text;
-use toolrunner_core::policy::Limit;
 use toolrunner_core::run::Run;
 
 use crate::machine::{Machine, code};
@@ -39,7 +38,7 @@ impl BoundedText<'_> {
     }
 
     /// Writes a text with its escapes decoded.
-    fn put_meaning(&mut self, text: Text<'_>) -> Result<(), Capacity> {
+    pub(crate) fn put_meaning(&mut self, text: Text<'_>) -> Result<(), Capacity> {
         let mut utf8 = [0; 4];
         for piece in text.pieces() {
             match piece {
@@ -104,30 +103,15 @@ pub(crate) fn put_error(machine: &Machine, out: &mut BoundedText<'_>) -> Result<
         }
         Error::Protocol(wrong) => {
             out.put_text("protocol error: ")?;
-            let (before, text) = match wrong {
-                Protocol::EndedEarly => ("", "the reply ended before it was complete"),
-                Protocol::NotAMessage => {
-                    ("", "the reply is a JSON object, but not a message: it has no content")
-                }
-                Protocol::NotAReply => {
-                    ("", "the reply is neither an event stream nor a JSON object")
-                }
-                Protocol::Json { expected, .. } => ("invalid JSON: expected ", expected.as_str()),
-                Protocol::Event { expected } => ("unexpected event: expected ", expected.as_str()),
-                _ => ("", "the reply is not valid UTF-8"),
-            };
-            out.put_text(before)?;
-            out.put_text(text)
+            let (text, expected) = wrong.text();
+            out.put_text(text)?;
+            if let Some(expected) = expected {
+                out.put_text(": expected ")?;
+                out.put_text(expected.as_str())?;
+            }
+            Ok(())
         }
-        Error::Transport(kind) => out.put_text(match kind {
-            TransportKind::Closed => "the connection was closed",
-            TransportKind::Connect => "could not connect",
-            TransportKind::Dns => "could not resolve the host name",
-            TransportKind::Http => "the server did not send valid HTTP",
-            TransportKind::Timeout => "timed out waiting for data",
-            TransportKind::Tls => "the TLS session failed",
-            _ => "the transport failed",
-        }),
+        Error::Transport(kind) => out.put_text(kind.text()),
         _ => out.put_text("an error"),
     }
 }
@@ -197,15 +181,31 @@ pub(crate) fn info(error: Option<Error>) -> toolrunner_error_info {
     info
 }
 
-pub(crate) const fn limit_name(limit: Limit) -> &'static str {
-    match limit {
-        Limit::Calls => "calls",
-        Limit::InputTokens => "input tokens",
-        Limit::OutputTokens => "output tokens",
-        Limit::Repeats => "repeats",
-        Limit::Time => "time",
-        Limit::Transcript => "transcript",
-        Limit::Turns => "turns",
-        _ => "",
+#[cfg(test)]
+#[allow(clippy::unwrap_used, reason = "a test")]
+mod tests {
+    use toolrunner_core::error::{Protocol, TransportKind};
+
+    use super::*;
+
+    /// `Display` adds only the place of a mistake in JSON.
+    #[test]
+    fn errors_of_the_server_and_the_network_are_told_as_in_rust() {
+        let wrong = [
+            Protocol::EndedEarly,
+            Protocol::NotAMessage,
+            Protocol::NotAReply,
+            Protocol::ThreadIgnored,
+            Protocol::Utf8,
+        ];
+        let kinds = [TransportKind::Closed, TransportKind::Setup, TransportKind::Tls];
+        let errors = wrong.map(Error::Protocol).into_iter().chain(kinds.map(Error::Transport));
+        let mut machine = Machine::void(Error::Misuse(Misuse::NoMessages));
+        for error in errors {
+            machine.error = Some(error);
+            let mut out = [0; 200];
+            let len = written(&mut out, |out| put_error(&machine, out));
+            assert_eq!(core::str::from_utf8(out.get(..len).unwrap()).unwrap(), error.to_string());
+        }
     }
 }

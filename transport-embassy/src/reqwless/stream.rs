@@ -6,6 +6,7 @@ use embassy_time::{Duration, Instant, with_deadline};
 use embedded_io_async::{BufRead, ErrorKind, ErrorType, Read, Write};
 use toolrunner_core::transport::TransportError as _;
 
+use crate::transport::end_of;
 use crate::{Error, Link};
 
 /// A link as a byte stream. It ends each read at the end of a head, so that reqwless never reads a
@@ -87,7 +88,7 @@ impl<L: Link> Stream<L> {
 
     /// Returns the time by which the next piece must arrive.
     fn patience(&self) -> Instant {
-        Instant::now().checked_add(self.idle).unwrap_or(Instant::MAX).min(self.deadline)
+        end_of(self.idle, self.deadline)
     }
 
     async fn send(&mut self) -> Result<(), ErrorKind> {

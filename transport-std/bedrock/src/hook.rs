@@ -1,8 +1,9 @@
 //! Rewrites a request of the Messages API for Bedrock, and signs it.
 
-use core::fmt;
+use core::error::Error;
 
 use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
+use toolrunner_core::__private::client::push_member;
 use toolrunner_core::__private::quoted;
 use toolrunner_core::json::Value;
 use toolrunner_std::http::{HookFuture, OutgoingRequest, RequestHook};
@@ -18,17 +19,6 @@ pub(crate) struct BedrockHook {
     pub(crate) auth: Auth,
 }
 
-/// A request that Bedrock does not have.
-#[derive(Debug, PartialEq, Eq)]
-pub(crate) enum UnsupportedRequest {
-    /// Another endpoint than messages.
-    Endpoint(String),
-    /// The body is not a JSON object.
-    Body,
-    /// There is no model, or its name is not one.
-    Model,
-}
-
 impl RequestHook for BedrockHook {
     fn before_send<'a>(&'a self, request: &'a mut OutgoingRequest<'_>) -> HookFuture<'a> {
         Box::pin(async move {
@@ -39,13 +29,24 @@ impl RequestHook for BedrockHook {
 }
 
 impl BedrockHook {
-    fn rewrite(&self, request: &mut OutgoingRequest<'_>) -> Result<(), UnsupportedRequest> {
+    /// Rewrites the request.
+    ///
+    /// # Errors
+    /// Returns an error if it is a request that Bedrock does not have.
+    fn rewrite(
+        &self,
+        request: &mut OutgoingRequest<'_>,
+    ) -> Result<(), Box<dyn Error + Send + Sync>> {
         let path = request.path().split('?').next().unwrap_or_default();
         if path != "/v1/messages" || request.method() != "POST" {
-            return Err(UnsupportedRequest::Endpoint(format!("{} {path}", request.method())));
+            let method = request.method();
+            return Err(format!(
+                "Bedrock supports only the messages endpoint, not {method} {path}"
+            )
+            .into());
         }
         let body = request.body_to_vec();
-        let members = Value::first(&body).ok_or(UnsupportedRequest::Body)?;
+        let members = Value::first(&body).ok_or("the body is not a JSON object")?;
         let mut kept = Vec::with_capacity(body.len() + 128);
         let (mut model, mut streams) = (None, false);
         let (mut has_version, mut has_betas) = (false, false);
@@ -56,7 +57,7 @@ impl BedrockHook {
                 name => {
                     has_version |= name == "anthropic_version";
                     has_betas |= name == "anthropic_beta";
-                    push(&mut kept, name, value.raw());
+                    push_member(&mut kept, name, value.raw());
                 }
             }
         }
@@ -64,16 +65,16 @@ impl BedrockHook {
         let model = model.filter(|model| {
             !matches!(model.split(';').next().unwrap_or_default(), "" | "." | "..")
         });
-        let model = model.ok_or(UnsupportedRequest::Model)?;
+        let model = model.ok_or("the request has no valid Bedrock model id")?;
         if !has_version {
-            push(&mut kept, "anthropic_version", quoted(&self.version).as_bytes());
+            push_member(&mut kept, "anthropic_version", quoted(&self.version).as_bytes());
         }
         if let Some(betas) = request.header("anthropic-beta")
             && !has_betas
         {
             let betas = betas.split(',').map(str::trim).filter(|beta| !beta.is_empty());
             let list = betas.map(quoted).collect::<Vec<_>>().join(",");
-            push(&mut kept, "anthropic_beta", format!("[{list}]").as_bytes());
+            push_member(&mut kept, "anthropic_beta", format!("[{list}]").as_bytes());
         }
         kept.push(b'}');
         request.remove_header("anthropic-beta");
@@ -84,25 +85,3 @@ impl BedrockHook {
         Ok(())
     }
 }
-
-/// Adds a member to an object whose closing brace is not yet written.
-fn push(object: &mut Vec<u8>, name: &str, value: &[u8]) {
-    object.push(if object.is_empty() { b'{' } else { b',' });
-    object.extend_from_slice(quoted(name).as_bytes());
-    object.push(b':');
-    object.extend_from_slice(value);
-}
-
-impl fmt::Display for UnsupportedRequest {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::Endpoint(which) => {
-                write!(f, "Bedrock supports only the messages endpoint, not {which}")
-            }
-            Self::Body => f.write_str("the body is not a JSON object"),
-            Self::Model => f.write_str("the request has no valid Bedrock model id"),
-        }
-    }
-}
-
-impl core::error::Error for UnsupportedRequest {}

@@ -45,10 +45,13 @@ mod error;
 mod hooks;
 mod params;
 pub mod run;
-mod secret;
 mod threads;
 mod tools;
 mod transport;
+
+mod secret {
+    toolrunner_core::__private::client::secret!();
+}
 
 pub use toolrunner_core as machine;
 

@@ -23,7 +23,7 @@ use crate::error::Error;
 use crate::hooks::Control;
 use crate::params::Params;
 use crate::threads::Threads;
-use crate::tools::OwnTools;
+use crate::tools::{OwnTools, Toolset};
 use crate::transport::{HttpTransport, Pieces};
 
 pub use build::{DEFAULT_CONCURRENCY, DEFAULT_GRACE, DEFAULT_MAX_TOKENS, RunBuilder};
@@ -83,7 +83,7 @@ pub struct Run {
     params: Params,
     stream: bool,
     /// The loop, with the tools, the clock, the hooks and the running calls.
-    turns: Loop<OwnTools, SystemClock, Control, Threads>,
+    turns: Loop<OwnTools<Toolset>, SystemClock, Control, Threads>,
     /// The request under way.
     exchange: Exchange<PieceBody<Pieces>, Failure>,
     /// The error in the run's configuration, reported at each use.

@@ -1,10 +1,10 @@
 //! Tools behind a pointer, so that `Run` is not generic over them.
 
 use core::fmt;
-use core::ops::Deref;
 use std::sync::Arc;
 
 use toolrunner_core::__private::check_server_tools;
+pub(crate) use toolrunner_core::__private::client::OwnTools;
 use toolrunner_core::tool::{
     BoxTools, Definition, DynTools, Output, ToolCall, ToolError, Toolbox, Tools,
 };
@@ -65,18 +65,6 @@ impl fmt::Debug for Toolset {
         let names =
             (0..self.tools.dyn_count()).filter_map(|i| Some(self.tools.dyn_definition(i)?.name));
         f.debug_set().entries(names).finish()
-    }
-}
-
-/// A run's tools as the loop takes them.
-#[derive(Debug)]
-pub(crate) struct OwnTools(pub(crate) Toolset);
-
-impl Deref for OwnTools {
-    type Target = Toolset;
-
-    fn deref(&self) -> &Toolset {
-        &self.0
     }
 }
 

@@ -16,9 +16,12 @@ mod builder;
 mod check;
 mod environment;
 mod error;
-mod secret;
 #[cfg(test)]
 mod tests;
+
+mod secret {
+    toolrunner_core::__private::client::secret!();
+}
 
 use core::fmt;
 use core::time::Duration;

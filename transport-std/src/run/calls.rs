@@ -128,14 +128,4 @@ impl Run {
         self.check_setup()?;
         Ok(client::open_call(&self.machine, id)?)
     }
-
-    /// Drops running calls that the machine has answered itself: a message after the end of a run
-    /// closes its open calls.
-    pub(super) fn drop_answered_jobs(&mut self) {
-        for call in self.turns.executor.calls() {
-            if self.machine.is_answered(call) || !self.machine.has_call(call) {
-                self.turns.executor.drop_call(call);
-            }
-        }
-    }
 }

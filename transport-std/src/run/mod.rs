@@ -70,7 +70,7 @@ use concurrent::Concurrent;
 use hooks::Hooks;
 use notes::Notes;
 use retried::RetryCause;
-use tools::OwnTools;
+use tools::{OwnTools, Toolset};
 
 pub use build::{DEFAULT_MAX_TOKENS, RunBuilder};
 pub use events::OwnedEvent;
@@ -187,7 +187,7 @@ pub struct Run {
     /// What requests contain besides the conversation and the tools.
     request: Request,
     /// The loop, with the tools, the clock, the hooks and the running calls.
-    turns: Loop<OwnTools, SharedClock, Hooks, Concurrent>,
+    turns: Loop<OwnTools<Toolset>, SharedClock, Hooks, Concurrent>,
     /// The request under way. It is kept beside the machine, never in it.
     exchange: Exchange<HttpBody, HttpError>,
     /// The error in the run's configuration, reported at its first use.
@@ -266,7 +266,6 @@ impl Run {
     pub fn append(&mut self, message: impl ToMessages) -> Result<&mut Self, Error> {
         self.render_prefix();
         self.machine.append(message::unbracketed(&message.to_messages()?))?;
-        self.drop_answered_jobs();
         self.go_on();
         Ok(self)
     }
@@ -334,7 +333,6 @@ impl Run {
     /// asked to continue.
     pub fn resume(&mut self) -> &mut Self {
         self.machine.resume();
-        self.drop_answered_jobs();
         self.go_on();
         self
     }
@@ -500,8 +498,14 @@ impl Run {
         self.turns.hooks.is_cancelled()
     }
 
-    /// Ends a cancellation that has taken effect.
+    /// Ends a cancellation that has taken effect, and drops running calls that the machine has
+    /// answered itself: a message after the end of a run closes its open calls.
     fn go_on(&mut self) {
+        for call in self.turns.executor.calls() {
+            if self.machine.is_answered(call) || !self.machine.has_call(call) {
+                self.turns.executor.drop_call(call);
+            }
+        }
         if core::mem::take(&mut self.notes.is_wound_down) {
             self.turns.hooks.renew();
         }

@@ -1,6 +1,7 @@
 //! Tools behind a pointer, so that `Run` is not generic over them.
 
 use std::sync::Arc;
+pub(crate) use toolrunner_core::__private::client::OwnTools;
 use toolrunner_core::__private::{CallFuture, check_server_tools};
 
 use toolrunner_core::error::{Misuse, REFUSED_SCHEMA};
@@ -57,18 +58,6 @@ pub(crate) struct Toolset {
     pub(super) count: usize,
     /// The tool definitions of a request body that was passed as a whole: a JSON array.
     pub(super) declared: Option<Arc<str>>,
-}
-
-/// A run's tools behind a pointer, as the loop takes them.
-#[derive(Debug)]
-pub(crate) struct OwnTools(pub(crate) Toolset);
-
-impl core::ops::Deref for OwnTools {
-    type Target = Toolset;
-
-    fn deref(&self) -> &Toolset {
-        &self.0
-    }
 }
 
 impl Toolbox for Toolset {

@@ -1,10 +1,12 @@
 //! Rewrites a request of the Messages API for Vertex AI, and adds an access token.
 
+use core::error::Error;
 use core::fmt;
 use std::sync::Arc;
 
 use gcp_auth::TokenProvider;
 use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
+use toolrunner_core::__private::client::push_member;
 use toolrunner_core::__private::quoted;
 use toolrunner_core::json::Value;
 use toolrunner_std::Secret;
@@ -30,17 +32,6 @@ pub(crate) enum Auth {
     Provider(Arc<dyn TokenProvider>),
 }
 
-/// A request that Vertex AI does not have.
-#[derive(Debug, PartialEq, Eq)]
-enum UnsupportedRequest {
-    /// Another endpoint than messages and token counting.
-    Endpoint(String),
-    /// The body is not a JSON object.
-    Body,
-    /// There is no model, or its name is not one.
-    Model,
-}
-
 impl RequestHook for VertexHook {
     fn before_send<'a>(&'a self, request: &'a mut OutgoingRequest<'_>) -> HookFuture<'a> {
         Box::pin(async move {
@@ -58,15 +49,28 @@ impl RequestHook for VertexHook {
 }
 
 impl VertexHook {
-    fn rewrite(&self, request: &mut OutgoingRequest<'_>) -> Result<(), UnsupportedRequest> {
+    /// Rewrites the request.
+    ///
+    /// # Errors
+    /// Returns an error if it is a request that Vertex AI does not have.
+    fn rewrite(
+        &self,
+        request: &mut OutgoingRequest<'_>,
+    ) -> Result<(), Box<dyn Error + Send + Sync>> {
         let path = request.path().split('?').next().unwrap_or_default();
         let counts = match path {
             "/v1/messages" if request.method() == "POST" => false,
             "/v1/messages/count_tokens" if request.method() == "POST" => true,
-            _ => return Err(UnsupportedRequest::Endpoint(format!("{} {path}", request.method()))),
+            _ => {
+                let method = request.method();
+                return Err(format!(
+                    "Vertex AI has only messages and token counting, not {method} {path}"
+                )
+                .into());
+            }
         };
         let body = request.body_to_vec();
-        let members = Value::first(&body).ok_or(UnsupportedRequest::Body)?;
+        let members = Value::first(&body).ok_or("the body is not a JSON object")?;
         let mut kept = Vec::with_capacity(body.len() + 64);
         let (mut model, mut streams, mut has_version) = (None, false, false);
         for (name, value) in members.members() {
@@ -80,10 +84,10 @@ impl VertexHook {
                 "anthropic_version" => has_version = true,
                 _ => {}
             }
-            push(&mut kept, &name, value.raw());
+            push_member(&mut kept, &name, value.raw());
         }
         if !has_version {
-            push(&mut kept, "anthropic_version", quoted(&self.version).as_bytes());
+            push_member(&mut kept, "anthropic_version", quoted(&self.version).as_bytes());
         }
         kept.push(b'}');
         let (model, action) = match model {
@@ -92,7 +96,7 @@ impl VertexHook {
             Some(model) if !matches!(model.as_str(), "" | "." | "..") => {
                 (model, if streams { "streamRawPredict" } else { "rawPredict" })
             }
-            _ => return Err(UnsupportedRequest::Model),
+            _ => return Err("the request has no valid Vertex AI model id".into()),
         };
         request.set_path(format!(
             "/v1/projects/{}/locations/{}/publishers/anthropic/models/{}:{action}",
@@ -106,14 +110,6 @@ impl VertexHook {
     }
 }
 
-/// Adds a member to an object whose closing brace is not yet written.
-fn push(object: &mut Vec<u8>, name: &str, value: &[u8]) {
-    object.push(if object.is_empty() { b'{' } else { b',' });
-    object.extend_from_slice(quoted(name).as_bytes());
-    object.push(b':');
-    object.extend_from_slice(value);
-}
-
 impl fmt::Debug for Auth {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self {
@@ -122,17 +118,3 @@ impl fmt::Debug for Auth {
         })
     }
 }
-
-impl fmt::Display for UnsupportedRequest {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::Endpoint(which) => {
-                write!(f, "Vertex AI has only messages and token counting, not {which}")
-            }
-            Self::Body => f.write_str("the body is not a JSON object"),
-            Self::Model => f.write_str("the request has no valid Vertex AI model id"),
-        }
-    }
-}
-
-impl core::error::Error for UnsupportedRequest {}

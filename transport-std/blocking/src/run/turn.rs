@@ -1,8 +1,7 @@
 //! A turn handed to the caller: the reply is complete, but its calls have not run.
 
-use toolrunner_core::error::Misuse;
-use toolrunner_core::message::{ReplyMessage, StopReason, Usage};
-use toolrunner_core::run::{Call, ToolAnswer};
+use toolrunner_core::__private::client;
+use toolrunner_core::run::ToolAnswer;
 
 use super::Run;
 use crate::error::Error;
@@ -41,45 +40,7 @@ impl<'r> Turn<'r> {
         Self { run }
     }
 
-    /// Returns the reply: content, stop reason, usage, and every other field as received.
-    ///
-    /// # Errors
-    /// Returns `Misuse` if the reply contained no message at all, which never happens with replies
-    /// of the API.
-    pub fn message(&self) -> Result<ReplyMessage, Error> {
-        self.run.message().ok_or(Error::Misuse(Misuse::State("there is no reply")))
-    }
-
-    /// Returns the text of the reply: all its text blocks, joined.
-    pub fn text(&self) -> String {
-        self.run.message().map(|message| message.text()).unwrap_or_default()
-    }
-
-    /// Returns why the reply ended.
-    pub const fn stop_reason(&self) -> Option<StopReason> {
-        self.run.machine.stop_reason()
-    }
-
-    /// Returns whether the run ends with this turn unless a message is added, because the model
-    /// needs no further calls. A limit may still end the run after another turn.
-    pub const fn is_last(&self) -> bool {
-        self.run.machine.outcome().is_some()
-    }
-
-    /// Returns the tokens of this turn.
-    pub const fn usage(&self) -> Usage {
-        self.run.machine.turn_usage()
-    }
-
-    /// Returns the number of the turn, from 1.
-    pub const fn number(&self) -> u32 {
-        self.run.machine.turns()
-    }
-
-    /// Returns the model's calls, in its order.
-    pub fn calls(&self) -> impl Iterator<Item = Call<'_>> {
-        self.run.machine.calls().filter_map(|i| self.run.machine.call(i))
-    }
+    client::turn!();
 
     /// Runs the turn's calls, once, and returns their results, to inspect or edit before they are
     /// sent. Empty if there are no calls, or if the stop reason or a limit prevents them from
@@ -164,4 +125,4 @@ impl<'r> Turn<'r> {
     }
 }
 
-toolrunner_core::__private::client::tool_results!(note_front);
+client::tool_results!(note_front);
