@@ -361,15 +361,16 @@ fn next_member<'s, 'v>(
         return Ok(None);
     };
     while let Some((name, inner)) = rest.next() {
-        let (known, place) = if let Some((tag, expected)) = tag
+        let (known, property, place) = if let Some((tag, expected)) = tag
             && name == *tag
         {
             if inner.as_text().is_none_or(|text| text != *expected) {
                 return check.wrong(inner, Expectation::Bound("the string", expected));
             }
-            (tag, properties.len())
+            (tag, None, properties.len())
         } else {
-            let place = properties.iter().position(|property| name == *property.name);
+            let mut places = properties.iter().enumerate();
+            let place = places.find(|(_, property)| name == *property.name);
             let unknown = || {
                 check.error(
                     inner,
@@ -380,8 +381,8 @@ fn next_member<'s, 'v>(
                     ActualValue::Unknown,
                 )
             };
-            let place = place.ok_or_else(unknown)?;
-            (properties.get(place).map_or("", |property| property.name), place)
+            let (place, property) = place.ok_or_else(unknown)?;
+            (property.name, Some(property), place)
         };
         let bit = u32::try_from(place).ok().and_then(|place| 1_usize.checked_shl(place));
         let is_repeated = match bit {
@@ -393,7 +394,7 @@ fn next_member<'s, 'v>(
         if is_repeated {
             return check.wrong(inner, Expectation::Words("one member of this name"));
         }
-        if let Some(property) = properties.get(place) {
+        if let Some(property) = property {
             return Ok(Some((&property.schema, inner)));
         }
     }
