@@ -134,7 +134,7 @@ pub(crate) const WHOLE: Level = 7..12;
 pub(crate) const COUNTS: Level = 12..16;
 const IN_DELTA: Level = 16..NAMES.len();
 const _: () = {
-    let (_, in_delta) = NAMES.split_at(IN_DELTA.start);
+    let in_delta = NAMES.split_at_checked(IN_DELTA.start).unwrap().1;
     assert!(all_differ(in_delta), "two rows of the table of deltas have the same member");
 };
 
