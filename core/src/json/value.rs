@@ -168,19 +168,13 @@ impl<'a> Value<'a> {
 
     /// Returns whether there is a member `name`. Does not read past the first one.
     pub(crate) fn has_member(self, name: &str) -> bool {
-        self.first_member(name).is_some()
-    }
-
-    /// Returns the value of the first member `name`, or `None` if there is none. Does not read past
-    /// it, so this is for an object that has at most one such member.
-    pub(crate) fn first_member(self, name: &str) -> Option<Self> {
         let mut members = self.members();
-        while let Some((key, value)) = members.next_raw() {
+        while let Some((key, _)) = members.next_raw() {
             if means(key, name) {
-                return Some(value);
+                return true;
             }
         }
-        None
+        false
     }
 
     /// Returns whether the value is a string whose unescaped form is `text`.

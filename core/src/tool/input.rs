@@ -4,7 +4,7 @@
 use core::fmt;
 
 use super::{Notice, Output, ToolCall, ToolError};
-use crate::json::{IS_CHIP, Text, Value, parse_f64, parse_integer, parse_small_integer};
+use crate::json::{Text, Value, parse_f64, parse_integer, parse_small_integer};
 use crate::schema::{ActualValue, Expectation, InputError, RawSchema, Schema, Types, Variant};
 
 /// A type that a tool can take as an argument. `derive(ToolInput)` implements it for structs and
@@ -221,7 +221,7 @@ impl<'a> Decoder<'a> {
         object: Value<'a>,
         name: &'static str,
     ) -> Result<T, InputError<'static>> {
-        match only_member(object, name) {
+        match object.member(name) {
             Some(value) => T::decode(value, self),
             None => T::absent().ok_or_else(|| {
                 let types = const { T::SCHEMA.types() };
@@ -240,14 +240,8 @@ impl<'a> Decoder<'a> {
         name: &'static str,
         default: impl FnOnce() -> T,
     ) -> Result<T, InputError<'static>> {
-        only_member(object, name).map_or_else(|| Ok(default()), |value| T::decode(value, self))
+        object.member(name).map_or_else(|| Ok(default()), |value| T::decode(value, self))
     }
-}
-
-/// Returns the value of a member that occurs at most once, because the object was checked.
-fn only_member<'a>(object: Value<'a>, name: &str) -> Option<Value<'a>> {
-    // A chip has code for the last member of a name in any case.
-    if IS_CHIP { object.member(name) } else { object.first_member(name) }
 }
 
 /// Returns whether a value fits the schema of the variant at `i`.
