@@ -148,7 +148,11 @@ def check_firmware():
     expected = (folder / "expected.txt").read_text()
     if said != expected:
         fail(f"the firmware said:\n{said}\nnot:\n{expected}")
-    print(f"examples/c/firmware: as expected; flash {int(size[0]) + int(size[1])} bytes, static RAM {int(size[1]) + int(size[2])} bytes")
+    flash, memory = int(size[0]) + int(size[1]), int(size[1]) + int(size[2])
+    documented = re.search(r"KB of flash instead of (\d+) KB", (ROOT / "core/c/README.md").read_text())
+    if not documented or abs(flash - 1000 * int(documented[1])) > 1000:
+        fail(f"core/c/README.md has another size of the firmware than {flash} bytes")
+    print(f"examples/c/firmware: as expected; flash {flash} bytes, static RAM {memory} bytes")
 
 
 def sections(module):
