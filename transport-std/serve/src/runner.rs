@@ -535,8 +535,8 @@ impl Loop {
         String::from_utf8(frame).ok()
     }
 
-    /// Returns the change from the last conversation to the run's, with `added` after it; `None` if
-    /// there is none.
+    /// Returns the change from the last conversation to the run's, with `added` after it. Returns
+    /// `None` if nothing changes.
     fn patch(&mut self, added: &str) -> Option<Patch> {
         let conversation = self.run.machine().messages();
         let same = common_prefix(self.transcript.as_bytes(), conversation);

@@ -407,8 +407,8 @@ fn request(
     Ok(request)
 }
 
-/// Returns the reply's head, or why there is none. Called for each poll, so that the head is moved
-/// as rarely as possible.
+/// Returns the reply's head, or the reason why it did not arrive. This runs for each poll, so that
+/// the head is moved as rarely as possible.
 fn answered(
     host: &Host,
     timer: &mut IdleTimer,
