@@ -314,10 +314,7 @@ fn a_result_that_does_not_fit_says_what_its_capacity_says() {
 fn a_long_error_says_that_it_was_cut() {
     let error = ToolError::format(format_args!("{:>200}", "end"));
     let text = error.to_string();
-    assert!(
-        text.ends_with(" […cut]") && text.len() == toolrunner_core::tool::ToolError::MAX_TEXT,
-        "{text}"
-    );
+    assert!(text.ends_with(" […cut]") && text.len() == ToolError::MAX_TEXT, "{text}");
 }
 
 #[test]

@@ -104,7 +104,10 @@ pub(super) enum Input {
     /// The reply broke off, and its complete blocks were kept.
     KeptBlocks,
     /// The reply broke off after one of its calls had started, and was kept up to there.
-    #[cfg_attr(not(feature = "alloc"), expect(dead_code, reason = "no call starts early"))]
+    #[cfg_attr(
+        not(any(test, feature = "alloc")),
+        expect(dead_code, reason = "no call starts early")
+    )]
     KeptCalls,
     /// A limit forbids the next request or call.
     Limit(Limit),
