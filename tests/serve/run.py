@@ -21,17 +21,26 @@ DIFFERENCES = {
 HERE = pathlib.Path(__file__).parent
 
 
+# Keeps the ports of this program from others that run at the same time, while no server listens on them.
+RESERVED = []
+
+
 def free_port():
     """Returns a free port below those that systems assign to connections, so that it stays free
-    while its server restarts.
+    while its server restarts. The UDP port of the same number, which no server uses, is bound as long
+    as this program runs, so that another one does not choose it.
     """
     for port in random.sample(range(20000, 32000), 100):
-        with socket.socket() as s:
-            try:
+        mark = socket.socket(type=socket.SOCK_DGRAM)
+        try:
+            mark.bind(("127.0.0.1", port))
+            with socket.socket() as s:
                 s.bind(("127.0.0.1", port))
-                return port
-            except OSError:
-                pass
+        except OSError:
+            mark.close()
+        else:
+            RESERVED.append(mark)
+            return port
     sys.exit("no port is free")
 
 
