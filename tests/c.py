@@ -45,11 +45,14 @@ def fail(words):
 
 
 class Scripted:
-    """Runs the scripted model on a port of this machine."""
+    """Runs the scripted model on a port of this machine: the program that the environment names, or a new build."""
 
     def __enter__(self):
-        run("cargo", "build", "-q", "-p", "toolrunner-examples", "--bin", "scripted_server")
-        self.process = subprocess.Popen([TARGET / "debug/scripted_server"], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
+        server = os.environ.get("SCRIPTED_SERVER")
+        if not server:
+            run("cargo", "build", "-q", "-p", "toolrunner-examples", "--bin", "scripted_server")
+            server = TARGET / "debug/scripted_server"
+        self.process = subprocess.Popen([server], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
         return self.process.stdout.readline().strip()
 
     def __exit__(self, *_):
@@ -67,7 +70,7 @@ def check_header():
     """Checks that the header is what cbindgen generates and that C and C++ compile it."""
     tool = TARGET / "tools/bin/cbindgen"
     if not tool.exists():
-        run("cargo", "install", "-q", "--locked", "--root", TARGET / "tools", "cbindgen@0.29.4")
+        run("cargo", "install", "-q", "--debug", "--locked", "--root", TARGET / "tools", "cbindgen@0.29.4")
     arguments = [tool, "--quiet", "--config", "core/c/cbindgen.toml", "--output", HEADER]
     if "BLESS" in os.environ:
         run(*arguments, "core/c")

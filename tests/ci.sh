@@ -5,8 +5,9 @@
 #   tests/ci.sh PART...     runs only these parts
 #   tests/ci.sh --list      prints their names
 #   tests/ci.sh dynamodb    runs the suite for the DynamoDB store, whose SDK takes minutes to build
-#   tests/ci.sh long        runs the checks that take hours: 200 000 random conversations; more than 500 killed servers and as many
-#                           killed writers; the test suites of core and both transports under valgrind
+#   tests/ci.sh long        runs the checks that take hours: 200 000 random conversations; 1 000 000 simulated schedules of a server;
+#                           more than 500 killed servers and as many killed writers; the fuzz targets for five minutes each; the test
+#                           suites of core and both transports under valgrind; more targets
 #
 # On Debian, as root, it installs the packages that it needs. Elsewhere it reports the missing packages and skips the parts that need them;
 # with NO_SKIP=1 a skipped part counts as a failure. SCENARIOS=DIR also plays the scenarios in DIR. The logs are in target/ci.
@@ -37,7 +38,7 @@ packages() {
     kills) echo postgresql nginx-light python3 curl gcc libc6-dev ca-certificates ;;
     mcp) echo python3-venv gcc libc6-dev ca-certificates ;;
     dynamodb) echo python3-venv curl gcc libc6-dev ca-certificates ;;
-    long) echo valgrind postgresql nginx-light python3-venv curl gcc libc6-dev ca-certificates ;;
+    long) echo valgrind rustc-web cargo-web rust-web-src lld llvm postgresql nginx-light python3-venv curl gcc libc6-dev ca-certificates ;;
     valgrind | bench) echo valgrind python3 gcc libc6-dev ca-certificates ;;
     boards) echo rustc-web cargo-web rust-web-src lld python3 gcc libc6-dev ca-certificates ;;
     targets) echo rustc-web cargo-web rust-web-src gcc libc6-dev ca-certificates ;;
@@ -45,6 +46,38 @@ packages() {
     firmware | sizes) echo rustc-web cargo-web rust-web-src lld llvm qemu-system-arm qemu-system-misc gcc libc6-dev python3 openssl ca-certificates ;;
     *) return 1 ;;
     esac
+}
+
+# The packages and features of every debug build, and of every optimized one. Cargo resolves the features of the dependencies for the
+# selected packages together, so a part that selected only what it needs would build most crates again. toolrunner-embassy is tested without
+# its feature `defmt`, and the crates on the AWS SDK take minutes to build.
+DEBUG=(--workspace --exclude toolrunner-embassy --exclude toolrunner-serve-dynamodb --exclude toolrunner-bedrock --all-features)
+OPTIMIZED=(--profile soak -p toolrunner-std -p toolrunner-tests)
+
+# Builds programs as `unit` builds them. The named test makes Cargo count the dependencies of tests, too.
+debug_programs() {
+    local program bins=()
+    for program in "$@"; do
+        bins+=(--bin "$program")
+    done
+    cargo build "${DEBUG[@]}" --test readme "${bins[@]}"
+}
+
+# Runs shell commands at the same time, for programs that mostly wait, and prints the output of each after its end.
+together() {
+    local command failed=0 processes=() i
+    mkdir -p target/ci/together
+    for command in "$@"; do
+        bash -ec "$command" >"target/ci/together/${#processes[@]}" 2>&1 &
+        processes+=($!)
+    done
+    for i in "${!processes[@]}"; do
+        shift $((i > 0))
+        wait "${processes[i]}" || failed=1
+        echo "# $1"
+        cat "target/ci/together/$i"
+    done
+    return $failed
 }
 
 # ---- The parts. Each runs in its own shell, so that its first failing command ends it. ----
@@ -66,16 +99,16 @@ part_clippy() {
     # Excludes the DynamoDB store, as `doc` does, because its SDK takes minutes to build. See `dynamodb`.
     cargo clippy --workspace --exclude toolrunner-serve-dynamodb --exclude toolrunner-bedrock --all-targets --all-features -- -D warnings
     cargo clippy -p toolrunner-core --no-default-features -- -D warnings
+    cargo clippy -p toolrunner-core --all-targets -- -D warnings
     cargo clippy -p toolrunner-core --features alloc -- -D warnings
     cargo clippy -p toolrunner-std --no-default-features -- -D warnings
     cargo clippy -p toolrunner-serve --no-default-features -- -D warnings
 }
 
 part_unit() {
-    # toolrunner-embassy is tested without its feature `defmt`, whose log records need a debug probe, which does not exist on the host. That
-    # feature is built for chips and in clippy. The faults and the soak have their own parts.
-    cargo test --no-fail-fast --workspace --exclude toolrunner-embassy --exclude toolrunner-serve-dynamodb --exclude toolrunner-bedrock --all-features -- --skip every_fault_on_every_adapter \
-        --skip no_call_is_lost_and_none_runs_twice
+    # The faults and the soak have their own parts.
+    cargo test --no-fail-fast "${DEBUG[@]}" -- --skip every_fault_on_every_adapter --skip no_call_is_lost_and_none_runs_twice
+    # The log records of the feature `defmt` need a debug probe, which does not exist on the host. It is built for chips and in clippy.
     cargo test -p toolrunner-embassy --features embassy-net,flash,reqwless
     # Features only add, but a build with all of them hides code that needs one of them.
     cargo test -p toolrunner-core
@@ -89,7 +122,7 @@ part_mcp() {
     local python=target/mcp-python/bin/python
     [ -x "$python" ] || python3 -m venv target/mcp-python
     "$python" -m pip install --quiet --disable-pip-version-check 'mcp>=2.3,<3' uvicorn
-    MCP_PYTHON="$PWD/$python" cargo test -p toolrunner-mcp --test official -- --ignored
+    MCP_PYTHON="$PWD/$python" cargo test "${DEBUG[@]}" --test official -- --ignored
 }
 
 # Checks the licences, sources and banned crates of every lock file, and duplicates in the workspace's, by deny.toml. Building cargo-deny
@@ -100,43 +133,41 @@ part_deny() {
 
 # Runs random conversations over the front end and checks that no call is lost or runs twice: see transport-std/tests/soak.
 part_soak() {
-    SOAK="${SOAK:-20000}" cargo test -q --profile soak -p toolrunner-std --features testing --test soak -- --nocapture
+    SOAK="${SOAK:-20000}" cargo test -q "${OPTIMIZED[@]}" --test soak -- --nocapture
 }
 
-# Runs five conversations under every fault on each adapter, and prints the matrix. An optimized build, which `conformance` needs too, takes
-# a tenth of the time.
+# Runs five conversations under every fault on each adapter, and prints the matrix. An optimized build takes a tenth of the time.
 part_faults() {
-    cargo test -q --release -p toolrunner-tests --test faults -- --nocapture
+    cargo test -q "${OPTIMIZED[@]}" --test faults -- --nocapture
 }
 
 # Runs the engine of toolrunner-serve under many schedules of crashes and failures, the HTTP contract on the stores that need no
 # installation, and the test of a server's traces.
 part_serve() {
-    SIMULATOR_SCHEDULES=100000 cargo test --profile soak -p toolrunner-serve --lib simulator
-    cargo build -p toolrunner-examples-serve --bins
-    local store
-    for store in memory sqlite; do
-        python3 tests/serve/run.py target/debug/contract_agent --store "$store" --patience 4
-    done
-    python3 tests/serve/run.py target/debug/contract_agent --profile motus --patience 3
-    python3 tests/serve/traces.py target/debug/contract_agent
-    python3 tests/serve/webhooks.py target/debug/contract_agent --patience 2
-    python3 tests/serve/interface.py target/debug/contract_agent
-    python3 tests/serve/motus.py
+    SIMULATOR_SCHEDULES=${SIMULATOR_SCHEDULES:-10000} cargo test "${DEBUG[@]}" --lib simulator
+    debug_programs contract_agent quickstart_server echo_agent
+    together \
+        "python3 tests/serve/run.py target/debug/contract_agent --store memory --patience 4" \
+        "python3 tests/serve/run.py target/debug/contract_agent --store sqlite --patience 4" \
+        "python3 tests/serve/run.py target/debug/contract_agent --profile motus --patience 3" \
+        "python3 tests/serve/traces.py target/debug/contract_agent" \
+        "python3 tests/serve/webhooks.py target/debug/contract_agent --patience 2" \
+        "python3 tests/serve/interface.py target/debug/contract_agent" \
+        "python3 tests/serve/motus.py"
     # The costs that are compared with the goals exactly are measured by hand: they need a quiet machine.
     python3 tests/serve/figures.py target/debug --smoke
 }
 
 # Tests the server's page in headless Chromium, at the width of a desktop and of a phone, and the browser toolset over Chromium.
 part_playground() {
-    cargo test -p toolrunner-examples-browser --test chromium -- --ignored
-    cargo build -p toolrunner-examples-serve --bin contract_agent
+    cargo test "${DEBUG[@]}" --test chromium -- --ignored
+    debug_programs contract_agent
     python3 tests/serve/playground.py target/debug/contract_agent
 }
 
 # Runs each fuzz target for FUZZ_SECONDS seconds with the stable engine. See tests/fuzz.
 part_fuzz() {
-    (cd tests/fuzz && cargo run -q --locked --release --bin fuzz -- --seconds "${FUZZ_SECONDS:-8}")
+    (cd tests/fuzz && cargo run -q --locked --release --bin fuzz -- --seconds "${FUZZ_SECONDS:-5}")
 }
 
 # Runs the test suites of core and of both transports under memcheck, except for the tests that tests/valgrind.py leaves out, with a reason
@@ -148,7 +179,7 @@ part_valgrind() {
 # Compares the instruction counts of the state machine with tests/benches/counts.txt, and checks that the timed benches run.
 part_bench() {
     python3 tests/benches/count.py
-    (cd tests/benches && cargo bench -q --locked --bench times -- --test >/dev/null)
+    (cd tests/benches && cargo test -q --locked --bench times >/dev/null)
 }
 
 # Builds the documentation, and compares the public API of core and toolrunner-std with tests/api.
@@ -169,9 +200,10 @@ part_conformance() {
     if [ -n "${SCENARIOS:-}" ]; then
         files+=("$SCENARIOS")
     fi
+    cargo build -q "${OPTIMIZED[@]}" --test soak --bin conformance
     for configuration in std blocking embedded embassy reqwless reqwless-per-request; do
         echo "# $configuration"
-        cargo run -q --release -p toolrunner-tests --bin conformance -- --transport "$configuration" "${files[@]}"
+        target/soak/conformance --transport "$configuration" "${files[@]}"
     done
 }
 
@@ -179,7 +211,7 @@ part_conformance() {
 # starts, are killed STORE_KILLS times.
 part_stores() {
     TOOLRUNNER_KILLS=${STORE_KILLS:-5} python3 tests/stores.py --without moto --without dynalite \
-        cargo test -p toolrunner-serve --features postgres,testing --test store_memory --test store_sqlite --test store_postgres -- \
+        cargo test "${DEBUG[@]}" --test store_memory --test store_sqlite --test store_postgres -- \
         "${STORE_TESTS[@]}"
 }
 
@@ -195,17 +227,28 @@ STORE_TESTS=(--include-ignored --skip figures --test-threads 1)
 
 # Runs the contract suite on Postgres, and kills servers in the middle of turns, on SQLite and on Postgres behind nginx.
 part_kills() {
-    local kills=${SERVER_KILLS:-16} agent=target/debug/contract_agent
-    cargo build -p toolrunner-examples-serve --features postgres --bin contract_agent
-    python3 tests/serve/kills.py "$agent" --kills "$kills"
-    python3 tests/stores.py --without moto --without dynalite bash -ec "
-        python3 tests/serve/run.py '$agent' --patience 4 --store \"\$TOOLRUNNER_TEST_POSTGRES/contract\"
-        python3 tests/serve/webhooks.py '$agent' --patience 2 --store \"\$TOOLRUNNER_TEST_POSTGRES/hooks\"
-        python3 tests/serve/kills.py '$agent' --kills '$kills' --nginx --store \"\$TOOLRUNNER_TEST_POSTGRES/serve\""
+    debug_programs contract_agent
+    python3 tests/serve/kills.py target/debug/contract_agent --kills "${SERVER_KILLS:-16}"
+    python3 tests/stores.py --without moto --without dynalite bash tests/ci.sh --run kills_on_postgres
+}
+
+# The half of `kills` for which tests/stores.py has started Postgres.
+part_kills_on_postgres() {
+    local agent=target/debug/contract_agent
+    together \
+        "python3 tests/serve/run.py $agent --patience 4 --store $TOOLRUNNER_TEST_POSTGRES/contract" \
+        "python3 tests/serve/webhooks.py $agent --patience 2 --store $TOOLRUNNER_TEST_POSTGRES/hooks"
+    python3 tests/serve/kills.py "$agent" --kills "${SERVER_KILLS:-16}" --nginx --store "$TOOLRUNNER_TEST_POSTGRES/serve"
 }
 
 part_long() {
     part_valgrind
+    CHIPS=("${MORE_CHIPS[@]}")
+    part_targets
+    part_bare_targets
+    check_panics thumbv7m-none-eabi
+    SIMULATOR_SCHEDULES=1000000 cargo test --profile soak -p toolrunner-serve --lib simulator
+    FUZZ_SECONDS=300 part_fuzz
     # Ten times as many conversations as in `soak`, with seeds that differ from all of its seeds.
     SOAK_FIRST=1000001 SOAK=200000 part_soak
     STORE_KILLS=200 part_stores
@@ -215,19 +258,21 @@ part_long() {
 
 # Checks the C interface: the header, the library, and programs in C, in Python and on a Cortex-M in QEMU that use it. See core/c/README.md.
 part_c() {
+    debug_programs scripted_server
+    export SCRIPTED_SERVER=$PWD/target/debug/scripted_server
     python3 tests/c.py header library desktop python firmware
     python3 tests/valgrind.py c
 }
 
 # Checks the C interface as a WebAssembly module: its size, and its JavaScript package in Node.js and in headless Chromium.
 part_wasm() {
-    python3 tests/c.py module node browser
+    debug_programs scripted_server
+    SCRIPTED_SERVER=$PWD/target/debug/scripted_server python3 tests/c.py module node browser
 }
 
-# Checks the dependency trees of core and toolrunner-std, the order of core's modules, and that each feature builds by itself.
+# Checks the dependency trees of core and toolrunner-std, and that each feature builds by itself.
 part_deps() {
     python3 tests/deps.py
-    cargo test -p toolrunner-tests --test rooms
     local feature printed
     for feature in "" http2 proxy ring aws-lc-rs webpki-roots logging otel computer browser testing; do
         echo "toolrunner-std with the features [$feature]"
@@ -242,9 +287,11 @@ chip_cargo() {
     env -u RUSTUP_TOOLCHAIN -u CARGO -u RUSTFLAGS RUSTC_BOOTSTRAP=1 RUSTC=/usr/bin/rustc /usr/bin/cargo "$@"
 }
 
-# Targets without and with atomics, floating point and long multiplication, under the names of their compilers.
-CHIPS=(thumbv6m-none-eabi thumbv7em-none-eabi thumbv7em-none-eabihf thumbv8m.main-none-eabi riscv32imc-unknown-none-elf
-    riscv32imac-unknown-none-elf)
+# Targets without and with atomics and long multiplication, of both architectures, under the names of their compilers. The images of
+# `firmware` and `no_panic`, and the programs of `boards`, are built for others.
+CHIPS=(thumbv6m-none-eabi thumbv7em-none-eabihf riscv32imac-unknown-none-elf)
+# Those that `long` adds.
+MORE_CHIPS=(thumbv7em-none-eabi thumbv8m.main-none-eabi riscv32imc-unknown-none-elf)
 
 part_targets() {
     local target
@@ -261,7 +308,11 @@ part_targets() {
         chip_cargo check -q -p toolrunner-core --features macros,defmt,serde-json --target "$target" --target-dir target/chips \
             -Z build-std=core,alloc
     done
-    # A build, not just a check, without any feature, for targets without atomics or long multiplication.
+}
+
+# Builds, not just checks, without any feature, for targets without atomics or long multiplication.
+part_bare_targets() {
+    local target
     for target in thumbv6m-none-eabi riscv32imc-unknown-none-elf; do
         echo "# $target, without features"
         chip_cargo build -q --release -p toolrunner-core -p toolrunner-embassy --no-default-features --target "$target" \
@@ -275,8 +326,13 @@ ASYNC_PANICS=(core::panicking::panic_fmt core::panicking::panic_const::panic_con
 # Checks that the machine links, which it only does if no panic is reachable; that the async driver has only the panics above; and that
 # neither is recursive. See tests/no-panic.
 part_no_panic() {
+    check_panics thumbv7em-none-eabi
+    python3 tests/no-panic/extras.py
+}
+
+check_panics() {
     local target
-    for target in thumbv7m-none-eabi thumbv7em-none-eabi; do
+    for target in "$@"; do
         echo "# $target"
         (
             cd tests/no-panic
@@ -286,19 +342,19 @@ part_no_panic() {
             python3 image.py "$images/driver" "${ASYNC_PANICS[@]}"
         )
     done
-    python3 tests/no-panic/extras.py
 }
 
 # Runs the images for the emulated boards in QEMU. See examples/firmware.
 part_firmware() {
-    [ -x target/tools/bin/defmt-print ] || cargo install -q --locked --root target/tools defmt-print@1.2.0
-    cargo run -q -p toolrunner-tests --bin firmware
+    [ -x target/tools/bin/defmt-print ] || cargo install -q --debug --locked --root target/tools defmt-print@1.2.0
+    debug_programs firmware
+    target/debug/firmware
 }
 
 # Runs the program for embedded Linux, and builds or type-checks the programs for real boards: see examples/boards. Their settings are
 # placeholders, and the Wi-Fi chip's firmware is empty, because its licence keeps it out of this repository.
 part_boards() {
-    cargo build -q -p toolrunner-examples --bin scripted_server
+    debug_programs scripted_server
     (cd examples/boards/linux && cargo build -q --locked --target-dir ../../../target/boards)
     python3 examples/boards/linux/run.py target/boards/debug/toolrunner-linux target/debug/scripted_server
     export ANTHROPIC_API_KEY=none WIFI_SSID=none WIFI_PASSWORD=none-none CYW43_FIRMWARE=$PWD/target/boards/cyw43-firmware
@@ -327,7 +383,8 @@ board() {
 
 # Compares the cost of each stage of a firmware with examples/firmware/sizes.txt.
 part_sizes() {
-    cargo run -q -p toolrunner-tests --bin sizes
+    debug_programs sizes
+    target/debug/sizes
 }
 
 # ---- The runner ----

@@ -1,9 +1,8 @@
 #!/usr/bin/env python3
 """Checks the archives of the packages that are published.
 
-    tests/package.py            makes all archives, checks their contents, unpacks them, and builds and tests
-                                each package in TESTED from its archive
-    tests/package.py NAME...    as above, but builds and tests only these packages
+Makes all archives, checks their contents, unpacks them, and builds and tests each package in TESTED
+from its archive.
 
 Every package whose manifest does not say `publish = false` is published. Each archive must contain
 the README, the licences and at least one source, and nothing outside of them must be needed: the
@@ -16,6 +15,7 @@ of CI run anyway are represented by a few that use the files of the archive, so 
 minutes and not an hour.
 """
 import json
+import os
 import re
 import shutil
 import subprocess
@@ -26,21 +26,25 @@ import tomllib
 from pathlib import Path
 
 root = Path(__file__).parent.parent
-# The packages that are tested from their archives, and the arguments of `cargo test`.
+# The packages that are tested from their archives, and their suites besides the unit tests.
 TESTED = {
     # `snapshot_changed` reads the golden files; `seeds` needs the macros.
-    "toolrunner-core": ["--all-features", "--lib", "--test", "seeds", "--test", "snapshot_changed", "--test", "testing_model"],
-    "toolrunner-c": ["--all-features", "--lib", "--test", "interface"],
+    "toolrunner-core": ["seeds", "snapshot_changed", "testing_model"],
+    "toolrunner-c": ["interface"],
     # `cassette` reads a recording.
-    "toolrunner-std": ["--features", "testing", "--lib", "--test", "seeds", "--test", "cassette"],
-    "toolrunner-blocking": ["--lib", "--test", "seeds"],
+    "toolrunner-std": ["seeds", "cassette"],
+    "toolrunner-blocking": ["seeds"],
     # Its suites share a file with toolrunner-std's tests, which is not in the archive.
-    "toolrunner-mcp": ["--doc"],
-    "toolrunner-vertex": ["--lib", "--test", "vertex"],
-    "toolrunner-serve": ["--features", "testing", "--lib", "--test", "store_memory"],
-    "toolrunner-embassy": ["--features", "flash", "--lib", "--test", "flash"],
-    "toolrunner-embedded-tls": ["--lib"],
+    "toolrunner-mcp": [],
+    "toolrunner-vertex": ["vertex"],
+    "toolrunner-serve": ["store_memory"],
+    "toolrunner-embassy": ["flash"],
+    "toolrunner-embedded-tls": [],
 }
+# The selections of packages that are built at once, so that Cargo builds their dependencies once. The records of
+# toolrunner-embassy's feature `defmt` need a debug probe.
+EMBASSY = ["-p", "toolrunner-embassy", "--features", "flash"]
+OTHERS = ["--workspace", "--exclude", "toolrunner-embassy", "--all-features"]
 # The packages that are not, and why.
 NOT_TESTED = {
     "toolrunner-macros": "its tests need toolrunner-core, which depends on it; core's tests from its archive use the macros",
@@ -103,11 +107,26 @@ def unpack(published, folder):
     members = ", ".join(f'"{folders[name]}"' for name in [*TESTED, "toolrunner-macros"])
     patches = "\n".join(f'{name} = {{ path = "{path}" }}' for name, path in folders.items() if name in TESTED or name == "toolrunner-macros")
     profile = tomllib.loads((root / "Cargo.toml").read_text())["profile"]["dev"]
-    lines = "\n".join(f"{key} = {json.dumps(value)}" for key, value in profile.items())
-    manifest = f'[workspace]\nresolver = "3"\nmembers = [{members}]\n\n[patch.crates-io]\n{patches}\n\n[profile.dev]\n{lines}\n'
+    others = profile.pop("package")["*"]
+    lines, of_others = ("\n".join(f"{key} = {json.dumps(value)}" for key, value in part.items()) for part in (profile, others))
+    manifest = f'[workspace]\nresolver = "3"\nmembers = [{members}]\n\n[patch.crates-io]\n{patches}\n\n'
+    manifest += f'[profile.dev]\n{lines}\n\n[profile.dev.package."*"]\n{of_others}\n'
     (workspace / "Cargo.toml").write_text(manifest)
     shutil.copy(root / "Cargo.lock", workspace)
     return workspace
+
+
+def build(workspace, selection, names):
+    """Builds the tests of these packages, and yields the package, the suite and the program of each."""
+    suites = sorted({suite for name in names for suite in TESTED[name]})
+    command = ["cargo", "test", "--target-dir", root / "target", *selection, "--lib", *(part for suite in suites for part in ("--test", suite))]
+    built = subprocess.run([*command, "--no-run", "--message-format=json-render-diagnostics"], cwd=workspace, stdout=subprocess.PIPE, text=True)
+    if built.returncode:
+        sys.exit(f"the tests of {' '.join(names)} do not build from the archives")
+    for message in map(json.loads, built.stdout.splitlines()):
+        if message.get("executable") and message["profile"]["test"]:
+            manifest, target = tomllib.loads(Path(message["manifest_path"]).read_text()), message["target"]
+            yield manifest["package"]["name"], target["name"] if "test" in target["kind"] else "lib", message["executable"]
 
 
 def main():
@@ -116,9 +135,6 @@ def main():
     known = {*TESTED, *NOT_TESTED}
     if set(names) != known:
         sys.exit(f"TESTED and NOT_TESTED do not name exactly the published packages: {sorted(set(names) ^ known)}")
-    chosen = sys.argv[1:] or TESTED
-    if not set(chosen) <= set(TESTED):
-        sys.exit(f"the packages that can be tested are {' '.join(TESTED)}")
     target = root / "target" / "packages"
     command = ["cargo", "package", "--allow-dirty", "--no-verify", "--target-dir", target]
     choose = [argument for name in names for argument in ("-p", name)]
@@ -132,14 +148,24 @@ def main():
     if bad:
         sys.exit(1)
     workspace = unpack(published, target / "package")
-    for name in chosen:
-        command = ["cargo", "test", "--target-dir", root / "target", "-p", name, *TESTED[name]]
-        run = subprocess.run(command, cwd=workspace, stdout=subprocess.PIPE, text=True)
+    rest = [name for name in TESTED if name != "toolrunner-embassy"]
+    programs = [*build(workspace, OTHERS, rest), *build(workspace, EMBASSY, ["toolrunner-embassy"])]
+    missing = {(name, suite) for name in TESTED for suite in ["lib", *TESTED[name]]}
+    for name, suite, program in programs:
+        if (name, suite) not in missing:
+            continue
+        missing.remove((name, suite))
+        version = next(package["version"] for package in published if package["name"] == name)
+        folder = workspace / f"{name}-{version}"
+        environment = os.environ | {"CARGO_MANIFEST_DIR": str(folder)}
+        run = subprocess.run([program], cwd=folder, env=environment, stdout=subprocess.PIPE, text=True)
         passed = re.findall(r"^test result: .* (\d+) passed", run.stdout, re.MULTILINE)
-        if run.returncode or not passed or "0" in passed:
+        if run.returncode or len(passed) != 1 or passed == ["0"]:
             # A suite that the features turn off would pass, too.
-            sys.exit(f"{run.stdout}{name}: {' '.join(passed) or 'no'} tests passed")
-        print("built and tested from its archive:", name, *TESTED[name], flush=True)
+            sys.exit(f"{run.stdout}{name}, {suite}: {' '.join(passed) or 'no'} tests passed")
+        print(f"built and tested from its archive: {name}, {suite}: {passed[0]} tests", flush=True)
+    if missing:
+        sys.exit(f"not built: {sorted(missing)}")
     for name, reason in NOT_TESTED.items():
         print(f"not tested from its archive: {name}: {reason}")
 
