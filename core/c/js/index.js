@@ -29,13 +29,33 @@ const named = (names, code) => {
 };
 const unescape = (inside) => JSON.parse(`"${inside}"`);
 const now = () => BigInt(Math.round(performance.now()));
-const sleep = (ms, signal) =>
-  new Promise((done) => {
-    const timer = setTimeout(done, ms);
-    signal?.addEventListener("abort", () => (clearTimeout(timer), done()), { once: true });
+/** Waits for a promise, at most until the signal is aborted. Leaves no listener: the signal may outlive many runs. */
+const orAborted = async (promise, signal) => {
+  if (!signal) return promise;
+  let end;
+  const aborted = new Promise((done) => {
+    end = () => done();
+    if (signal.aborted) done();
+    else signal.addEventListener("abort", end);
   });
-/** Returns a promise that is fulfilled when the signal is. */
-const aborted = (signal) => new Promise((done) => signal?.addEventListener("abort", done, { once: true }));
+  try {
+    return await Promise.race([promise, aborted]);
+  } finally {
+    signal.removeEventListener("abort", end);
+  }
+};
+/** Waits for this time, or less if the promise is settled or the signal aborted. Leaves no timer, which would keep the program alive. */
+const wait = async (ms, signal, promise = new Promise(() => {})) => {
+  let timer;
+  const late = new Promise((done) => {
+    timer = setTimeout(done, ms);
+  });
+  try {
+    await orAborted(Promise.race([promise, late]), signal);
+  } finally {
+    clearTimeout(timer);
+  }
+};
 
 /** A failure of the network, to distinguish it from an error that a callback throws. */
 class Broken extends Error {}
@@ -218,7 +238,7 @@ export class ToolRunner {
           await this.#runCalls(options);
           break;
         case STEP.WAIT:
-          await sleep(Number(this.#view().getBigUint64(this.#scratch, true) - now()), signal);
+          await wait(Number(this.#view().getBigUint64(this.#scratch, true) - now()), signal);
           break;
         case STEP.RECEIVE:
           // An error of a callback interrupted the reply.
@@ -237,7 +257,7 @@ export class ToolRunner {
     if (signal?.aborted) return this.run(options);
     const code = this.#check(this.#wasm.toolrunner_allow(this.#machine, call.index, this.#scratch));
     // Otherwise the module has answered the call.
-    if (code === 0) await Promise.race([this.#runTool(call, options), aborted(signal)]);
+    if (code === 0) await orAborted(this.#runTool(call, options), signal);
     return this.run(options);
   }
 
@@ -278,11 +298,7 @@ export class ToolRunner {
         if (wasm.toolrunner_reply_is_whole(this.#machine) === 1) {
           // Reads the rest of the body, so that the connection can be used again.
           const rest = async () => { while (!(await reader.read()).done); };
-          const drained = new AbortController();
-          signal?.addEventListener("abort", () => drained.abort(), { once: true });
-          await Promise.race([rest(), sleep(wasm.toolrunner_drain_ms(), drained.signal)]).catch(() => {});
-          // A timer that is left would keep the program alive.
-          drained.abort();
+          await wait(wasm.toolrunner_drain_ms(), signal, rest()).catch(() => {});
           return;
         }
       }
@@ -337,7 +353,7 @@ export class ToolRunner {
     while (this.#check(this.#wasm.toolrunner_next_call(this.#machine, this.#scratch)) === 1) calls.push(this.#call());
     // All calls end before an error is thrown, because their indices mean other calls in the next
     // turn: a call that ended later would answer one of those.
-    const ends = await Promise.race([Promise.allSettled(calls.map((call) => this.#decide(call, options))), aborted(signal)]);
+    const ends = await orAborted(Promise.allSettled(calls.map((call) => this.#decide(call, options))), signal);
     const failed = Array.isArray(ends) && ends.find((end) => end.status === "rejected");
     if (failed) throw failed.reason;
   }

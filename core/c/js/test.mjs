@@ -1,5 +1,6 @@
 // Tests the module in Node.js: test.mjs WASM URL, where URL is the examples' scripted model.
 import assert from "node:assert/strict";
+import { getEventListeners } from "node:events";
 import { readFile } from "node:fs/promises";
 import { createServer } from "node:http";
 import test from "node:test";
@@ -91,6 +92,50 @@ test("a cancelled run keeps its conversation and goes on", async () => {
   assert.deepEqual(run.messages(), [{ role: "user", content: PROMPT }]);
   run.resume();
   assert.equal((await run.run()).text, ANSWER);
+});
+
+/** Returns a `fetch` whose replies are a text as a stream of events. `isLeftOpen`: their bodies do not end. */
+function streams(isLeftOpen, ends) {
+  const text = [
+    { type: "message_start", message: { id: "m", type: "message", role: "assistant", model: "m", content: [], usage: {} } },
+    { type: "content_block_start", index: 0, content_block: { type: "text", text: "" } },
+    { type: "content_block_delta", index: 0, delta: { type: "text_delta", text: "Hi." } },
+    { type: "content_block_stop", index: 0 },
+    { type: "message_delta", delta: { stop_reason: "end_turn" }, usage: { output_tokens: 1 } },
+    { type: "message_stop" },
+  ].map((event) => `event: ${event.type}\ndata: ${JSON.stringify(event)}\n\n`);
+  const body = () => new ReadableStream({
+    start(controller) {
+      controller.enqueue(new TextEncoder().encode(text.join("")));
+      if (!isLeftOpen) controller.close();
+    },
+    cancel: ends,
+  });
+  return async () => new Response(body(), { headers: { "content-type": "text/event-stream" } });
+}
+
+test("a run leaves no timer and no listener", async () => {
+  const timers = () => process.getActiveResourcesInfo().filter((name) => name === "Timeout").length;
+  const before = timers();
+  const { signal } = new AbortController();
+  const run = new ToolRunner(module, { ...options, fetch: streams(false) });
+  for (let i = 0; i < 3; i++) assert.equal((await run.ask("Hi", { signal })).text, "Hi.");
+  // The calls of a turn; `fetch` keeps a listener of its own until it is collected.
+  const request = (url, { signal: _, ...rest }) => fetch(url, rest);
+  const calling = new ToolRunner(module, { ...options, fetch: request });
+  assert.equal((await calling.ask(PROMPT, { signal })).text, ANSWER);
+  assert.equal(timers(), before);
+  assert.deepEqual(getEventListeners(signal, "abort"), []);
+});
+
+test("a body that does not end after the reply is abandoned after a second", async () => {
+  let ended = false;
+  const run = new ToolRunner(module, { ...options, fetch: streams(true, () => (ended = true)) });
+  const start = performance.now();
+  assert.equal((await run.ask("Hi")).text, "Hi.");
+  const ms = performance.now() - start;
+  assert.ok(ms > 900 && ms < 10000, `${ms} ms`);
+  assert.ok(ended);
 });
 
 test("calls that are cancelled are answered as cancelled", async () => {
