@@ -1,7 +1,7 @@
 #!/usr/bin/env python3
 """Checks the C libraries, their header, the WebAssembly module, and the programs that use them.
 
-usage: c.py [header|library|desktop|python|firmware|module|node|browser]...
+usage: c.py [header|library|desktop|python|firmware|small|module|node|browser]...
 
 Each name is one check, which builds what it needs. Without arguments all of them run. The programs
 talk to the scripted model of the examples.
@@ -21,7 +21,7 @@ ANSWER = "The weather in Paris: Sunny, 68°F. 15 + 27 = 42."
 MODULE_BYTES = 190_000
 # core's search for a byte contains a bounds check that never fails. The optimizer does not remove
 # it when it optimizes for size.
-MODULE_PANICS = {"panic_bounds_check", "panic_fmt"}
+SIZE_PANICS = {"panic_bounds_check", "panic_fmt"}
 # The symbols that the libraries may import from C.
 NEEDED = {"bcmp", "memcmp", "memcpy", "memmove", "memset", "strlen"}
 # Debian's toolchain includes the sources of core, for targets that rustup has not installed.
@@ -130,32 +130,52 @@ def check_python():
     print("examples/python/quickstart.py: as expected")
 
 
-def check_firmware():
-    """Runs the C firmware in QEMU, connected to the scripted model by a serial line."""
-    folder, target = ROOT / "examples/c/firmware", "thumbv7m-none-eabi"
+FIRMWARE = ROOT / "examples/c/firmware"
+
+
+def firmware(documented, *options, panics=(), **variables):
+    """Builds the C firmware, which may have these panics, and compares its flash with the README's figure.
+
+    Returns the image, and its flash and static RAM in bytes.
+    """
+    target = "thumbv7m-none-eabi"
     run("/usr/bin/cargo", "rustc", "-q", "-p", "toolrunner-c", "--profile", "c", "--crate-type", "staticlib", "--target", target,
-        "--target-dir", "target/chips", "-Z", "build-std=core", env=CHIP)
+        "--target-dir", "target/chips", "-Z", "build-std=core", *options, env=CHIP | variables)
     image = TARGET / "chips" / target / "c/firmware.elf"
     run("arm-none-eabi-gcc", "-mcpu=cortex-m3", "-mthumb", "-std=c11", "-Os", "-g", "-Wall", "-Wextra", "-Werror", "-ffreestanding",
-        "-nostdlib", "-ffunction-sections", "-fdata-sections", "-Wl,--gc-sections,--no-warn-execstack", "-Icore/c/include", "-T", folder / "link.ld",
-        folder / "board.c", folder / "main.c", image.parent / "libtoolrunner.a", "-lgcc", "-o", image)
+        "-nostdlib", "-ffunction-sections", "-fdata-sections", "-Wl,--gc-sections,--no-warn-execstack", "-Icore/c/include",
+        "-T", FIRMWARE / "link.ld", FIRMWARE / "board.c", FIRMWARE / "main.c", image.parent / "libtoolrunner.a", "-lgcc", "-o", image)
     size = output("arm-none-eabi-size", image).splitlines()[1].split()
-    if panics := [line for line in output("arm-none-eabi-nm", image).splitlines() if "panicking" in line]:
-        fail(f"the firmware can panic: {panics}")
+    symbols = [line for line in output("arm-none-eabi-nm", image).splitlines() if "panicking" in line]
+    if others := [line for line in symbols if not any(name in line for name in panics)]:
+        fail(f"the firmware can panic: {others}")
+    flash, memory = int(size[0]) + int(size[1]), int(size[1]) + int(size[2])
+    figure = re.search(documented, (ROOT / "core/c/README.md").read_text())
+    if not figure or abs(flash - 1000 * int(figure[1])) > 1000:
+        fail(f"core/c/README.md has another size of the firmware than {flash} bytes")
+    return image, flash, memory
+
+
+def check_firmware():
+    """Runs the C firmware in QEMU, connected to the scripted model by a serial line."""
+    image, flash, memory = firmware(r"KB of flash instead of (\d+) KB")
     with Scripted() as url:
         serial = "tcp:" + url.removeprefix("http://")
         said = output("qemu-system-arm", "-M", "lm3s6965evb", "-display", "none", "-monitor", "none", "-semihosting-config",
                       "enable=on,target=native", "-serial", serial, "-kernel", image, stderr=subprocess.STDOUT, timeout=120)
     # QEMU itself prints this line about a timer that is not set.
     said = said.replace("Timer with period zero, disabling\n", "")
-    expected = (folder / "expected.txt").read_text()
+    expected = (FIRMWARE / "expected.txt").read_text()
     if said != expected:
         fail(f"the firmware said:\n{said}\nnot:\n{expected}")
-    flash, memory = int(size[0]) + int(size[1]), int(size[1]) + int(size[2])
-    documented = re.search(r"KB of flash instead of (\d+) KB", (ROOT / "core/c/README.md").read_text())
-    if not documented or abs(flash - 1000 * int(documented[1])) > 1000:
-        fail(f"core/c/README.md has another size of the firmware than {flash} bytes")
     print(f"examples/c/firmware: as expected; flash {flash} bytes, static RAM {memory} bytes")
+
+
+def check_small():
+    """Builds the C firmware for size, as the README describes."""
+    _, flash, _ = firmware(r"takes (\d+) KB\s+of flash", "-Z", "build-std-features=optimize_for_size", panics=SIZE_PANICS,
+                           CARGO_PROFILE_C_OPT_LEVEL="z")
+    print(f"examples/c/firmware, built for size: flash {flash} bytes")
 
 
 def sections(module):
@@ -189,8 +209,8 @@ def module():
     if not names:
         fail("the module has no names to look for panics in")
     panics = {name.decode() for name in re.findall(rb"9panicking\d+(\w*?)(?=[^\w]|$)", names)}
-    if panics - MODULE_PANICS:
-        fail(f"the module can panic: {panics - MODULE_PANICS}")
+    if panics - SIZE_PANICS:
+        fail(f"the module can panic: {panics - SIZE_PANICS}")
     if any(kind == 2 for kind, _, _ in parts):
         fail("the module imports something")
     small = built[:8] + b"".join(part for kind, _, part in parts if kind != 0)
@@ -233,6 +253,7 @@ CHECKS = {
     "desktop": check_desktop,
     "python": check_python,
     "firmware": check_firmware,
+    "small": check_small,
     "module": module,
     "node": check_node,
     "browser": check_browser,

@@ -7,7 +7,8 @@
 #   tests/ci.sh dynamodb    runs the suite for the DynamoDB store, whose SDK takes minutes to build
 #   tests/ci.sh long        runs the checks that take hours: 200 000 random conversations; 1 000 000 simulated schedules of a server;
 #                           more than 500 killed servers and as many killed writers; the fuzz targets for five minutes each; the test
-#                           suites of core and both transports under valgrind; more targets
+#                           suites of core and both transports under valgrind; more targets; the panics on a Cortex-M3; the C
+#                           firmware built for size; the suite for the DynamoDB store
 #
 # On Debian, as root, it installs the packages that it needs. Elsewhere it reports the missing packages and skips the parts that need them;
 # with NO_SKIP=1 a skipped part counts as a failure. SCENARIOS=DIR also plays the scenarios in DIR. The logs are in target/ci.
@@ -22,6 +23,8 @@ fi
 # In the order in which they run: the parts that fail soonest come first.
 PARTS=(fmt deny deps clippy unit mcp soak faults doc package conformance serve stores kills playground fuzz bench c wasm targets no_panic
     firmware boards sizes)
+# Parts that only build. They run one after the other, with low priority, beside those that mostly wait, the first of which is `serve`.
+BESIDE=(targets no_panic)
 
 # The Debian packages that a part needs besides rustup's toolchain.
 packages() {
@@ -38,7 +41,7 @@ packages() {
     kills) echo postgresql nginx-light python3 curl gcc libc6-dev ca-certificates ;;
     mcp) echo python3-venv gcc libc6-dev ca-certificates ;;
     dynamodb) echo python3-venv curl gcc libc6-dev ca-certificates ;;
-    long) echo valgrind rustc-web cargo-web rust-web-src lld llvm postgresql nginx-light python3-venv curl gcc libc6-dev ca-certificates ;;
+    long) echo valgrind rustc-web cargo-web rust-web-src lld llvm gcc-arm-none-eabi postgresql nginx-light python3-venv curl gcc libc6-dev ca-certificates ;;
     valgrind | bench) echo valgrind python3 gcc libc6-dev ca-certificates ;;
     boards) echo rustc-web cargo-web rust-web-src lld python3 gcc libc6-dev ca-certificates ;;
     targets) echo rustc-web cargo-web rust-web-src gcc libc6-dev ca-certificates ;;
@@ -48,9 +51,9 @@ packages() {
     esac
 }
 
-# The packages and features of every debug build, and of every optimized one. Cargo resolves the features of the dependencies for the
-# selected packages together, so a part that selected only what it needs would build most crates again. toolrunner-embassy is tested without
-# its feature `defmt`, and the crates on the AWS SDK take minutes to build.
+# The packages and features of the debug builds that parts share, and of the optimized ones. Cargo resolves the features of the dependencies
+# for the selected packages together, so a part that selected only what it needs would build most crates again. toolrunner-embassy is tested
+# without its feature `defmt`, and the crates on the AWS SDK take minutes to build.
 DEBUG=(--workspace --exclude toolrunner-embassy --exclude toolrunner-serve-dynamodb --exclude toolrunner-bedrock --all-features)
 OPTIMIZED=(--profile soak -p toolrunner-std -p toolrunner-tests)
 
@@ -67,6 +70,8 @@ debug_programs() {
 together() {
     local command failed=0 processes=() i
     mkdir -p target/ci/together
+    # Programs in the background do not receive the interrupt of a terminal.
+    trap 'kill "${processes[@]}" 2>/dev/null' EXIT
     for command in "$@"; do
         bash -ec "$command" >"target/ci/together/${#processes[@]}" 2>&1 &
         processes+=($!)
@@ -77,6 +82,7 @@ together() {
         echo "# $1"
         cat "target/ci/together/$i"
     done
+    trap - EXIT
     return $failed
 }
 
@@ -247,6 +253,7 @@ part_long() {
     part_targets
     part_bare_targets
     check_panics thumbv7m-none-eabi
+    python3 tests/c.py small
     SIMULATOR_SCHEDULES=1000000 cargo test --profile soak -p toolrunner-serve --lib simulator
     FUZZ_SECONDS=300 part_fuzz
     # Ten times as many conversations as in `soak`, with seeds that differ from all of its seeds.
@@ -270,10 +277,15 @@ part_wasm() {
     SCRIPTED_SERVER=$PWD/target/debug/scripted_server python3 tests/c.py module node browser
 }
 
-# Checks the dependency trees of core and toolrunner-std, and that each feature builds by itself.
+# Checks the dependency trees of core and toolrunner-std, and that each package and each feature of toolrunner-std builds by itself: in
+# other parts, a feature that a package forgets may be enabled by another package.
 part_deps() {
     python3 tests/deps.py
-    local feature printed
+    local package feature printed
+    for package in c blocking mcp vertex serve embedded-tls; do
+        echo "toolrunner-$package"
+        cargo check -q -p "toolrunner-$package"
+    done
     for feature in "" http2 proxy ring aws-lc-rs webpki-roots logging otel computer browser testing; do
         echo "toolrunner-std with the features [$feature]"
         printed=$(cargo check -q -p toolrunner-std --no-default-features --features "$feature" 2>&1) || { echo "$printed" && return 1; }
@@ -287,10 +299,10 @@ chip_cargo() {
     env -u RUSTUP_TOOLCHAIN -u CARGO -u RUSTFLAGS RUSTC_BOOTSTRAP=1 RUSTC=/usr/bin/rustc /usr/bin/cargo "$@"
 }
 
-# Targets without and with atomics and long multiplication, of both architectures, under the names of their compilers. The images of
-# `firmware` and `no_panic`, and the programs of `boards`, are built for others.
+# Cortex-M without and with atomics and long multiplication, and RISC-V with both, under the names of their compilers. `firmware`,
+# `no_panic` and `boards` build for some of the others.
 CHIPS=(thumbv6m-none-eabi thumbv7em-none-eabihf riscv32imac-unknown-none-elf)
-# Those that `long` adds.
+# What `long` adds.
 MORE_CHIPS=(thumbv7em-none-eabi thumbv8m.main-none-eabi riscv32imc-unknown-none-elf)
 
 part_targets() {
@@ -436,8 +448,19 @@ lacks() {
     echo "${missing[*]}"
 }
 
+# Runs these parts in the background. Each leaves its result and its seconds in a file.
+run_beside() {
+    local part start reason
+    for part in "$@"; do
+        start=$SECONDS reason=ok
+        nice -n 19 bash "$0" --run "$part" </dev/null >"target/ci/$part.log" 2>&1 || reason=FAILED
+        echo "$reason $((SECONDS - start))" >"target/ci/$part.result"
+    done
+}
+
 main() {
     local part start reason log seconds table="" failed=() skipped=() names=("$@")
+    local i other beside=() background
     [ ${#names[@]} -gt 0 ] || names=("${PARTS[@]}")
     for part in "${names[@]}"; do
         if ! packages "$part" >/dev/null; then
@@ -446,9 +469,22 @@ main() {
         fi
     done
     mkdir -p target/ci
-    rm -f target/ci/*.log
+    rm -f target/ci/*.{log,result}
     install "${names[@]}"
-    for part in "${names[@]}"; do
+    for i in "${!names[@]}"; do
+        part=${names[i]}
+        if [ "$part" = serve ]; then
+            for other in "${BESIDE[@]}"; do
+                if [[ " ${names[*]:i} " = *" $other "* && -z "$(lacks "$other")" ]]; then
+                    beside+=("$other")
+                fi
+            done
+        fi
+        if [ "$part" = serve ] && [ ${#beside[@]} -gt 0 ]; then
+            setsid bash "$0" --beside "${beside[@]}" &
+            background=$!
+            trap "kill -- -$background 2>/dev/null || true" EXIT
+        fi
         reason=$(lacks "$part")
         if [ -n "$reason" ]; then
             echo "== $part: skipped, it lacks $reason"
@@ -458,13 +494,16 @@ main() {
         fi
         echo "== $part"
         start=$SECONDS log=target/ci/$part.log
-        if bash "$0" --run "$part" </dev/null 2>&1 | tee "$log"; then
-            reason=ok
+        if [[ " ${beside[*]} " = *" $part "* ]]; then
+            wait "$background" || true
+            cat "$log"
+            read -r reason seconds <"target/ci/$part.result"
         else
-            reason=FAILED
-            failed+=("$part")
+            reason=ok
+            bash "$0" --run "$part" </dev/null 2>&1 | tee "$log" || reason=FAILED
+            seconds=$((SECONDS - start))
         fi
-        seconds=$((SECONDS - start))
+        [ "$reason" = ok ] || failed+=("$part")
         table+=$(printf '%-12s %4d s  %s' "$part" "$seconds" "$reason")$'\n'
     done
     echo "== times"
@@ -489,5 +528,6 @@ main() {
 case ${1:-} in
 --list) printf '%s\n' "${PARTS[@]}" ;;
 --run) "part_$2" ;;
+--beside) run_beside "${@:2}" ;;
 *) main "$@" ;;
 esac

@@ -130,6 +130,8 @@ def build(workspace, selection, names):
 
 
 def main():
+    if sys.argv[1:]:
+        sys.exit(__doc__)
     published = packages()
     names = [package["name"] for package in published]
     known = {*TESTED, *NOT_TESTED}

@@ -46,6 +46,8 @@ def free_port():
 
 class Servers:
     def __init__(self, agent, folder):
+        # Runs the `finally` that ends the servers.
+        signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))
         self.agent, self.folder, self.running = agent, folder, {}
         self.env = dict(os.environ, ANTHROPIC_API_KEY="test", CONTRACT_RECORD_FILE=str(folder / "record"))
         (folder / "record").touch()
