@@ -1,7 +1,7 @@
 #!/usr/bin/env python3
 """Checks the C libraries, their header, the WebAssembly module, and the programs that use them.
 
-usage: c.py [header|library|desktop|python|firmware|small|module|node|browser]...
+usage: c.py [install|header|library|desktop|python|firmware|small|module|node|browser]...
 
 Each name is one check, which builds what it needs. Without arguments all of them run. The programs
 talk to the scripted model of the examples.
@@ -66,12 +66,17 @@ def library(kind):
     return TARGET / "c" / {"staticlib": "libtoolrunner.a", "cdylib": "libtoolrunner.so"}[kind]
 
 
-def check_header():
-    """Checks that the header is what cbindgen generates and that C and C++ compile it."""
+def install():
+    """Installs cbindgen, and returns its path."""
     tool = TARGET / "tools/bin/cbindgen"
     if not tool.exists():
         run("cargo", "install", "-q", "--debug", "--locked", "--root", TARGET / "tools", "cbindgen@0.29.4")
-    arguments = [tool, "--quiet", "--config", "core/c/cbindgen.toml", "--output", HEADER]
+    return tool
+
+
+def check_header():
+    """Checks that the header is what cbindgen generates and that C and C++ compile it."""
+    arguments = [install(), "--quiet", "--config", "core/c/cbindgen.toml", "--output", HEADER]
     if "BLESS" in os.environ:
         run(*arguments, "core/c")
     elif subprocess.run([*map(str, arguments), "--verify", "core/c"], cwd=ROOT).returncode:
@@ -248,6 +253,7 @@ def check_browser():
 
 
 CHECKS = {
+    "install": install,
     "header": check_header,
     "library": check_library,
     "desktop": check_desktop,

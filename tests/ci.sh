@@ -21,17 +21,17 @@ if [ -n "${SCENARIOS:-}" ]; then
 fi
 
 # In the order in which they run: the parts that fail soonest come first.
-PARTS=(fmt deny deps clippy unit mcp soak faults doc package conformance serve stores kills playground fuzz bench c wasm targets no_panic
-    firmware boards sizes)
+PARTS=(fmt deny deps clippy unit mcp soak faults doc package conformance serve stores kills playground fuzz bench tools c wasm targets
+    no_panic firmware boards sizes)
 # Parts that only build. They run one after the other, with low priority, beside those that mostly wait, the first of which is `serve`.
-BESIDE=(targets no_panic)
+BESIDE=(tools targets no_panic)
 
 # The Debian packages that a part needs besides rustup's toolchain.
 packages() {
     case $1 in
     fmt) ;;
     deny) echo python3 ca-certificates ;;
-    deps | doc | package) echo python3 gcc libc6-dev ca-certificates ;;
+    deps | doc | package | tools) echo python3 gcc libc6-dev ca-certificates ;;
     clippy | unit | soak | faults | conformance | fuzz) echo gcc libc6-dev ca-certificates ;;
     serve) echo python3 curl gcc libc6-dev ca-certificates ;;
     c) echo valgrind python3 rustc-web cargo-web rust-web-src gcc-arm-none-eabi qemu-system-arm gcc g++ libc6-dev ca-certificates ;;
@@ -356,9 +356,19 @@ check_panics() {
     done
 }
 
+# Installs the programs that `c` and `firmware` need.
+part_tools() {
+    python3 tests/c.py install
+    install_defmt_print
+}
+
+install_defmt_print() {
+    [ -x target/tools/bin/defmt-print ] || cargo install -q --debug --locked --root target/tools defmt-print@1.2.0
+}
+
 # Runs the images for the emulated boards in QEMU. See examples/firmware.
 part_firmware() {
-    [ -x target/tools/bin/defmt-print ] || cargo install -q --debug --locked --root target/tools defmt-print@1.2.0
+    install_defmt_print
     debug_programs firmware
     target/debug/firmware
 }
@@ -436,7 +446,7 @@ lacks() {
     playground | dynamodb | long | wasm) command -v npm >/dev/null || missing+=("npm, with Node.js 20 or later") ;;&
     fmt) cargo fmt --version >/dev/null 2>&1 || rustup component add rustfmt >/dev/null 2>&1 || missing+=(rustfmt) ;;
     clippy) cargo clippy --version >/dev/null 2>&1 || rustup component add clippy >/dev/null 2>&1 || missing+=(clippy) ;;
-    unit | soak | faults | conformance | fuzz) command -v cc >/dev/null || missing+=("a C compiler") ;;
+    unit | soak | faults | conformance | fuzz | tools) command -v cc >/dev/null || missing+=("a C compiler") ;;
     *)
         # These packages have other names on other systems, and these parts refer to programs by Debian's paths.
         for package in $(packages "$1"); do
