@@ -281,17 +281,20 @@ part_wasm() {
 # other parts, a feature that a package forgets may be enabled by another package.
 part_deps() {
     python3 tests/deps.py
-    local package feature printed
+    local package feature
     for package in c blocking mcp vertex serve embedded-tls; do
-        echo "toolrunner-$package"
-        cargo check -q -p "toolrunner-$package"
+        check_alone -p "toolrunner-$package"
     done
     for feature in "" http2 proxy ring aws-lc-rs webpki-roots logging otel computer browser testing; do
-        echo "toolrunner-std with the features [$feature]"
-        printed=$(cargo check -q -p toolrunner-std --no-default-features --features "$feature" 2>&1) || { echo "$printed" && return 1; }
-        # Treats a warning as a failure without other compiler flags, which would rebuild everything.
-        [ -z "$printed" ] || { echo "$printed" && return 1; }
+        check_alone -p toolrunner-std --no-default-features --features "$feature"
     done
+}
+
+# Runs `cargo check` with these arguments. Treats a warning as a failure without other compiler flags, which would rebuild everything.
+check_alone() {
+    local printed
+    echo "cargo check $*"
+    printed=$(cargo check -q "$@" 2>&1) && [ -z "$printed" ] || { echo "$printed" && return 1; }
 }
 
 # Debian's toolchain includes the sources of core, so no rustup target is needed. Its build results are kept apart from rustup's.
